@@ -1,0 +1,20 @@
+//! The broker: topics over logs, the binary protocol, the admin HTTP surface, and the client that the command line uses.
+//!
+//! Modules are listed lowest layer first; a module imports only modules listed above it.
+
+pub mod clock;
+pub mod limits;
+pub mod names;
+pub mod metrics;
+pub mod shutdown;
+pub mod config;
+pub mod protocol;
+pub mod engine;
+pub mod topic;
+pub mod dlq;
+pub mod broker;
+pub mod client;
+pub mod http;
+pub mod admin;
+pub mod server;
+pub mod cli;

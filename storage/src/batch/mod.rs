@@ -1,0 +1,3 @@
+//! Record batches: bytes <-> values, with no input or output.
+
+pub mod header;

@@ -1,0 +1,66 @@
+//! Every maximum of the storage crate, each with its reason. Limits that an operator may set live in the configs and are
+//! checked against these.
+
+/// Largest record (key, value and headers together), in bytes, that a log can be configured for. Keeps a batch of one
+/// record with its failure history below [`BATCH_BYTES_CEILING`].
+pub const RECORD_BYTES_CEILING: u32 = 16 << 20;
+
+/// Default largest record, in bytes.
+pub const RECORD_BYTES_DEFAULT: u32 = 1 << 20;
+
+/// Largest batch (header and body), in bytes, that any log takes. A batch is held in memory whole.
+pub const BATCH_BYTES_CEILING: u32 = 64 << 20;
+
+/// Default largest batch, in bytes, on the wire and on disk.
+pub const BATCH_BYTES_DEFAULT: u32 = 8 << 20;
+
+/// Largest unpacked records section, as a multiple of the largest batch: bounds what a compression bomb can cost.
+pub const UNPACKED_BYTES_PER_BATCH_BYTE: u32 = 8;
+
+/// What a letter may be larger than its record, in bytes: the failure history and the provenance.
+pub const LETTER_OVERHEAD_BYTES: u32 = 128 << 10;
+
+/// Largest key, in bytes.
+pub const KEY_BYTES_MAX: u32 = 64 << 10;
+
+/// Largest number of headers of one record.
+pub const HEADER_COUNT_MAX: u32 = 100;
+
+/// Largest header name, in bytes.
+pub const HEADER_NAME_BYTES_MAX: u32 = 1 << 10;
+
+/// Largest header value, in bytes.
+pub const HEADER_VALUE_BYTES_MAX: u32 = 64 << 10;
+
+/// Largest number of records in one batch: what a client can pack into the default batch with records of 8 bytes.
+pub const RECORD_COUNT_MAX: u32 = 1 << 20;
+
+/// Smallest segment that can be configured, in bytes: tests use it to make rolls common.
+pub const SEGMENT_BYTES_MIN: u32 = 4 << 10;
+
+/// Largest segment, in bytes: positions inside a segment fit in 32 bits with room for one batch behind the limit.
+pub const SEGMENT_BYTES_MAX: u32 = 1 << 30;
+
+/// Default segment, in bytes.
+pub const SEGMENT_BYTES_DEFAULT: u32 = 128 << 20;
+
+/// One index entry stands for at least this many bytes of log.
+pub const INDEX_INTERVAL_BYTES: u64 = 64 << 10;
+
+/// First preallocation of a segment, in bytes; each further one doubles it.
+pub const PREALLOCATE_BYTES_MIN: u64 = 256 << 10;
+
+/// Largest step of preallocation, in bytes.
+pub const PREALLOCATE_BYTES_MAX: u64 = 32 << 20;
+
+/// Sealed segments whose files are kept open, for each log: the rest is opened when it is read.
+pub const OPEN_SEALED_SEGMENTS_MAX: usize = 16;
+
+/// Producers that a partition remembers; the one that was silent longest is dropped first.
+pub const PRODUCERS_MAX: usize = 10_000;
+
+/// Batches that a partition remembers of each producer, which is also how many a producer may have in flight.
+pub const PRODUCER_BATCHES_MAX: usize = 5;
+
+/// Longest memory of a producer's batches, in milliseconds (24 h).
+pub const PRODUCER_MEMORY_MS: i64 = 24 * 3600 * 1000;
