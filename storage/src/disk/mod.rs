@@ -13,6 +13,7 @@
 
 #[cfg(any(test, feature = "sim"))]
 pub mod fault;
+mod map;
 pub mod real;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
