@@ -30,19 +30,13 @@ pub enum Site {
     Checkpoint,
     /// The sync of the directory after a new checkpoint file's name.
     CheckpointName,
-    /// The sync of the directory after retention has unlinked segments.
-    RetentionNames,
-    /// The sync of an index file. A hint: losing it costs time, never data.
-    Index,
-    /// The sync of a facet file. A hint: losing it costs time, never data.
-    Facets,
     /// The sync of the data directory's own files (lock, format).
     DataDir,
 }
 
 impl Site {
     /// Every site, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 13] = [
         Self::Append,
         Self::RollSealed,
         Self::RollTruncate,
@@ -55,9 +49,6 @@ impl Site {
         Self::RecoveryNames,
         Self::Checkpoint,
         Self::CheckpointName,
-        Self::RetentionNames,
-        Self::Index,
-        Self::Facets,
         Self::DataDir,
     ];
 }

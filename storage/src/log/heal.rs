@@ -1,0 +1,43 @@
+//! Getting over a failed write (a full disk) while the broker runs: cut what the write left behind, and go on.
+
+use std::sync::Arc;
+
+use super::shared::Shared;
+use crate::disk::{DiskFile, Site};
+use crate::error::{LogError, PoisonCause};
+use crate::offset::{FilePosition, Offset};
+
+/// The cut of what a failed write left behind the log's end. Run it on any thread; appends stay refused meanwhile.
+#[derive(Debug)]
+#[must_use = "the log stays poisoned until the task is run"]
+pub struct HealTask {
+    pub(super) shared: Arc<Shared>,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) segment_base: Offset,
+    pub(super) position: FilePosition,
+    pub(super) end: Offset,
+}
+
+impl HealTask {
+    /// Cuts and syncs. On success the log takes appends again, and everything written before is durable.
+    ///
+    /// # Errors
+    /// [`LogError::Io`]. After a failed cut the log can be healed later; after a failed sync only opening it again helps.
+    pub fn run(self) -> Result<(), LogError> {
+        let _one_at_a_time = self.shared.sync_lock.lock();
+        if self.shared.poison() != Some(PoisonCause::WriteFailed) {
+            return self.shared.check_poison();
+        }
+        let path = self.shared.segment_path(self.segment_base);
+        self.file
+            .set_len(self.position.0, Site::RecoveryCut)
+            .map_err(|source| LogError::io("truncate", &path, source))?;
+        if let Err(source) = self.file.sync(Site::RecoveryZeroed) {
+            self.shared.set_poison(PoisonCause::SyncFailed);
+            return Err(LogError::io("sync", &path, source));
+        }
+        self.shared.raise_durable_end(self.end);
+        self.shared.clear_write_poison();
+        Ok(())
+    }
+}

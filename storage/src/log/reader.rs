@@ -1,0 +1,436 @@
+//! Reading a log without its owner.
+//!
+//! Nothing is served that does not verify: every batch that leaves here has been checked against both of its checksums and
+//! against the offset it was asked for. Damage is a typed error that names the range; a reader may ask for what follows.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::retention::SegmentStats;
+use super::shared::{DamagedRange, Segment, Shared};
+use crate::batch::header::{BatchHeader, HEADER_BYTES};
+use crate::disk::{DiskFile, read_exact_at};
+use crate::error::{Corruption, LogError, PoisonCause};
+use crate::log_id::LogId;
+use crate::offset::{FilePosition, Offset, TimestampMs};
+use crate::segment::{Chain, SEGMENT_HEADER_BYTES_U64, Step, Walker, examine_tail};
+
+/// How far a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadBound {
+    /// Up to the high watermark: what may be served.
+    HighWatermark,
+    /// Up to the log end: for the log's own folds, never for a client.
+    LogEnd,
+}
+
+/// A reader of one log. Cheap to clone; all clones see the log as it is now.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    shared: Arc<Shared>,
+}
+
+/// A batch that was found in a segment.
+struct Found {
+    file: Arc<dyn DiskFile>,
+    header: BatchHeader,
+    position: FilePosition,
+}
+
+impl LogReader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Returns the log.
+    #[must_use]
+    pub fn id(&self) -> LogId {
+        self.shared.place.id
+    }
+
+    /// Returns the first readable offset.
+    #[must_use]
+    pub fn log_start(&self) -> Offset {
+        self.shared.log_start()
+    }
+
+    /// Returns the first offset that readers do not see (exclusive end of what may be served).
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        self.shared.high_watermark()
+    }
+
+    /// Returns the first offset not known synced.
+    #[must_use]
+    pub fn durable_end(&self) -> Offset {
+        self.shared.durable_end()
+    }
+
+    /// Returns the next offset to assign.
+    #[must_use]
+    pub fn log_end(&self) -> Offset {
+        self.shared.log_end()
+    }
+
+    /// Returns why the log takes no appends, if it takes none.
+    #[must_use]
+    pub fn poison(&self) -> Option<PoisonCause> {
+        self.shared.poison()
+    }
+
+    /// Returns the ranges that were found damaged so far.
+    #[must_use]
+    pub fn damage(&self) -> Vec<DamagedRange> {
+        self.shared.damage()
+    }
+
+    /// Returns what is known of the segments, oldest first.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentStats> {
+        self.shared.stats()
+    }
+
+    /// Reads whole batches, the first of which holds `from` (or follows it, behind a gap that an operator has made).
+    ///
+    /// Returns at most `bytes_max` bytes, but at least one batch; nothing at the bound. A read ends at a segment's end.
+    ///
+    /// # Errors
+    /// [`LogError::OffsetOutOfRange`], [`LogError::Corrupt`] with the damaged range, or [`LogError::Io`].
+    pub fn read(
+        &self,
+        from: Offset,
+        bytes_max: u64,
+        bound: ReadBound,
+    ) -> Result<Vec<u8>, LogError> {
+        let Some((segment, found)) = self.find(from, bound)? else {
+            return Ok(Vec::new());
+        };
+        let available = segment.extent().end.0.saturating_sub(found.position.0);
+        let count = bytes_max.max(u64::from(found.header.length)).min(available);
+        let mut bytes = vec![0; usize::try_from(count).unwrap_or(usize::MAX)];
+        let path = self.shared.segment_path(segment.base);
+        read_exact_at(found.file.as_ref(), &mut bytes, found.position.0)
+            .map_err(|source| LogError::io("read", &path, source))?;
+        let (sound, reason) = sound_bytes(&bytes, &found.header, self.end(bound));
+        match reason {
+            Some(reason) if sound == 0 => {
+                let at = (found.position, found.header.base_offset);
+                let (range, _) = self.damage_at(&segment, found.file.as_ref(), at, reason)?;
+                Err(range.into())
+            }
+            _ => {
+                bytes.truncate(sound);
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// Calls `visit` with the header and the records section of each batch from the one that holds `from`, in order, until
+    /// it breaks or the bound is reached.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`].
+    pub fn scan(
+        &self,
+        from: Offset,
+        bound: ReadBound,
+        visit: &mut dyn FnMut(&BatchHeader, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        self.walk(from, bound, true, visit)
+    }
+
+    /// As [`LogReader::scan`], without reading or checking the records sections, which are passed as empty.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`].
+    pub fn scan_headers(
+        &self,
+        from: Offset,
+        bound: ReadBound,
+        visit: &mut dyn FnMut(&BatchHeader) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        self.walk(from, bound, false, &mut |header, _| visit(header))
+    }
+
+    /// Returns the base offset of the first batch that was appended at or after `time`, or `None` when readers see none.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`].
+    pub fn offset_at_time(&self, time: TimestampMs) -> Result<Option<Offset>, LogError> {
+        let segments = self.shared.segments();
+        let Some(segment) = segments.iter().find(|segment| {
+            segment.with(|s| {
+                s.extent.end > FilePosition(SEGMENT_HEADER_BYTES_U64)
+                    && s.extent.last_append_time >= time
+            })
+        }) else {
+            return Ok(None);
+        };
+        let entry = segment.with(|state| state.index.before_time(time));
+        let from = entry.map_or(segment.base, |entry| {
+            Offset(segment.base.0.saturating_add(u64::from(entry.offset_delta)))
+        });
+        let mut found = None;
+        self.scan_headers(
+            from.max(self.log_start()),
+            ReadBound::HighWatermark,
+            &mut |header| {
+                if header.append_time >= time {
+                    found = Some(header.base_offset.max(self.log_start()));
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            },
+        )?;
+        Ok(found)
+    }
+
+    fn end(&self, bound: ReadBound) -> Offset {
+        match bound {
+            ReadBound::HighWatermark => self.high_watermark(),
+            ReadBound::LogEnd => self.log_end(),
+        }
+    }
+
+    fn walk(
+        &self,
+        from: Offset,
+        bound: ReadBound,
+        with_bodies: bool,
+        visit: &mut dyn FnMut(&BatchHeader, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), LogError> {
+        let mut next = from;
+        while let Some((segment, found)) = self.find(next, bound)? {
+            let extent = segment.extent();
+            let bodies_from = if with_bodies {
+                found.position
+            } else {
+                extent.end
+            };
+            let chain = chain_at(self.id(), &found.header);
+            let mut walker = Walker::new(
+                found.file.as_ref(),
+                found.position,
+                extent.end,
+                chain,
+                bodies_from,
+            );
+            let failed =
+                |source| LogError::io("read", &self.shared.segment_path(segment.base), source);
+            loop {
+                match walker.step().map_err(failed)? {
+                    Step::End => break,
+                    Step::Bad(reason) => {
+                        let at = (walker.position(), walker.chain().next_offset);
+                        let (range, _) =
+                            self.damage_at(&segment, found.file.as_ref(), at, reason)?;
+                        if self
+                            .shared
+                            .gap_end(range.from)
+                            .is_some_and(|end| end >= range.to)
+                        {
+                            break;
+                        }
+                        return Err(range.into());
+                    }
+                    Step::Batch { header, .. } if header.base_offset >= self.end(bound) => {
+                        return Ok(());
+                    }
+                    Step::Batch { header, position } => {
+                        let body = if with_bodies {
+                            walker.body(&header, position).map_err(failed)?
+                        } else {
+                            &[]
+                        };
+                        if visit(&header, body).is_break() {
+                            return Ok(());
+                        }
+                        next = header.next_offset();
+                    }
+                }
+            }
+            next = next.max(walker.chain().next_offset);
+        }
+        Ok(())
+    }
+
+    /// Finds the batch that holds `from`, or follows it behind a gap; `None` at the bound.
+    fn find(
+        &self,
+        from: Offset,
+        bound: ReadBound,
+    ) -> Result<Option<(Arc<Segment>, Found)>, LogError> {
+        match self.find_in_map(from, bound) {
+            // Retention may have moved the log start and unlinked the file while we looked: then that is the answer.
+            Err(LogError::Io { .. }) if from < self.log_start() => {
+                Err(self.out_of_range(from, bound))
+            }
+            found => found,
+        }
+    }
+
+    fn find_in_map(
+        &self,
+        from: Offset,
+        bound: ReadBound,
+    ) -> Result<Option<(Arc<Segment>, Found)>, LogError> {
+        let end = self.end(bound);
+        if from < self.log_start() || from > end {
+            return Err(self.out_of_range(from, bound));
+        }
+        let from = self.shared.gap_end(from).unwrap_or(from);
+        if from >= end {
+            return Ok(None);
+        }
+        let segments = self.shared.segments();
+        let at = segments.partition_point(|segment| segment.base <= from);
+        let holder = at.checked_sub(1).and_then(|at| segments.get(at));
+        let following = segments.get(at);
+        let Some(segment) = holder.filter(|s| following.is_none() || from < s.extent().end_offset)
+        else {
+            if from < self.log_start() {
+                return Err(self.out_of_range(from, bound));
+            }
+            return Err(self
+                .missing(from, following.map_or(end, |segment| segment.base))
+                .into());
+        };
+        Ok(Some((Arc::clone(segment), self.find_in(segment, from)?)))
+    }
+
+    fn find_in(&self, segment: &Arc<Segment>, from: Offset) -> Result<Found, LogError> {
+        let file = self.shared.file(segment.base)?;
+        let delta = from.since(segment.base).unwrap_or(0);
+        let (entry, extent) = segment.with(|state| (state.index.at_or_before(delta), state.extent));
+        let (position, next_offset) =
+            entry.map_or((SEGMENT_HEADER_BYTES_U64, segment.base), |entry| {
+                let offset = segment.base.0.saturating_add(u64::from(entry.offset_delta));
+                (u64::from(entry.position), Offset(offset))
+            });
+        let mut at = (FilePosition(position), next_offset);
+        loop {
+            let chain = unanchored(self.id(), at.1);
+            let mut walker = Walker::new(file.as_ref(), at.0, extent.end, chain, extent.end);
+            let reason = loop {
+                let step = walker.step().map_err(|source| {
+                    LogError::io("read", &self.shared.segment_path(segment.base), source)
+                })?;
+                match step {
+                    Step::Batch { header, position } if header.next_offset() > from => {
+                        return Ok(Found {
+                            file,
+                            header,
+                            position,
+                        });
+                    }
+                    Step::Batch { .. } => {}
+                    Step::Bad(reason) => break reason,
+                    Step::End => break Corruption::MissingSegment,
+                }
+            };
+            let bad = (walker.position(), walker.chain().next_offset);
+            let (range, behind) = self.damage_at(segment, file.as_ref(), bad, reason)?;
+            // What is asked for may lie behind the damage: go on from the next sound batch.
+            match behind {
+                Some(position) if range.to <= from || self.shared.gap_end(range.from).is_some() => {
+                    at = (position, range.to);
+                }
+                _ => return Err(range.into()),
+            }
+        }
+    }
+
+    /// Notes the damage at a place, and finds where the next sound batch stands.
+    fn damage_at(
+        &self,
+        segment: &Segment,
+        file: &dyn DiskFile,
+        (position, from): (FilePosition, Offset),
+        reason: Corruption,
+    ) -> Result<(DamagedRange, Option<FilePosition>), LogError> {
+        let path = self.shared.segment_path(segment.base);
+        let extent = segment.extent();
+        let tail = examine_tail(file, position, extent.end, self.id(), from)
+            .map_err(|source| LogError::io("read", &path, source))?;
+        let to = tail
+            .next
+            .map_or(extent.end_offset, |(_, header)| header.base_offset);
+        let range = DamagedRange {
+            log: self.id(),
+            path,
+            position,
+            from,
+            to,
+            reason,
+        };
+        if self.shared.gap_end(from).is_none_or(|end| end < to) {
+            self.shared.note_damage(&range);
+        }
+        Ok((range, tail.next.map(|(position, _)| position)))
+    }
+
+    fn missing(&self, from: Offset, to: Offset) -> DamagedRange {
+        let range = DamagedRange {
+            log: self.id(),
+            path: self.shared.segment_path(from),
+            position: FilePosition(0),
+            from,
+            to,
+            reason: Corruption::MissingSegment,
+        };
+        self.shared.note_damage(&range);
+        range
+    }
+
+    fn out_of_range(&self, requested: Offset, bound: ReadBound) -> LogError {
+        LogError::OffsetOutOfRange {
+            requested,
+            log_start: self.log_start(),
+            log_end: self.end(bound),
+        }
+    }
+}
+
+/// Returns what a batch that may be the first to be looked at must be: its own place, behind anything.
+fn chain_at(log: LogId, header: &BatchHeader) -> Chain {
+    unanchored(log, header.base_offset)
+}
+
+fn unanchored(log: LogId, next_offset: Offset) -> Chain {
+    Chain {
+        log,
+        next_offset,
+        prev_header_crc: None,
+        append_time: TimestampMs(i64::MIN),
+    }
+}
+
+/// Returns how many bytes at the start are whole sound batches below `end`, and what stopped the count before the bytes'
+/// end, unless it is only a batch that does not fit.
+fn sound_bytes(bytes: &[u8], first: &BatchHeader, end: Offset) -> (usize, Option<Corruption>) {
+    let Some(log) = first.log else {
+        return (0, None);
+    };
+    let mut chain = chain_at(log, first);
+    let mut sound = 0;
+    loop {
+        let rest = bytes.get(sound..).unwrap_or_default();
+        if rest.len() < HEADER_BYTES {
+            return (sound, None);
+        }
+        let header = match BatchHeader::decode(rest) {
+            Ok(header) => header,
+            Err(reason) => return (sound, Some(reason)),
+        };
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        if header.base_offset >= end || length > rest.len() {
+            return (sound, None);
+        }
+        let body = rest.get(HEADER_BYTES..length).unwrap_or_default();
+        if let Err(reason) = chain.check(&header).and_then(|()| header.check_body(body)) {
+            return (sound, Some(reason));
+        }
+        chain.advance(&header);
+        sound = sound.saturating_add(length);
+    }
+}

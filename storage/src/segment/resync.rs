@@ -1,0 +1,111 @@
+//! Looking behind the first bytes that do not verify: is there a sound batch further on, and what does it say was durable?
+//!
+//! Used to tell a torn tail from damage, and to find where a reader can go on behind damage. The search goes over the bytes
+//! once: each candidate costs one header checksum, and a records section is read only for a header that verifies, so
+//! hostile bytes cannot make it quadratic. A batch counts only when it verifies whole, so that a header quoted inside
+//! somebody's record is not enough unless the record quotes a whole batch of this very log.
+
+use std::io;
+
+use crate::batch::header::{BATCH_MAGIC, BatchHeader, HEADER_BYTES};
+use crate::disk::{DiskFile, read_exact_at};
+use crate::log_id::LogId;
+use crate::offset::{FilePosition, Offset};
+
+const CHUNK_BYTES: u64 = 1 << 20;
+const HEADER_BYTES_U64: u64 = HEADER_BYTES as u64;
+
+/// What stands behind a place that does not verify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tail {
+    /// Whether every byte is zero: nothing was ever written there.
+    pub is_zero: bool,
+    /// Position and header of the first sound batch of this log with a base offset above the expected one.
+    pub next: Option<(FilePosition, BatchHeader)>,
+    /// The largest "durable up to" of any header there that verifies, sound batch or not.
+    pub durable_up_to: Offset,
+    /// First offset behind the last header found (exclusive end); zero without one.
+    pub end_offset: Offset,
+}
+
+/// Examines the bytes from `from` to `limit` for headers of `log` with base offsets above `expected`.
+///
+/// # Errors
+/// Any error of the disk.
+pub fn examine_tail(
+    file: &dyn DiskFile,
+    from: FilePosition,
+    limit: FilePosition,
+    log: LogId,
+    expected: Offset,
+) -> io::Result<Tail> {
+    let mut tail = Tail {
+        is_zero: true,
+        ..Tail::default()
+    };
+    let mut at = from.0;
+    let mut chunk = Vec::new();
+    while at < limit.0 {
+        let count = CHUNK_BYTES.min(limit.0.saturating_sub(at));
+        chunk.resize(usize::try_from(count).unwrap_or(usize::MAX), 0);
+        read_exact_at(file, &mut chunk, at)?;
+        if chunk.iter().any(|byte| *byte != 0) {
+            tail.is_zero = false;
+            for (place, header) in candidates(&chunk) {
+                let position = FilePosition(at.saturating_add(place));
+                note(&mut tail, file, position, limit, (log, expected, header))?;
+            }
+        }
+        // A header may straddle two chunks: the next one starts before the last place where one was cut off.
+        let is_last = at.saturating_add(count) >= limit.0;
+        at = at.saturating_add(if is_last {
+            count
+        } else {
+            count.saturating_sub(HEADER_BYTES_U64 - 1)
+        });
+    }
+    Ok(tail)
+}
+
+/// Returns every place in `chunk` where a whole header stands that verifies alone.
+fn candidates(chunk: &[u8]) -> impl Iterator<Item = (u64, BatchHeader)> {
+    let magic = BATCH_MAGIC.to_be_bytes();
+    chunk
+        .windows(HEADER_BYTES)
+        .enumerate()
+        .filter_map(move |(place, window)| {
+            if !window.starts_with(&magic) {
+                return None;
+            }
+            Some((
+                u64::try_from(place).ok()?,
+                BatchHeader::decode(window).ok()?,
+            ))
+        })
+}
+
+fn note(
+    tail: &mut Tail,
+    file: &dyn DiskFile,
+    position: FilePosition,
+    limit: FilePosition,
+    (log, expected, header): (LogId, Offset, BatchHeader),
+) -> io::Result<()> {
+    if header.log != Some(log) || header.base_offset <= expected {
+        return Ok(());
+    }
+    tail.durable_up_to = tail.durable_up_to.max(header.durable_up_to);
+    tail.end_offset = tail.end_offset.max(header.next_offset());
+    let fits = position
+        .checked_add(u64::from(header.length))
+        .is_some_and(|end| end <= limit);
+    if tail.next.is_some() || !fits {
+        return Ok(());
+    }
+    let mut body = vec![0; usize::try_from(header.body_bytes()).unwrap_or(usize::MAX)];
+    read_exact_at(file, &mut body, position.0.saturating_add(HEADER_BYTES_U64))?;
+    if header.check_body(&body).is_ok() {
+        tail.next = Some((position, header));
+    }
+    Ok(())
+}
