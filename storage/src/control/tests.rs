@@ -1,0 +1,1 @@
+//! Tests of control entries and of what they add up to.
