@@ -242,25 +242,28 @@ fn a_deleted_topic_takes_its_commits_and_gaps_along_and_its_numbers_stay_used() 
     state.apply(&created("flights", &[5])).unwrap();
 }
 
-#[test]
-fn what_contradicts_the_state_is_refused_and_changes_nothing() {
+/// Checks that each entry is refused, in these words, and changes nothing.
+fn assert_refused<const N: usize>(cases: [(Entry, &str); N]) {
     let mut state = fold(&samples()[..8]);
     let before = state.clone();
+    for (entry, told) in cases {
+        let refusal = state.apply(&entry).unwrap_err();
+        assert!(
+            refusal.to_string().starts_with(told),
+            "{refusal}, not {told}"
+        );
+        assert_eq!(state.check(&entry), Err(refusal));
+        assert_eq!(state, before, "after {entry:?}");
+    }
+}
+
+#[test]
+fn topics_that_contradict_the_state_are_refused_and_change_nothing() {
     let written = TopicSettings {
         durability: Durability::Written,
         ..TopicSettings::default()
     };
-    let block = |first, count| Entry::ProducerIdBlock { first, count };
-    let part = |index, count| {
-        Entry::Snapshot(SnapshotPart {
-            index,
-            count,
-            state_crc: 1,
-            bytes: Vec::new(),
-        })
-    };
-    let group = "nobody".to_owned();
-    for (entry, told) in [
+    assert_refused([
         (created("flights", &[5]), "the topic flights exists already"),
         (
             created("new", &[3]),
@@ -293,6 +296,22 @@ fn what_contradicts_the_state_is_refused_and_changes_nothing() {
             "the partition number is 4, it must be 5 to",
         ),
         (deleted("no"), "there is no topic no"),
+    ]);
+}
+
+#[test]
+fn other_entries_that_contradict_the_state_are_refused_and_change_nothing() {
+    let block = |first, count| Entry::ProducerIdBlock { first, count };
+    let part = |index, count| {
+        Entry::Snapshot(SnapshotPart {
+            index,
+            count,
+            state_crc: 1,
+            bytes: Vec::new(),
+        })
+    };
+    let group = "nobody".to_owned();
+    assert_refused([
         (
             block(999, 1),
             "the first producer id is 999, it must be 1000 to",
@@ -321,15 +340,7 @@ fn what_contradicts_the_state_is_refused_and_changes_nothing() {
         (part(1, 2), "the snapshot does not decode"),
         (part(0, 0), "the snapshot does not decode"),
         (part(0, 1), "the snapshot does not decode"),
-    ] {
-        let refusal = state.apply(&entry).unwrap_err();
-        assert!(
-            refusal.to_string().starts_with(told),
-            "{refusal}, not {told}"
-        );
-        assert_eq!(state.check(&entry), Err(refusal));
-        assert_eq!(state, before, "after {entry:?}");
-    }
+    ]);
 }
 
 #[test]
@@ -435,6 +446,8 @@ fn a_snapshot_in_parts_counts_only_whole() {
     assert!(mixed.apply(&Entry::Snapshot(wrong)).is_err());
 }
 
+type Change = fn(&mut TopicSettings);
+
 #[test]
 fn the_default_settings_and_the_edges_of_each_range_are_valid() {
     let defaults = TopicSettings::default();
@@ -443,7 +456,6 @@ fn the_default_settings_and_the_edges_of_each_range_are_valid() {
     assert_eq!(defaults.retention_ms, Some(604_800_000));
     assert_eq!(defaults.dead_letter_retention_ms, Some(2_592_000_000));
     assert_eq!(short_lived().validate(), Ok(()));
-    type Change = fn(&mut TopicSettings);
     let wrong: [(&str, Change); 10] = [
         ("segment_bytes is 4095,", |s| s.segment_bytes = 4_095),
         ("segment_bytes is 1073741825,", |s| {

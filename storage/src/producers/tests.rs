@@ -7,6 +7,8 @@
     reason = "tests may panic"
 )]
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -280,7 +282,10 @@ fn sample() -> Producers {
 fn the_encoding_is_the_golden_one() {
     const GOLDEN: &str = include_str!("../../tests/fixtures/producers-v1.hex");
     let bytes = sample().encode();
-    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    let mut hex = String::new();
+    for byte in bytes {
+        write!(hex, "{byte:02x}").unwrap();
+    }
     assert_eq!(hex, GOLDEN.trim());
 }
 
