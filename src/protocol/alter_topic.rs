@@ -1,4 +1,4 @@
-//! AlterTopic: changes settings and adds partitions. Partitions are never removed.
+//! `AlterTopic`: changes settings and adds partitions. Partitions are never removed.
 //!
 //! | request | type | meaning |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! CreateTopic.
+//! `CreateTopic`.
 //!
 //! | request | type | meaning |
 //! |---|---|---|

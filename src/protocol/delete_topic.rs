@@ -1,4 +1,4 @@
-//! DeleteTopic.
+//! `DeleteTopic`.
 //!
 //! | request | type | meaning |
 //! |---|---|---|

@@ -193,6 +193,10 @@ impl Refusal {
             (_, None) => return Err(reader.wrong(2, u64::from(number)).of("error code")),
         };
         let message = String::read(reader).map_err(|error| error.of("error message"))?;
+        if code.is_none() && !message.is_empty() {
+            let length = u64::try_from(message.len()).unwrap_or(u64::MAX);
+            return Err(reader.wrong(message.len(), length).of("error message"));
+        }
         Ok(code.map(|code| Self { code, message }))
     }
 }

@@ -1,7 +1,7 @@
-//! CommitOffsets, FetchOffsets, ListGroups, DeleteGroup: how far groups have got. A group is a name for committed offsets;
+//! `CommitOffsets`, `FetchOffsets`, `ListGroups`, `DeleteGroup`: how far groups have got. A group is a name for committed offsets;
 //! it begins with its first commit.
 //!
-//! | CommitOffsets | type | meaning |
+//! | `CommitOffsets` | type | meaning |
 //! |---|---|---|
 //! | group | string | |
 //! | offsets | array of committed | all or nothing |
@@ -14,18 +14,18 @@
 //!
 //! The answer is empty; it comes when the offsets are synced.
 //!
-//! | FetchOffsets | type | meaning |
+//! | `FetchOffsets` | type | meaning |
 //! |---|---|---|
 //! | group | string | |
 //! | topics | optional array of string | none: all |
 //! | answer: offsets | array of committed | only where something is committed |
 //!
-//! | ListGroups | type | meaning |
+//! | `ListGroups` | type | meaning |
 //! |---|---|---|
 //! | request | | empty |
 //! | answer: groups | array of (name string, partitions array of (committed, high watermark offset, lag `u64`)) | by name |
 //!
-//! DeleteGroup: the group, a string; the answer is empty.
+//! `DeleteGroup`: the group, a string; the answer is empty.
 
 use storage::offset::Offset;
 

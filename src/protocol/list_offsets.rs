@@ -1,4 +1,4 @@
-//! ListOffsets: finds the offset of a place in a log.
+//! `ListOffsets`: finds the offset of a place in a log.
 //!
 //! | request | type | meaning |
 //! |---|---|---|

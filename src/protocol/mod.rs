@@ -9,14 +9,14 @@
 //! |---|---|---|
 //! | 1 | Handshake | [`handshake`] |
 //! | 2 | Metadata | [`metadata`] |
-//! | 3, 4, 5 | CreateTopic, AlterTopic, DeleteTopic | [`create_topic`], [`alter_topic`], [`delete_topic`] |
-//! | 6 | ProducerId | [`producer_id`] |
+//! | 3, 4, 5 | `CreateTopic`, `AlterTopic`, `DeleteTopic` | [`create_topic`], [`alter_topic`], [`delete_topic`] |
+//! | 6 | `ProducerId` | [`producer_id`] |
 //! | 7, 8 | Produce, Fetch | [`produce`], [`fetch`] |
-//! | 9 | ListOffsets | [`list_offsets`] |
-//! | 10, 11, 12, 13 | CommitOffsets, FetchOffsets, ListGroups, DeleteGroup | [`group_offsets`] |
+//! | 9 | `ListOffsets` | [`list_offsets`] |
+//! | 10, 11, 12, 13 | `CommitOffsets`, `FetchOffsets`, `ListGroups`, `DeleteGroup` | [`group_offsets`] |
 //! | 14 | Reject | [`reject`] |
-//! | 15, 16, 19 | ListLetters, GetLetter, LetterStats | [`read_letters`] |
-//! | 17, 18 | RetryLetters, DeleteLetters | [`resolve_letters`] |
+//! | 15, 16, 19 | `ListLetters`, `GetLetter`, `LetterStats` | [`read_letters`] |
+//! | 17, 18 | `RetryLetters`, `DeleteLetters` | [`resolve_letters`] |
 
 pub mod limits;
 pub mod cursor;
@@ -39,3 +39,6 @@ pub mod selection;
 pub mod letter;
 pub mod read_letters;
 pub mod resolve_letters;
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! ProducerId: a new id for an idempotent producer, handed out once.
+//! `ProducerId`: a new id for an idempotent producer, handed out once.
 //!
 //! The request is empty.
 //!

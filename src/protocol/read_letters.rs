@@ -1,6 +1,6 @@
-//! ListLetters, GetLetter, LetterStats: looking at dead letters.
+//! `ListLetters`, `GetLetter`, `LetterStats`: looking at dead letters.
 //!
-//! | ListLetters | type | meaning |
+//! | `ListLetters` | type | meaning |
 //! |---|---|---|
 //! | topic | string | |
 //! | selection, page | see [`selection`](super::selection) | |
@@ -8,12 +8,12 @@
 //! | answer: letters | array of letter | see [`letter`](super::letter) |
 //! | answer: cursor | optional string | for the next page; none: this was the last |
 //!
-//! | GetLetter | type | meaning |
+//! | `GetLetter` | type | meaning |
 //! |---|---|---|
 //! | id | string | |
 //! | answer | letter | |
 //!
-//! | LetterStats | type | meaning |
+//! | `LetterStats` | type | meaning |
 //! |---|---|---|
 //! | topic | string | |
 //! | selection | selection | of the live letters that are counted |

@@ -1,4 +1,4 @@
-//! RetryLetters and DeleteLetters: resolving dead letters. A letter is resolved once, ever, whoever asks how often.
+//! `RetryLetters` and `DeleteLetters`: resolving dead letters. A letter is resolved once, ever, whoever asks how often.
 //!
 //! | request of both | type | meaning |
 //! |---|---|---|
@@ -6,7 +6,7 @@
 //! | selection, page | see [`selection`](super::selection) | at most a page is resolved by one request |
 //! | request id | optional string | stands in the log with the resolution, names this request for people |
 //!
-//! | answer of RetryLetters | type | meaning |
+//! | answer of `RetryLetters` | type | meaning |
 //! |---|---|---|
 //! | letters | array of (id string, refusal or republished) | in the order of the page |
 //! | cursor | optional string | for the next page; none: this was the last |
@@ -17,7 +17,7 @@
 //! | partition index, offset | `u32`, offset | where it stands in the main log of the topic |
 //! | is new | bool | whether this request republished it, and not an earlier or a concurrent one |
 //!
-//! | answer of DeleteLetters | type | meaning |
+//! | answer of `DeleteLetters` | type | meaning |
 //! |---|---|---|
 //! | letters | array of (id string, refusal or is new bool) | in the order of the page |
 //! | cursor | optional string | for the next page; none: this was the last |
