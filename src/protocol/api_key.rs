@@ -1,0 +1,86 @@
+//! The requests that exist, with their numbers. A number is never used again.
+
+/// Version of every request and answer in this build. A request names it in its header; another one is refused.
+pub const API_VERSION: u16 = 1;
+
+macro_rules! api_keys {
+    ($($(#[$docs:meta])* $name:ident = $number:literal,)*) => {
+        /// What a request asks for. The number is its `u16` in the request header.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        pub enum ApiKey {
+            $($(#[$docs])* $name = $number,)*
+        }
+
+        impl ApiKey {
+            /// All keys, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// Returns the key with this number, or `None` for a number that no request has.
+            #[must_use]
+            pub fn from_number(number: u16) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Returns the key's number.
+            #[must_use]
+            pub fn number(self) -> u16 {
+                match self {
+                    $(Self::$name => $number,)*
+                }
+            }
+
+            /// Returns the name, as the documentation and the metrics use it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+api_keys! {
+    /// Opens a connection: versions, token, limits. The first request, and only the first.
+    Handshake = 1,
+    /// Describes topics and their partitions.
+    Metadata = 2,
+    /// Creates a topic.
+    CreateTopic = 3,
+    /// Changes a topic's settings, adds partitions.
+    AlterTopic = 4,
+    /// Deletes a topic.
+    DeleteTopic = 5,
+    /// Hands out an id for an idempotent producer.
+    ProducerId = 6,
+    /// Appends batches.
+    Produce = 7,
+    /// Reads batches, waiting for new ones.
+    Fetch = 8,
+    /// Finds offsets: the earliest, the latest, by append time.
+    ListOffsets = 9,
+    /// Stores the offsets that a group has got to.
+    CommitOffsets = 10,
+    /// Reads the offsets that a group has got to.
+    FetchOffsets = 11,
+    /// Lists the groups with their lag.
+    ListGroups = 12,
+    /// Deletes a group with its offsets.
+    DeleteGroup = 13,
+    /// Dead-letters a record on behalf of a group.
+    Reject = 14,
+    /// Lists live dead letters, a page at a time.
+    ListLetters = 15,
+    /// Reads one live dead letter.
+    GetLetter = 16,
+    /// Republishes dead letters.
+    RetryLetters = 17,
+    /// Resolves dead letters by deleting them.
+    DeleteLetters = 18,
+    /// Counts dead letters.
+    LetterStats = 19,
+}

@@ -1,0 +1,173 @@
+//! A dead letter, as answers show it.
+//!
+//! | letter | type | meaning |
+//! |---|---|---|
+//! | id | string | |
+//! | topic, partition index | string, `u32` | of the record, and of the letter |
+//! | dead-letter offset, source offset | offset, offset | in the dead-letter log, in the main log |
+//! | receiver | `u8`, then one or two strings | 1 group: name; 2 destination: method, url |
+//! | disposition | `u8` | 1 retries exhausted, 2 not retryable, 3 rejected by a group, 4 destination forbidden |
+//! | reason, details | text, optional text | |
+//! | died at | time | |
+//! | fingerprint | string | 18 hex digits |
+//! | first message id, republished | optional string, `u32` | lineage: the first ancestor, and how many there are |
+//! | history, attempts left out | array of attempt, `u32` | the first attempt and the last ones |
+//! | labels | array of string | |
+//! | message id, caller | optional string, optional string | |
+//! | record timestamp | time | by the producer's clock |
+//! | key, value | optional bytes, optional bytes | |
+//! | headers | array of (name string, optional bytes) | |
+//!
+//! | attempt | type | meaning |
+//! |---|---|---|
+//! | started at, duration ms | time, `u32` | |
+//! | status | optional `u16` | HTTP status of the answer |
+//! | error | optional text | what went wrong when there was no answer |
+//! | headers | array of (name text, value text) | of the answer |
+//! | body, is cut | bytes, bool | of the answer; whether anything of it was left out |
+
+use bytes::Bytes;
+use storage::offset::{Offset, TimestampMs};
+
+use super::cursor::{DecodeError, Reader, Text, Wire, Writer, wire_struct};
+
+/// For whom the record was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiverView {
+    /// A group, by name.
+    Group(String),
+    /// A destination.
+    Destination {
+        /// HTTP method.
+        method: String,
+        /// URL.
+        url: String,
+    },
+}
+
+impl Wire for ReceiverView {
+    fn write(&self, writer: &mut Writer) {
+        match self {
+            Self::Group(name) => {
+                1_u8.write(writer);
+                name.write(writer);
+            }
+            Self::Destination { method, url } => {
+                2_u8.write(writer);
+                method.write(writer);
+                url.write(writer);
+            }
+        }
+    }
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match u8::read(reader)? {
+            1 => Ok(Self::Group(Wire::read(reader)?)),
+            2 => Ok(Self::Destination {
+                method: Wire::read(reader)?,
+                url: Wire::read(reader)?,
+            }),
+            other => Err(reader.wrong(1, u64::from(other))),
+        }
+    }
+}
+
+/// A dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LetterView {
+    /// Id.
+    pub id: String,
+    /// Topic of the record.
+    pub topic: String,
+    /// Index of the partition within the topic.
+    pub partition: u32,
+    /// Offset of the letter in the dead-letter log.
+    pub dead_letter_offset: Offset,
+    /// Offset of the record in the main log.
+    pub source_offset: Offset,
+    /// For whom the record was.
+    pub receiver: ReceiverView,
+    /// Why it died, by number.
+    pub disposition: u8,
+    /// Why it died, in short.
+    pub reason: Text,
+    /// Why it died, at length.
+    pub details: Option<Text>,
+    /// When it died.
+    pub died_at: TimestampMs,
+    /// What failures like it have in common.
+    pub fingerprint: String,
+    /// Message id of its first ancestor.
+    pub first_message_id: Option<String>,
+    /// How often it and its ancestors were republished.
+    pub republished: u32,
+    /// Attempts, oldest first.
+    pub history: Vec<AttemptView>,
+    /// Attempts between the first and the others of `history` that are not in it.
+    pub attempts_left_out: u32,
+    /// Labels.
+    pub labels: Vec<String>,
+    /// Message id of the record.
+    pub message_id: Option<String>,
+    /// Who published it.
+    pub caller: Option<String>,
+    /// The record's time, by the producer's clock.
+    pub record_timestamp: TimestampMs,
+    /// The record's key.
+    pub key: Option<Bytes>,
+    /// The record's value.
+    pub value: Option<Bytes>,
+    /// The record's headers.
+    pub headers: Vec<(String, Option<Bytes>)>,
+}
+wire_struct!(LetterView {
+    id,
+    topic,
+    partition,
+    dead_letter_offset,
+    source_offset,
+    receiver,
+    disposition,
+    reason,
+    details,
+    died_at,
+    fingerprint,
+    first_message_id,
+    republished,
+    history,
+    attempts_left_out,
+    labels,
+    message_id,
+    caller,
+    record_timestamp,
+    key,
+    value,
+    headers,
+});
+
+/// One attempt at delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptView {
+    /// When it began.
+    pub started_at: TimestampMs,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u32,
+    /// HTTP status of the answer.
+    pub status: Option<u16>,
+    /// What went wrong when there was no answer.
+    pub error: Option<Text>,
+    /// Headers of the answer.
+    pub headers: Vec<(Text, Text)>,
+    /// Body of the answer.
+    pub body: Bytes,
+    /// Whether anything of the answer was left out.
+    pub is_cut: bool,
+}
+wire_struct!(AttemptView {
+    started_at,
+    duration_ms,
+    status,
+    error,
+    headers,
+    body,
+    is_cut
+});
