@@ -232,6 +232,19 @@ fn the_memory_ends_by_append_time_and_not_a_millisecond_before() {
 }
 
 #[test]
+fn a_sequence_that_begins_again_in_the_log_takes_the_place_of_the_first() {
+    // Written under a shorter memory than the one it is folded with.
+    let mut partition = Partition::new(SMALL);
+    for sequence in [0, 2, 0] {
+        partition.append(producer(1, 0, sequence), 2);
+    }
+    assert_eq!(partition.check(1, 0, 0, 2), repeat(104, 106));
+    assert_eq!(partition.check(1, 0, 2, 2), Verdict::Fresh);
+    let bytes = partition.producers.encode();
+    assert_eq!(Producers::decode(SMALL, &bytes), Ok(partition.producers));
+}
+
+#[test]
 fn the_memory_is_the_shorter_of_a_day_and_the_retention() {
     let of = |ms| ProducerLimits::of_retention(ms).memory_ms;
     assert_eq!(of(None), PRODUCER_MEMORY_MS);
