@@ -186,6 +186,18 @@ fn the_sequence_wraps_from_the_last_but_one_to_0() {
 }
 
 #[test]
+fn a_new_epoch_forgets_the_batches_of_the_old_also_where_the_sequence_wraps() {
+    let mut partition = Partition::new(ProducerLimits::default());
+    partition.append(producer(1, 0, u32::MAX - 1), 1);
+    assert_eq!(partition.produce(1, 1, 0, 1), Verdict::Fresh);
+    let (expected, found) = (1, u32::MAX - 1);
+    assert_eq!(
+        partition.check(1, 1, found, 1),
+        Verdict::Forgotten { expected, found }
+    );
+}
+
+#[test]
 fn who_was_silent_longest_is_dropped_first() {
     let mut partition = Partition::new(SMALL);
     for id in [1, 2, 3] {
