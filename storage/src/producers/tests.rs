@@ -186,6 +186,18 @@ fn the_sequence_wraps_from_the_last_but_one_to_0() {
 }
 
 #[test]
+fn a_new_epoch_forgets_the_batches_of_the_old_also_where_the_sequence_wraps() {
+    let mut partition = Partition::new(ProducerLimits::default());
+    partition.append(producer(1, 0, u32::MAX - 1), 1);
+    assert_eq!(partition.produce(1, 1, 0, 1), Verdict::Fresh);
+    let (expected, found) = (1, u32::MAX - 1);
+    assert_eq!(
+        partition.check(1, 1, found, 1),
+        Verdict::Forgotten { expected, found }
+    );
+}
+
+#[test]
 fn who_was_silent_longest_is_dropped_first() {
     let mut partition = Partition::new(SMALL);
     for id in [1, 2, 3] {
@@ -229,6 +241,19 @@ fn the_memory_ends_by_append_time_and_not_a_millisecond_before() {
         .producers
         .forget_expired(TimestampMs(partition.now));
     assert!(partition.producers.is_empty());
+}
+
+#[test]
+fn a_sequence_that_begins_again_in_the_log_takes_the_place_of_the_first() {
+    // Written under a shorter memory than the one it is folded with.
+    let mut partition = Partition::new(SMALL);
+    for sequence in [0, 2, 0] {
+        partition.append(producer(1, 0, sequence), 2);
+    }
+    assert_eq!(partition.check(1, 0, 0, 2), repeat(104, 106));
+    assert_eq!(partition.check(1, 0, 2, 2), Verdict::Fresh);
+    let bytes = partition.producers.encode();
+    assert_eq!(Producers::decode(SMALL, &bytes), Ok(partition.producers));
 }
 
 #[test]
