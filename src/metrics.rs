@@ -201,13 +201,25 @@ impl Metrics {
         register_logs(&mut registry, &logs);
         register_dead_letters(&mut registry, &dead_letters);
         register_connections(&mut registry, &connections);
-        registry.register("consumer_lag", "Records from a group's committed offset to the high watermark", lag.clone());
+        registry.register(
+            "consumer_lag",
+            "Records from a group's committed offset to the high watermark",
+            lag.clone(),
+        );
         registry.register(
             "consumer_lag_left_out",
             "Committed offsets whose lag is not exported, for want of room",
             lag_left_out.clone(),
         );
-        Self { traffic, logs, dead_letters, connections, lag, lag_left_out, registry: Mutex::new(registry) }
+        Self {
+            traffic,
+            logs,
+            dead_letters,
+            connections,
+            lag,
+            lag_left_out,
+            registry: Mutex::new(registry),
+        }
     }
 
     /// Replaces the lag of all groups: series that are not in `lags` are gone from the next scrape. At most
@@ -224,11 +236,12 @@ impl Metrics {
         for (label, lag) in lags {
             self.lag.get_or_create_owned(&label).set(gauge_value(lag));
         }
-        self.lag_left_out.set(gauge_value(u64::try_from(left_out).unwrap_or(u64::MAX)));
+        self.lag_left_out
+            .set(gauge_value(u64::try_from(left_out).unwrap_or(u64::MAX)));
         drop(registry);
     }
 
-    /// Returns everything as OpenMetrics text.
+    /// Returns everything as `OpenMetrics` text.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         let registry = self.registry.lock();
@@ -254,40 +267,139 @@ fn latency_histogram() -> Histogram {
 }
 
 fn register_traffic(registry: &mut Registry, metrics: &TrafficMetrics) {
-    registry.register("produce_requests", "Produce requests answered", metrics.produce_requests.clone());
-    registry.register("produce_refusals", "Produce requests refused", metrics.produce_refusals.clone());
-    registry.register("produce_records", "Records appended by produce requests", metrics.produce_records.clone());
-    registry.register_with_unit("produce", "Batches appended by produce requests", Unit::Bytes, metrics.produce_bytes.clone());
-    registry.register("fetch_requests", "Fetch requests answered", metrics.fetch_requests.clone());
-    registry.register_with_unit("fetch", "Batches sent to consumers", Unit::Bytes, metrics.fetch_bytes.clone());
+    registry.register(
+        "produce_requests",
+        "Produce requests answered",
+        metrics.produce_requests.clone(),
+    );
+    registry.register(
+        "produce_refusals",
+        "Produce requests refused",
+        metrics.produce_refusals.clone(),
+    );
+    registry.register(
+        "produce_records",
+        "Records appended by produce requests",
+        metrics.produce_records.clone(),
+    );
+    registry.register_with_unit(
+        "produce",
+        "Batches appended by produce requests",
+        Unit::Bytes,
+        metrics.produce_bytes.clone(),
+    );
+    registry.register(
+        "fetch_requests",
+        "Fetch requests answered",
+        metrics.fetch_requests.clone(),
+    );
+    registry.register_with_unit(
+        "fetch",
+        "Batches sent to consumers",
+        Unit::Bytes,
+        metrics.fetch_bytes.clone(),
+    );
 }
 
 fn register_logs(registry: &mut Registry, metrics: &LogMetrics) {
-    registry.register_with_unit("append", "Time of a batch's write", Unit::Seconds, metrics.append_seconds.clone());
-    registry.register_with_unit("sync", "Time of a sync; its count is the number of syncs", Unit::Seconds, metrics.sync_seconds.clone());
-    registry.register("sync_failures", "Syncs that failed", metrics.sync_failures.clone());
+    registry.register_with_unit(
+        "append",
+        "Time of a batch's write",
+        Unit::Seconds,
+        metrics.append_seconds.clone(),
+    );
+    registry.register_with_unit(
+        "sync",
+        "Time of a sync; its count is the number of syncs",
+        Unit::Seconds,
+        metrics.sync_seconds.clone(),
+    );
+    registry.register(
+        "sync_failures",
+        "Syncs that failed",
+        metrics.sync_failures.clone(),
+    );
     registry.register("rolls", "Segments sealed", metrics.rolls.clone());
-    registry.register("recoveries", "Logs recovered while opening", metrics.recoveries.clone());
-    registry.register_with_unit("truncated", "Cut from torn tails", Unit::Bytes, metrics.truncated_bytes.clone());
-    registry.register("poisoned_logs", "Logs that take no appends since a write or a sync failed", metrics.poisoned_logs.clone());
-    registry.register("damaged_ranges", "Ranges of offsets that cannot be read", metrics.damaged_ranges.clone());
-    registry.register("retention_segments", "Segments deleted by retention", metrics.retention_segments.clone());
-    registry.register_with_unit("retention", "Deleted by retention", Unit::Bytes, metrics.retention_bytes.clone());
-    registry.register_with_unit("disk_free", "Free on the data directory's file system", Unit::Bytes, metrics.free_bytes.clone());
+    registry.register(
+        "recoveries",
+        "Logs recovered while opening",
+        metrics.recoveries.clone(),
+    );
+    registry.register_with_unit(
+        "truncated",
+        "Cut from torn tails",
+        Unit::Bytes,
+        metrics.truncated_bytes.clone(),
+    );
+    registry.register(
+        "poisoned_logs",
+        "Logs that take no appends since a write or a sync failed",
+        metrics.poisoned_logs.clone(),
+    );
+    registry.register(
+        "damaged_ranges",
+        "Ranges of offsets that cannot be read",
+        metrics.damaged_ranges.clone(),
+    );
+    registry.register(
+        "retention_segments",
+        "Segments deleted by retention",
+        metrics.retention_segments.clone(),
+    );
+    registry.register_with_unit(
+        "retention",
+        "Deleted by retention",
+        Unit::Bytes,
+        metrics.retention_bytes.clone(),
+    );
+    registry.register_with_unit(
+        "disk_free",
+        "Free on the data directory's file system",
+        Unit::Bytes,
+        metrics.free_bytes.clone(),
+    );
 }
 
 fn register_dead_letters(registry: &mut Registry, metrics: &DeadLetterMetrics) {
-    registry.register("dead_letters", "Dead letters appended", metrics.letters.clone());
-    registry.register("dead_letters_republished", "Dead letters republished", metrics.republished.clone());
-    registry.register("dead_letters_deleted", "Dead letters deleted by a person or a program", metrics.deleted.clone());
-    registry.register("dead_letters_expired", "Dead letters deleted by retention before they were resolved", metrics.expired.clone());
-    registry.register("dead_letters_live", "Dead letters not resolved", metrics.live.clone());
+    registry.register(
+        "dead_letters",
+        "Dead letters appended",
+        metrics.letters.clone(),
+    );
+    registry.register(
+        "dead_letters_republished",
+        "Dead letters republished",
+        metrics.republished.clone(),
+    );
+    registry.register(
+        "dead_letters_deleted",
+        "Dead letters deleted by a person or a program",
+        metrics.deleted.clone(),
+    );
+    registry.register(
+        "dead_letters_expired",
+        "Dead letters deleted by retention before they were resolved",
+        metrics.expired.clone(),
+    );
+    registry.register(
+        "dead_letters_live",
+        "Dead letters not resolved",
+        metrics.live.clone(),
+    );
 }
 
 fn register_connections(registry: &mut Registry, metrics: &ConnectionMetrics) {
     registry.register("connections", "Open connections", metrics.open.clone());
-    registry.register("connections_accepted", "Connections accepted", metrics.accepted.clone());
-    registry.register("http_responses", "HTTP answers", metrics.http_responses.clone());
+    registry.register(
+        "connections_accepted",
+        "Connections accepted",
+        metrics.accepted.clone(),
+    );
+    registry.register(
+        "http_responses",
+        "HTTP answers",
+        metrics.http_responses.clone(),
+    );
 }
 
 #[cfg(test)]
@@ -303,8 +415,16 @@ mod tests {
         metrics.traffic.produce_bytes.inc_by(5);
         metrics.logs.free_bytes.set(77);
         observe_duration(&metrics.logs.sync_seconds, Duration::from_micros(15));
-        metrics.dead_letters.letters.get_or_create(&DispositionLabel::new(3)).inc();
-        metrics.dead_letters.live.get_or_create(&DispositionLabel::new(200)).set(4);
+        metrics
+            .dead_letters
+            .letters
+            .get_or_create(&DispositionLabel::new(3))
+            .inc();
+        metrics
+            .dead_letters
+            .live
+            .get_or_create(&DispositionLabel::new(200))
+            .set(4);
         let text = metrics.encode();
         for line in [
             "redrive_produce_records_total 1000",
@@ -323,17 +443,33 @@ mod tests {
     #[test]
     fn lag_is_replaced_as_a_whole_and_bounded() {
         let metrics = Metrics::new();
-        let label = |partition| LagLabel { group: "g\"\n".to_owned(), topic: "t".to_owned(), partition };
+        let label = |partition| LagLabel {
+            group: "g\"\n".to_owned(),
+            topic: "t".to_owned(),
+            partition,
+        };
         metrics.replace_lags(HashMap::from([(label(0), 7), (label(1), u64::MAX)]));
         let text = metrics.encode();
-        assert!(text.contains("redrive_consumer_lag{group=\"g\\\"\\n\",topic=\"t\",partition=\"0\"} 7"), "{text}");
-        assert!(text.contains(&format!("partition=\"1\"}} {}", i64::MAX)), "{text}");
+        assert!(
+            text.contains("redrive_consumer_lag{group=\"g\\\"\\n\",topic=\"t\",partition=\"0\"} 7"),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("partition=\"1\"}} {}", i64::MAX)),
+            "{text}"
+        );
 
         let count = u32::try_from(LAG_SERIES_MAX).unwrap() + 5;
         metrics.replace_lags((0..count).map(|n| (label(n), u64::from(n))).collect());
         let text = metrics.encode();
-        assert_eq!(text.matches("redrive_consumer_lag{").count(), LAG_SERIES_MAX);
+        assert_eq!(
+            text.matches("redrive_consumer_lag{").count(),
+            LAG_SERIES_MAX
+        );
         assert!(text.contains("redrive_consumer_lag_left_out 5\n"));
-        assert!(!text.contains("partition=\"4\"}"), "the smallest lags are left out");
+        assert!(
+            !text.contains("partition=\"4\"}"),
+            "the smallest lags are left out"
+        );
     }
 }

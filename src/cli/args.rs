@@ -10,8 +10,8 @@ use crate::config::development;
 
 const EXAMPLES: &str = "\
 Examples:
-  redrive serve                                     start a broker on this machine, data in ./redrive-data
-  redrive produce flights flights.ndjson            send a file, a record a line
+  redrive serve
+  redrive produce flights flights.ndjson
   redrive consume flights --from earliest --count 10
   redrive reject flights 0 17 --reason 'no airline' --group billing
   redrive dlq list flights --group billing
@@ -40,15 +40,32 @@ pub struct Cli {
 #[derive(Clone, Args)]
 pub struct Connection {
     /// Broker's address, binary protocol
-    #[arg(long, global = true, env = "REDRIVE_ADDR", default_value = "127.0.0.1:7733", value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        global = true,
+        env = "REDRIVE_ADDR",
+        default_value = "127.0.0.1:7733",
+        value_name = "HOST:PORT"
+    )]
     pub addr: String,
 
     /// Broker's address, HTTP
-    #[arg(long, global = true, env = "REDRIVE_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        global = true,
+        env = "REDRIVE_URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
     pub url: String,
 
     /// Token to show, or for `serve` to ask for [default: the public development token]
-    #[arg(long, global = true, env = "REDRIVE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        global = true,
+        env = "REDRIVE_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     token: Option<String>,
 }
 
@@ -61,7 +78,10 @@ impl Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("addr", &self.addr).field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("addr", &self.addr)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 

@@ -12,7 +12,9 @@ use super::topic::DurabilityArg;
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Produce to a topic of its own, and measure acknowledged records and latency
-    #[command(after_help = "Example:\n  redrive bench produce --records 1000000 --size 1KiB --acks synced --json")]
+    #[command(
+        after_help = "Example:\n  redrive bench produce --records 1000000 --size 1KiB --acks synced --json"
+    )]
     Produce(LoadArgs),
     /// Produce, then consume from the first offset, and measure that
     Consume(LoadArgs),
@@ -44,6 +46,10 @@ pub struct LoadArgs {
 }
 
 /// Runs `redrive bench ...`.
-pub(super) fn run(_command: &BenchCommand, _connection: &Connection, _output: &mut Output) -> Result<(), CliError> {
+pub(super) fn run(
+    _command: &BenchCommand,
+    _connection: &Connection,
+    _output: &mut Output,
+) -> Result<(), CliError> {
     Err(CliError::NotBuilt { command: "bench" })
 }

@@ -73,7 +73,14 @@ fn print(arguments: &ServeArgs, output: &mut Output) -> Result<(), CliError> {
 
 fn check(file: &PathBuf, output: &mut Output) -> Result<(), CliError> {
     let text = read_file(file)?;
-    let settings = Settings::resolve(Some(FileText { path: file, text: &text }), [], &[])?;
+    let settings = Settings::resolve(
+        Some(FileText {
+            path: file,
+            text: &text,
+        }),
+        [],
+        &[],
+    )?;
     ServeConfig::from_settings(&settings)?;
     if output.is_json() {
         return output.json(&serde_json::json!({ "ok": true }));

@@ -43,6 +43,10 @@ pub struct ConsumeArgs {
 }
 
 /// Runs `redrive consume`.
-pub(super) fn run(_command: &ConsumeArgs, _connection: &Connection, _output: &mut Output) -> Result<(), CliError> {
+pub(super) fn run(
+    _command: &ConsumeArgs,
+    _connection: &Connection,
+    _output: &mut Output,
+) -> Result<(), CliError> {
     Err(CliError::NotBuilt { command: "consume" })
 }

@@ -15,7 +15,12 @@ Reads every batch, checks both checksums and the chain, rebuilds indexes, live s
 1 if anything is wrong, with the file and the range of offsets. Writes nothing.")]
 pub struct VerifyArgs {
     /// The data directory
-    #[arg(long, default_value = "./redrive-data", env = "REDRIVE_DATA_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        default_value = "./redrive-data",
+        env = "REDRIVE_DATA_DIR",
+        value_name = "DIR"
+    )]
     pub data_dir: PathBuf,
     /// Check this partition number alone
     #[arg(long, value_name = "NUMBER")]
@@ -32,7 +37,12 @@ Example:
   redrive repair --data-dir /var/lib/redrive --partition 3 --drop 1200..1310")]
 pub struct RepairArgs {
     /// The data directory
-    #[arg(long, default_value = "./redrive-data", env = "REDRIVE_DATA_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        default_value = "./redrive-data",
+        env = "REDRIVE_DATA_DIR",
+        value_name = "DIR"
+    )]
     pub data_dir: PathBuf,
     /// Partition number, as `verify` names it
     #[arg(long, value_name = "NUMBER")]

@@ -21,7 +21,9 @@ pub enum OrderArg {
 #[derive(Debug, Subcommand)]
 pub enum DlqCommand {
     /// List dead letters, a page at a time
-    #[command(after_help = "Example:\n  redrive dlq list flights --group billing --died-from 2026-01-31T00:00:00Z")]
+    #[command(
+        after_help = "Example:\n  redrive dlq list flights --group billing --died-from 2026-01-31T00:00:00Z"
+    )]
     List {
         /// Topic
         topic: String,
@@ -121,7 +123,13 @@ impl FilterArgs {
     /// Returns true if no field is given, so that every letter would match.
     pub fn is_empty(&self) -> bool {
         let lists = [
-            &self.group, &self.fingerprint, &self.disposition, &self.destination, &self.label, &self.message_id, &self.caller,
+            &self.group,
+            &self.fingerprint,
+            &self.disposition,
+            &self.destination,
+            &self.label,
+            &self.message_id,
+            &self.caller,
         ];
         lists.iter().all(|list| list.is_empty())
             && self.status.is_empty()
@@ -153,17 +161,25 @@ impl SelectionArgs {
     /// [`CliError::Usage`].
     pub fn check(&self) -> Result<(), CliError> {
         let message = match (self.ids.is_empty(), self.filter.is_empty(), self.all) {
-            (true, true, false) => "say which dead letters: their ids, a filter as --group NAME, or --all",
+            (true, true, false) => {
+                "say which dead letters: their ids, a filter as --group NAME, or --all"
+            }
             (false, false, _) => "give ids or filters, not both",
             (_, false, true) => "--all takes no filter: leave out one of them",
             _ => return Ok(()),
         };
-        Err(CliError::Usage { message: message.to_owned() })
+        Err(CliError::Usage {
+            message: message.to_owned(),
+        })
     }
 }
 
 /// Runs `redrive dlq ...`.
-pub(super) fn run(command: &DlqCommand, _connection: &Connection, _output: &mut Output) -> Result<(), CliError> {
+pub(super) fn run(
+    command: &DlqCommand,
+    _connection: &Connection,
+    _output: &mut Output,
+) -> Result<(), CliError> {
     if let DlqCommand::Retry { selection, .. } | DlqCommand::Delete { selection, .. } = command {
         selection.check()?;
     }

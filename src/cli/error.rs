@@ -44,7 +44,10 @@ pub enum CliError {
 impl CliError {
     /// Builds a failure with a hint.
     pub fn failed(message: impl Into<String>, hint: Option<&str>) -> Self {
-        Self::Failed { message: message.into(), hint: hint.map(str::to_owned) }
+        Self::Failed {
+            message: message.into(),
+            hint: hint.map(str::to_owned),
+        }
     }
 
     /// Returns what to try, if that is known.
@@ -59,7 +62,9 @@ impl CliError {
     pub fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::BrokenPipe,
-            Self::Config(_) | Self::Usage { .. } | Self::Failed { .. } | Self::NotBuilt { .. } => false,
+            Self::Config(_) | Self::Usage { .. } | Self::Failed { .. } | Self::NotBuilt { .. } => {
+                false
+            }
         }
     }
 
@@ -67,7 +72,9 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage { .. } => ExitCode::from(2),
-            Self::Config(_) | Self::Io { .. } | Self::Failed { .. } | Self::NotBuilt { .. } => ExitCode::from(1),
+            Self::Config(_) | Self::Io { .. } | Self::Failed { .. } | Self::NotBuilt { .. } => {
+                ExitCode::from(1)
+            }
         }
     }
 }

@@ -24,6 +24,10 @@ pub enum GroupCommand {
 }
 
 /// Runs `redrive group ...`.
-pub(super) fn run(_command: &GroupCommand, _connection: &Connection, _output: &mut Output) -> Result<(), CliError> {
+pub(super) fn run(
+    _command: &GroupCommand,
+    _connection: &Connection,
+    _output: &mut Output,
+) -> Result<(), CliError> {
     Err(CliError::NotBuilt { command: "group" })
 }

@@ -22,7 +22,9 @@ pub struct Output {
 
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output").field("is_json", &self.is_json).finish_non_exhaustive()
+        f.debug_struct("Output")
+            .field("is_json", &self.is_json)
+            .finish_non_exhaustive()
     }
 }
 
@@ -34,7 +36,10 @@ impl Output {
 
     /// Writes to `writer`.
     pub fn to_writer(writer: Box<dyn Write>, is_json: bool) -> Self {
-        Self { writer: BufWriter::with_capacity(BUFFER_BYTES, writer), is_json }
+        Self {
+            writer: BufWriter::with_capacity(BUFFER_BYTES, writer),
+            is_json,
+        }
     }
 
     /// Returns true if a script reads the output.
@@ -93,18 +98,16 @@ impl Output {
 }
 
 fn write_failed(source: io::Error) -> CliError {
-    CliError::Io { action: "write to stdout".to_owned(), source }
+    CliError::Io {
+        action: "write to stdout".to_owned(),
+        source,
+    }
 }
 
 /// Writes an error and its causes to stderr, with a hint if there is one.
 pub(super) fn report(error: &CliError) {
     // With stderr gone there is nobody left to tell.
     let _written = io::stderr().write_all(error_text(error).as_bytes());
-}
-
-/// Writes a note for people to stderr, so that stdout stays the result.
-pub(super) fn note(text: &str) {
-    let _written = writeln!(io::stderr(), "{text}");
 }
 
 fn error_text(error: &CliError) -> String {
@@ -178,7 +181,10 @@ mod tests {
         };
         assert_eq!(error_text(&error), "error: cannot read f: no such file\n");
         let error = CliError::failed("no topic flights", Some("create it"));
-        assert_eq!(error_text(&error), "error: no topic flights\nhint: create it\n");
+        assert_eq!(
+            error_text(&error),
+            "error: no topic flights\nhint: create it\n"
+        );
     }
 
     #[test]

@@ -35,7 +35,10 @@ impl FromStr for From {
         }
         text.parse()
             .map(|offset| Self::Offset(Offset(offset)))
-            .map_err(|_error| "expected earliest, latest, an offset, or @TIME as in @2026-01-31T12:00:00Z".to_owned())
+            .map_err(|_error| {
+                "expected earliest, latest, an offset, or @TIME as in @2026-01-31T12:00:00Z"
+                    .to_owned()
+            })
     }
 }
 
@@ -68,9 +71,11 @@ pub(super) fn time(text: &str) -> Result<TimestampMs, String> {
     if let Ok(ms) = text.parse() {
         return Ok(TimestampMs(ms));
     }
-    text.parse::<Timestamp>().map(|time| TimestampMs(time.as_millisecond())).map_err(|_error| {
-        "expected a time as in 2026-01-31T12:00:00Z, or milliseconds since 1970".to_owned()
-    })
+    text.parse::<Timestamp>()
+        .map(|time| TimestampMs(time.as_millisecond()))
+        .map_err(|_error| {
+            "expected a time as in 2026-01-31T12:00:00Z, or milliseconds since 1970".to_owned()
+        })
 }
 
 /// Parses a size.
@@ -90,12 +95,20 @@ pub(super) fn duration_ms(text: &str) -> Result<i64, String> {
 
 /// Parses a size or `none`.
 pub(super) fn limit_bytes(text: &str) -> Result<Limit<u64>, String> {
-    if text == "none" { Ok(Limit(None)) } else { bytes(text).map(|b| Limit(Some(b))) }
+    if text == "none" {
+        Ok(Limit(None))
+    } else {
+        bytes(text).map(|b| Limit(Some(b)))
+    }
 }
 
 /// Parses a duration or `none`.
 pub(super) fn limit_ms(text: &str) -> Result<Limit<i64>, String> {
-    if text == "none" { Ok(Limit(None)) } else { duration_ms(text).map(|ms| Limit(Some(ms))) }
+    if text == "none" {
+        Ok(Limit(None))
+    } else {
+        duration_ms(text).map(|ms| Limit(Some(ms)))
+    }
 }
 
 /// Parses `FROM..TO`.
@@ -104,7 +117,9 @@ pub(super) fn offset_range(text: &str) -> Result<OffsetRange, String> {
         let (from, to) = (Offset(from.parse().ok()?), Offset(to.parse().ok()?));
         (from < to).then_some(OffsetRange { from, to })
     });
-    parsed.ok_or_else(|| "expected FROM..TO with FROM below TO, the end excluded, as in 120..150".to_owned())
+    parsed.ok_or_else(|| {
+        "expected FROM..TO with FROM below TO, the end excluded, as in 120..150".to_owned()
+    })
 }
 
 /// Parses `NAME=VALUE`.
@@ -134,14 +149,27 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }
-        for text in ["", "-1", "first", "@", "@yesterday", "@1970-01-01", "1.5", "18446744073709551616", "Earliest"] {
+        for text in [
+            "",
+            "-1",
+            "first",
+            "@",
+            "@yesterday",
+            "@1970-01-01",
+            "1.5",
+            "18446744073709551616",
+            "Earliest",
+        ] {
             assert!(text.parse::<From>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn ranges_are_not_empty() {
-        let range = OffsetRange { from: Offset(1), to: Offset(5) };
+        let range = OffsetRange {
+            from: Offset(1),
+            to: Offset(5),
+        };
         assert_eq!(offset_range("1..5"), Ok(range));
         for text in ["", "1", "5..1", "1..1", "..5", "1..", "1...5", "-1..5"] {
             assert!(offset_range(text).is_err(), "{text}");

@@ -55,6 +55,10 @@ pub struct ProduceArgs {
 }
 
 /// Runs `redrive produce`.
-pub(super) fn run(_command: &ProduceArgs, _connection: &Connection, _output: &mut Output) -> Result<(), CliError> {
+pub(super) fn run(
+    _command: &ProduceArgs,
+    _connection: &Connection,
+    _output: &mut Output,
+) -> Result<(), CliError> {
     Err(CliError::NotBuilt { command: "produce" })
 }

@@ -32,6 +32,10 @@ pub struct RejectArgs {
 }
 
 /// Runs `redrive reject`.
-pub(super) fn run(_command: &RejectArgs, _connection: &Connection, _output: &mut Output) -> Result<(), CliError> {
+pub(super) fn run(
+    _command: &RejectArgs,
+    _connection: &Connection,
+    _output: &mut Output,
+) -> Result<(), CliError> {
     Err(CliError::NotBuilt { command: "reject" })
 }

@@ -17,6 +17,12 @@ pub enum RetentionCommand {
 }
 
 /// Runs `redrive retention ...`.
-pub(super) fn run(_command: &RetentionCommand, _connection: &Connection, _output: &mut Output) -> Result<(), CliError> {
-    Err(CliError::NotBuilt { command: "retention" })
+pub(super) fn run(
+    _command: &RetentionCommand,
+    _connection: &Connection,
+    _output: &mut Output,
+) -> Result<(), CliError> {
+    Err(CliError::NotBuilt {
+        command: "retention",
+    })
 }

@@ -42,8 +42,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 
-    /// Token that clients must show (better by REDRIVE_TOKEN: other users see the flags of a process)
-    #[arg(long = "token", id = "serve_token", value_name = "TOKEN")]
+    /// Token that clients must show (better by `REDRIVE_TOKEN`: other users see the flags of a process)
+    #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
 
     /// Confirm that an address off loopback is served without TLS
@@ -70,22 +70,33 @@ pub struct ServeArgs {
 impl std::fmt::Debug for ServeArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The token is among the fields.
-        f.debug_struct("ServeArgs").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("ServeArgs")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
 impl ServeArgs {
-    /// Reads the file and lays environment and flags over it.
+    /// Reads the file and lays the process's environment and the flags over it.
     ///
     /// # Errors
     /// [`ConfigError`].
     pub fn settings(&self) -> Result<Settings, ConfigError> {
+        // A variable that is not UTF-8 is no address, size or word; as U+FFFD its check refuses it by name.
+        self.settings_over(std::env::vars_os().map(|(name, value)| (lossy(&name), lossy(&value))))
+    }
+
+    /// Reads the file and lays `environment` and the flags over it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn settings_over(
+        &self,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Settings, ConfigError> {
         let text = self.config.as_deref().map(read_file).transpose()?;
         let file = self.config.as_deref().zip(text.as_deref());
         let file = file.map(|(path, text)| FileText { path, text });
-        // A variable that is not UTF-8 is no address, size or word; as U+FFFD its check refuses it by name.
-        let environment = std::env::vars_os()
-            .map(|(name, value)| (lossy(&name), lossy(&value)));
         Settings::resolve(file, environment, &self.flags())
     }
 
@@ -97,13 +108,25 @@ impl ServeArgs {
             ("--listen", "listen", &self.listen),
             ("--token", "token", &self.token),
             ("--plaintext", "plaintext", &plaintext),
-            ("--segment-bytes", "topic.segment_bytes", &self.segment_bytes),
+            (
+                "--segment-bytes",
+                "topic.segment_bytes",
+                &self.segment_bytes,
+            ),
             ("--retention-ms", "topic.retention_ms", &self.retention_ms),
-            ("--retention-bytes", "topic.retention_bytes", &self.retention_bytes),
+            (
+                "--retention-bytes",
+                "topic.retention_bytes",
+                &self.retention_bytes,
+            ),
         ];
         let own = own.into_iter().filter_map(|(flag, key, value)| {
             let value = value.clone()?;
-            Some(FlagValue { flag: flag.to_owned(), key: key.to_owned(), value })
+            Some(FlagValue {
+                flag: flag.to_owned(),
+                key: key.to_owned(),
+                value,
+            })
         });
         let set = self.set.iter().map(|(key, value)| FlagValue {
             flag: "--set".to_owned(),
@@ -120,8 +143,10 @@ fn lossy(text: &std::ffi::OsStr) -> String {
 
 /// Reads a configuration file.
 pub(super) fn read_file(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// What the start-up text tells.

@@ -89,7 +89,8 @@ fn nothing_is_selected_by_saying_nothing() {
         ("dlq retry t --status 500", true),
         ("dlq retry t id", true),
     ] {
-        let Command::Dlq(dlq::DlqCommand::Retry { selection, .. }) = parsed(line).unwrap().command else {
+        let Command::Dlq(dlq::DlqCommand::Retry { selection, .. }) = parsed(line).unwrap().command
+        else {
             panic!("{line}");
         };
         assert_eq!(selection.check().is_ok(), is_clear, "{line}");
@@ -101,7 +102,24 @@ fn every_flag_of_serve_that_the_reference_names_exists() {
     let command = Cli::command();
     let serve = command.find_subcommand("serve").unwrap();
     for flag in crate::config::KEYS.iter().filter_map(|key| key.flag) {
-        assert!(serve.get_arguments().any(|argument| argument.get_long() == Some(flag)), "{flag}");
+        assert!(
+            serve
+                .get_arguments()
+                .any(|argument| argument.get_long() == Some(flag)),
+            "{flag}"
+        );
+    }
+}
+
+#[test]
+fn serve_takes_its_token_on_either_side() {
+    for line in ["serve --token hunter2", "--token hunter2 serve"] {
+        let Command::Serve(arguments) = parsed(line).unwrap().command else {
+            panic!("{line}")
+        };
+        let settings = arguments.settings_over([]).unwrap();
+        let config = crate::config::ServeConfig::from_settings(&settings).unwrap();
+        assert!(config.access.token.matches(b"hunter2"), "{line}");
     }
 }
 
@@ -129,15 +147,24 @@ fn startup_text_has_credentials_only_in_development() {
     ] {
         assert!(text.lines().any(|found| found == line), "{text}");
     }
-    let text = startup_text(&StartUp { is_development: false, ..start });
-    assert!(!text.contains("QSTASH") && text.contains("127.0.0.1:7733"), "{text}");
+    let text = startup_text(&StartUp {
+        is_development: false,
+        ..start
+    });
+    assert!(
+        !text.contains("QSTASH") && text.contains("127.0.0.1:7733"),
+        "{text}"
+    );
 }
 
 /// Compares with `tests/fixtures/help.txt`; `REDRIVE_BLESS=1` writes it.
 #[test]
 fn top_level_help_is_as_recorded() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/help.txt");
-    let help = Cli::command().term_width(100).render_long_help().to_string();
+    let help = Cli::command()
+        .term_width(100)
+        .render_long_help()
+        .to_string();
     if std::env::var_os("REDRIVE_BLESS").is_some() {
         std::fs::write(path, &help).unwrap();
     }

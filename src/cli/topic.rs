@@ -20,7 +20,9 @@ pub enum DurabilityArg {
 #[derive(Debug, Subcommand)]
 pub enum TopicCommand {
     /// Create a topic
-    #[command(after_help = "Example:\n  redrive topic create flights --partitions 8 --retention-ms 30d")]
+    #[command(
+        after_help = "Example:\n  redrive topic create flights --partitions 8 --retention-ms 30d"
+    )]
     Create {
         /// Name: 1 to 249 of a-z A-Z 0-9 . _ - and not beginning with _
         name: String,
@@ -95,6 +97,10 @@ pub struct TopicSettingsArgs {
 }
 
 /// Runs `redrive topic ...`.
-pub(super) fn run(_command: &TopicCommand, _connection: &Connection, _output: &mut Output) -> Result<(), CliError> {
+pub(super) fn run(
+    _command: &TopicCommand,
+    _connection: &Connection,
+    _output: &mut Output,
+) -> Result<(), CliError> {
     Err(CliError::NotBuilt { command: "topic" })
 }

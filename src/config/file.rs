@@ -50,7 +50,12 @@ fn flatten(text: &str, prefix: &str, table: &DeTable<'_>, entries: &mut Vec<File
                 continue;
             }
             if inner.is_empty() {
-                entries.push(entry(text, key, name.span().start, Err("a table".to_owned())));
+                entries.push(entry(
+                    text,
+                    key,
+                    name.span().start,
+                    Err("a table".to_owned()),
+                ));
             } else {
                 flatten(text, &format!("{key}."), inner, entries);
             }
@@ -61,18 +66,28 @@ fn flatten(text: &str, prefix: &str, table: &DeTable<'_>, entries: &mut Vec<File
 }
 
 fn entry(text: &str, key: String, at: usize, value: Result<FileValue, String>) -> FileEntry {
-    FileEntry { key, line: line_of(text, at), value }
+    FileEntry {
+        key,
+        line: line_of(text, at),
+        value,
+    }
 }
 
 fn is_known_table(name: &str) -> bool {
-    super::keys::KEYS
-        .iter()
-        .any(|key| key.name.split_once('.').is_some_and(|(table, _)| table == name))
+    super::keys::KEYS.iter().any(|key| {
+        key.name
+            .split_once('.')
+            .is_some_and(|(table, _)| table == name)
+    })
 }
 
 fn flat_value(value: &Spanned<DeValue<'_>>) -> Result<FileValue, String> {
     if let DeValue::Array(members) = value.get_ref() {
-        return members.iter().map(scalar).collect::<Result<_, _>>().map(FileValue::List);
+        return members
+            .iter()
+            .map(scalar)
+            .collect::<Result<_, _>>()
+            .map(FileValue::List);
     }
     scalar(value).map(FileValue::Scalar)
 }
@@ -92,5 +107,9 @@ fn scalar(value: &Spanned<DeValue<'_>>) -> Result<String, String> {
 }
 
 fn line_of(text: &str, position: usize) -> usize {
-    1 + text.bytes().take(position).filter(|byte| *byte == b'\n').count()
+    1 + text
+        .bytes()
+        .take(position)
+        .filter(|byte| *byte == b'\n')
+        .count()
 }

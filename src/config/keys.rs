@@ -22,7 +22,10 @@ pub struct Key {
 impl Key {
     /// Returns the environment variable that sets the key: `REDRIVE_TOPIC_SEGMENT_BYTES`.
     pub fn variable(&self) -> String {
-        format!("REDRIVE_{}", self.name.replace('.', "_").to_ascii_uppercase())
+        format!(
+            "REDRIVE_{}",
+            self.name.replace('.', "_").to_ascii_uppercase()
+        )
     }
 }
 
@@ -31,14 +34,22 @@ const SECOND_MS: i64 = 1_000;
 const DAY_MS: i64 = 86_400 * SECOND_MS;
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
-    Key { name, flag: None, kind, default, help }
+    Key {
+        name,
+        flag: None,
+        kind,
+        default,
+        help,
+    }
 }
 
 const fn with_flag(flag: &'static str, key: Key) -> Key {
-    Key { flag: Some(flag), ..key }
+    Key {
+        flag: Some(flag),
+        ..key
+    }
 }
 
-#[expect(clippy::cast_lossless, reason = "From is not const")]
 const fn wide(bytes: u32) -> u64 {
     bytes as u64
 }
@@ -120,7 +131,11 @@ mod tests {
             if !key.default.is_empty() {
                 assert_eq!(key.kind.check(key.default), Ok(()), "{}", key.name);
             }
-            assert!(KEYS.iter().skip(position + 1).all(|other| other.variable() != key.variable()));
+            assert!(
+                KEYS.iter()
+                    .skip(position + 1)
+                    .all(|other| other.variable() != key.variable())
+            );
             assert!(key.help.ends_with('.'), "{}", key.name);
         }
     }

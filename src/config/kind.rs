@@ -59,13 +59,17 @@ impl Kind {
             Self::DurationOrNone(min) => {
                 text == NONE || parse_duration_ms(text).is_ok_and(|ms| ms >= min)
             }
-            Self::Count(min, max) => {
-                text.parse::<u64>().is_ok_and(|count| (min..=max).contains(&count))
-            }
+            Self::Count(min, max) => text
+                .parse::<u64>()
+                .is_ok_and(|count| (min..=max).contains(&count)),
             Self::Choice(words) => words.contains(&text),
             Self::List => true,
         };
-        if is_right { Ok(()) } else { Err(self.expected()) }
+        if is_right {
+            Ok(())
+        } else {
+            Err(self.expected())
+        }
     }
 
     /// Returns the words for what is right.
@@ -81,10 +85,17 @@ impl Kind {
             }
             Self::BytesOrNone(min) => format!("a size of at least {}, or none", format_bytes(min)),
             Self::Duration(min, max) => {
-                format!("a duration from {} to {}", format_duration_ms(min), format_duration_ms(max))
+                format!(
+                    "a duration from {} to {}",
+                    format_duration_ms(min),
+                    format_duration_ms(max)
+                )
             }
             Self::DurationOrNone(min) => {
-                format!("a duration of at least {}, or none", format_duration_ms(min))
+                format!(
+                    "a duration of at least {}, or none",
+                    format_duration_ms(min)
+                )
             }
             Self::Count(min, max) => format!("a whole number from {min} to {max}"),
             Self::Choice(words) => format!("one of {}", words.join(", ")),

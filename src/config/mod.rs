@@ -16,8 +16,8 @@ mod serve;
 mod reference;
 
 pub use error::ConfigError;
-pub use kind::Kind;
 pub use keys::{KEYS, Key};
+pub use kind::Kind;
 pub use reference::{effective, reference_markdown};
 pub use secret::Secret;
 pub use serve::{

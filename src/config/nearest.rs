@@ -1,7 +1,10 @@
 //! The nearest known word to a mistyped one. PURE.
 
 /// Returns the candidate with the fewest edits from `word`, if that is close enough to be what was meant.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()
@@ -37,7 +40,12 @@ mod tests {
 
     #[test]
     fn distance_counts_edits() {
-        for (from, to, edits) in [("", "", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("ab", "ba", 2)] {
+        for (from, to, edits) in [
+            ("", "", 0),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+            ("ab", "ba", 2),
+        ] {
             assert_eq!(edit_distance(from, to), edits, "{from} {to}");
             assert_eq!(edit_distance(to, from), edits, "{to} {from}");
         }
@@ -46,7 +54,10 @@ mod tests {
     #[test]
     fn only_a_near_word_is_suggested() {
         let known = ["topic.segment_bytes", "topic.segment_ms", "listen"];
-        assert_eq!(nearest("topic.segment_byte", known), Some("topic.segment_bytes"));
+        assert_eq!(
+            nearest("topic.segment_byte", known),
+            Some("topic.segment_bytes")
+        );
         assert_eq!(nearest("lisen", known), Some("listen"));
         assert_eq!(nearest("colour", known), None);
     }

@@ -20,7 +20,9 @@ pub fn effective(settings: &Settings) -> String {
         let _ok = match value {
             Value::Unset => writeln!(text, "# {name} is not set"),
             Value::Secret(_) => writeln!(text, "# {name} is set, not shown  # {source}"),
-            Value::Text(value) => writeln!(text, "{name} = {}  # {source}", toml_value(key.kind, value)),
+            Value::Text(value) => {
+                writeln!(text, "{name} = {}  # {source}", toml_value(key.kind, value))
+            }
             Value::List(members) => {
                 let members: Vec<String> = members.iter().map(|m| quoted(m)).collect();
                 writeln!(text, "{name} = [{}]  # {source}", members.join(", "))
@@ -35,9 +37,14 @@ pub fn reference_markdown() -> String {
     let mut text =
         "| key | default | takes | variable | what it does |\n|---|---|---|---|---|\n".to_owned();
     for key in KEYS {
-        let default =
-            if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
-        let flag = key.flag.map_or_else(String::new, |flag| format!(" (`--{flag}`)"));
+        let default = if key.default.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`", key.default)
+        };
+        let flag = key
+            .flag
+            .map_or_else(String::new, |flag| format!(" (`--{flag}`)"));
         let _ok = writeln!(
             text,
             "| `{}`{flag} | {default} | {} | `{}` | {} |",

@@ -13,15 +13,20 @@ pub struct Secret {
 impl Secret {
     /// Hashes `text`.
     pub fn new(text: &str) -> Self {
-        Self { digest: Sha256::digest(text.as_bytes()).into() }
+        Self {
+            digest: Sha256::digest(text.as_bytes()).into(),
+        }
     }
 
     /// Returns true if `candidate` is the secret. Takes the same time wherever they differ: two digests are compared
     /// whole, and a digest cannot be guessed byte by byte.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         let candidate: [u8; 32] = Sha256::digest(candidate).into();
-        let difference =
-            self.digest.iter().zip(&candidate).fold(0_u8, |seen, (a, b)| seen | (a ^ b));
+        let difference = self
+            .digest
+            .iter()
+            .zip(&candidate)
+            .fold(0_u8, |seen, (a, b)| seen | (a ^ b));
         std::hint::black_box(difference) == 0
     }
 }

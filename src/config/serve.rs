@@ -177,7 +177,11 @@ impl ServeConfig {
             protocol,
             destinations: DestinationConfig {
                 allow_private: reader.read("destinations.allow_private", |text| {
-                    if text == AUTO { Some(is_loopback) } else { parse_switch(text) }
+                    if text == AUTO {
+                        Some(is_loopback)
+                    } else {
+                        parse_switch(text)
+                    }
                 })?,
                 allowed: reader.list("destinations.allowed"),
             },
@@ -269,10 +273,14 @@ fn access(
         }
     }
     // Whoever sets the development token by hand gets its rules as well: every web page knows it.
-    let is_development =
-        token.as_ref().is_none_or(|token| token.matches(development::TOKEN.as_bytes()));
+    let is_development = token
+        .as_ref()
+        .is_none_or(|token| token.matches(development::TOKEN.as_bytes()));
     let token = token.unwrap_or_else(|| Secret::new(development::TOKEN));
-    Ok(AccessConfig { token, is_development })
+    Ok(AccessConfig {
+        token,
+        is_development,
+    })
 }
 
 fn is_loopback(address: SocketAddr) -> bool {
@@ -322,8 +330,10 @@ impl Reader<'_> {
             _ => None,
         }
         .ok_or_else(|| {
-            let expected =
-                self.settings.get(name).map_or_else(String::new, |(key, ..)| key.kind.expected());
+            let expected = self
+                .settings
+                .get(name)
+                .map_or_else(String::new, |(key, ..)| key.kind.expected());
             self.contradiction(name, expected)
         })
     }
@@ -333,7 +343,12 @@ impl Reader<'_> {
             || (String::new(), Source::Default),
             |(_, value, source)| (value.to_string(), source.clone()),
         );
-        ConfigError::Value { source_place: source, key: name, value, expected }
+        ConfigError::Value {
+            source_place: source,
+            key: name,
+            value,
+            expected,
+        }
     }
 
     fn bytes<T: TryFrom<u64>>(&self, name: &'static str) -> Result<T, ConfigError> {
@@ -342,7 +357,11 @@ impl Reader<'_> {
 
     fn optional_bytes(&self, name: &'static str) -> Result<Option<u64>, ConfigError> {
         self.read(name, |text| {
-            if text == NONE { Some(None) } else { parse_bytes(text).ok().map(Some) }
+            if text == NONE {
+                Some(None)
+            } else {
+                parse_bytes(text).ok().map(Some)
+            }
         })
     }
 
@@ -352,7 +371,11 @@ impl Reader<'_> {
 
     fn optional_ms(&self, name: &'static str) -> Result<Option<i64>, ConfigError> {
         self.read(name, |text| {
-            if text == NONE { Some(None) } else { parse_duration_ms(text).ok().map(Some) }
+            if text == NONE {
+                Some(None)
+            } else {
+                parse_duration_ms(text).ok().map(Some)
+            }
         })
     }
 

@@ -133,7 +133,9 @@ impl Settings {
     /// Returns a key's value and its source, in the order of the table.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Key, &Value, &Source)> {
         KEYS.iter().filter_map(|key| {
-            self.values.get(key.name).map(|(value, source)| (key, value, source))
+            self.values
+                .get(key.name)
+                .map(|(value, source)| (key, value, source))
         })
     }
 
@@ -160,7 +162,10 @@ impl Settings {
 
     fn lay_file(&mut self, file: FileText<'_>) -> Result<(), ConfigError> {
         for entry in file::parse(file.path, file.text)? {
-            let source = Source::File { path: file.path.to_owned(), line: entry.line };
+            let source = Source::File {
+                path: file.path.to_owned(),
+                line: entry.line,
+            };
             let value = match (entry.value, keys::find(&entry.key)) {
                 (Ok(value), _) => value,
                 // An unknown key is the better message, whatever its value.
@@ -175,7 +180,9 @@ impl Settings {
     fn lay_variable(&mut self, name: &str, value: String) -> Result<(), ConfigError> {
         if !name.starts_with(VARIABLE_PREFIX)
             || OTHER_VARIABLES.contains(&name)
-            || ORCHESTRATOR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || ORCHESTRATOR_PREFIXES
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
         {
             return Ok(());
         }
@@ -211,11 +218,17 @@ fn checked(key: &'static Key, value: FileValue, source: &Source) -> Result<Value
     match (key.kind, value) {
         (Kind::List, FileValue::List(members)) => Ok(Value::List(members)),
         (Kind::List, FileValue::Scalar(text)) => Ok(Value::List(
-            text.split(',').map(str::trim).filter(|m| !m.is_empty()).map(str::to_owned).collect(),
+            text.split(',')
+                .map(str::trim)
+                .filter(|m| !m.is_empty())
+                .map(str::to_owned)
+                .collect(),
         )),
-        (_, FileValue::List(members)) => {
-            Err(wrong(key, format!("[{}]", members.join(", ")), source.clone()))
-        }
+        (_, FileValue::List(members)) => Err(wrong(
+            key,
+            format!("[{}]", members.join(", ")),
+            source.clone(),
+        )),
         (Kind::Secret, FileValue::Scalar(text)) => match key.kind.check(&text) {
             Ok(()) => Ok(Value::Secret(Secret::new(&text))),
             Err(_) => Err(wrong(key, text, source.clone())),
@@ -229,6 +242,15 @@ fn checked(key: &'static Key, value: FileValue, source: &Source) -> Result<Value
 
 /// Builds the error for a wrong value; a wrong secret is a secret still.
 pub(super) fn wrong(key: &'static Key, shown: String, source: Source) -> ConfigError {
-    let value = if key.kind == Kind::Secret { "(not shown)".to_owned() } else { shown };
-    ConfigError::Value { source_place: source, key: key.name, value, expected: key.kind.expected() }
+    let value = if key.kind == Kind::Secret {
+        "(not shown)".to_owned()
+    } else {
+        shown
+    };
+    ConfigError::Value {
+        source_place: source,
+        key: key.name,
+        value,
+        expected: key.kind.expected(),
+    }
 }

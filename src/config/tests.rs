@@ -8,7 +8,11 @@ use super::*;
 
 const PATH: &str = "redrive.toml";
 
-fn resolve(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+fn resolve(
+    file: &str,
+    variables: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<Settings, ConfigError> {
     let flags: Vec<FlagValue> = flags
         .iter()
         .map(|(key, value)| FlagValue {
@@ -18,13 +22,22 @@ fn resolve(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Re
         })
         .collect();
     Settings::resolve(
-        Some(FileText { path: Path::new(PATH), text: file }),
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        Some(FileText {
+            path: Path::new(PATH),
+            text: file,
+        }),
+        variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         &flags,
     )
 }
 
-fn serve(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<ServeConfig, ConfigError> {
+fn serve(
+    file: &str,
+    variables: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<ServeConfig, ConfigError> {
     ServeConfig::from_settings(&resolve(file, variables, flags)?)
 }
 
@@ -41,7 +54,13 @@ fn defaults_are_the_documented_ones() {
     assert!(config.access.is_development);
     assert!(config.access.token.matches(development::TOKEN.as_bytes()));
     assert!(config.destinations.allow_private);
-    assert_eq!(config.storage, StorageConfig { min_free_bytes: 1 << 30, sync_threads: 16 });
+    assert_eq!(
+        config.storage,
+        StorageConfig {
+            min_free_bytes: 1 << 30,
+            sync_threads: 16
+        }
+    );
     assert_eq!(
         config.topic,
         TopicDefaults {
@@ -61,7 +80,10 @@ fn defaults_are_the_documented_ones() {
 #[test]
 fn each_layer_overrides_the_one_before_and_is_named_as_the_source() {
     let file = "data_dir = \"/file\"\n[topic]\nsegment_bytes = \"1 MiB\"\nsegment_ms = 3_600_000\n";
-    let variables = [("REDRIVE_TOPIC_SEGMENT_BYTES", "2MiB"), ("REDRIVE_TOPIC_SEGMENT_MS", "2h")];
+    let variables = [
+        ("REDRIVE_TOPIC_SEGMENT_BYTES", "2MiB"),
+        ("REDRIVE_TOPIC_SEGMENT_MS", "2h"),
+    ];
     let settings = resolve(file, &variables, &[("topic.segment_ms", "3h")]).unwrap();
     let config = ServeConfig::from_settings(&settings).unwrap();
     assert_eq!(config.data_dir, Path::new("/file"));
@@ -80,18 +102,28 @@ fn each_layer_overrides_the_one_before_and_is_named_as_the_source() {
 
 #[test]
 fn the_printed_configuration_is_a_file_with_the_same_meaning() {
-    let variables = [("REDRIVE_DESTINATIONS_ALLOWED", "a.example, 10.0.0.0/8"), ("REDRIVE_PLAINTEXT", "true")];
+    let variables = [
+        ("REDRIVE_DESTINATIONS_ALLOWED", "a.example, 10.0.0.0/8"),
+        ("REDRIVE_PLAINTEXT", "true"),
+    ];
     let settings = resolve("", &variables, &[]).unwrap();
     let again = resolve(&effective(&settings), &[], &[]).unwrap();
     let values = |settings: &Settings| -> Vec<String> {
-        settings.iter().map(|(key, value, _)| format!("{} {value}", key.name)).collect()
+        settings
+            .iter()
+            .map(|(key, value, _)| format!("{} {value}", key.name))
+            .collect()
     };
     assert_eq!(values(&settings), values(&again));
 }
 
 #[test]
 fn unknown_key_names_its_line_and_the_nearest_key() {
-    let text = refusal("listen = \"127.0.0.1:1\"\n\n[topic]\nsegment_byte = 5\n", &[], &[]);
+    let text = refusal(
+        "listen = \"127.0.0.1:1\"\n\n[topic]\nsegment_byte = 5\n",
+        &[],
+        &[],
+    );
     assert_eq!(
         text,
         "redrive.toml, line 4: unknown key topic.segment_byte; did you mean topic.segment_bytes?"
@@ -102,7 +134,10 @@ fn unknown_key_names_its_line_and_the_nearest_key() {
         "redrive.toml, line 2: unknown key colours.red; `redrive config reference` lists all keys"
     );
     let text = refusal("[topics]\n", &[], &[]);
-    assert!(text.starts_with("redrive.toml, line 1: unknown key topics"), "{text}");
+    assert!(
+        text.starts_with("redrive.toml, line 1: unknown key topics"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -126,14 +161,35 @@ fn unknown_variable_is_refused_but_not_those_that_are_not_ours() {
 #[test]
 fn wrong_values_name_the_place_the_value_and_what_is_right() {
     for (file, expected) in [
-        ("http = \"localhost\"", "line 1: http = localhost is not an IP address and a port"),
-        ("\nplaintext = \"maybe\"", "line 2: plaintext = maybe is not true or false"),
-        ("[topic]\nsegment_bytes = 1", "line 2: topic.segment_bytes = 1 is not a size from 4KiB to 1GiB"),
-        ("[topic]\nsegment_bytes = -1", "topic.segment_bytes = -1 is not a size"),
-        ("[topic]\nretention_ms = 1.5", "topic.retention_ms = 1.5 is not a duration"),
-        ("[topic]\ndurability = \"none\"", "is not one of synced, written"),
+        (
+            "http = \"localhost\"",
+            "line 1: http = localhost is not an IP address and a port",
+        ),
+        (
+            "\nplaintext = \"maybe\"",
+            "line 2: plaintext = maybe is not true or false",
+        ),
+        (
+            "[topic]\nsegment_bytes = 1",
+            "line 2: topic.segment_bytes = 1 is not a size from 4KiB to 1GiB",
+        ),
+        (
+            "[topic]\nsegment_bytes = -1",
+            "topic.segment_bytes = -1 is not a size",
+        ),
+        (
+            "[topic]\nretention_ms = 1.5",
+            "topic.retention_ms = 1.5 is not a duration",
+        ),
+        (
+            "[topic]\ndurability = \"none\"",
+            "is not one of synced, written",
+        ),
         ("data_dir = [\"a\"]", "data_dir = [a] is not a path"),
-        ("data_dir = 1979-05-27", "data_dir = a datetime is not a path"),
+        (
+            "data_dir = 1979-05-27",
+            "data_dir = a datetime is not a path",
+        ),
         ("a = ", "redrive.toml, line 1: "),
         ("a = 1\na = 2", "redrive.toml, line 2: "),
     ] {
@@ -145,23 +201,45 @@ fn wrong_values_name_the_place_the_value_and_what_is_right() {
 #[test]
 fn sizes_that_contradict_each_other_are_refused() {
     let text = refusal("[topic]\nbatch_bytes_max = \"1MiB\"\n", &[], &[]);
-    assert!(text.contains("topic.record_bytes_max = 1MiB is not at most 896KiB"), "{text}");
+    assert!(
+        text.contains("topic.record_bytes_max = 1MiB is not at most 896KiB"),
+        "{text}"
+    );
     let text = refusal("[limits]\nframe_bytes_max = \"1MiB\"\n", &[], &[]);
-    assert!(text.contains("limits.frame_bytes_max = 1MiB is not at least 8320KiB"), "{text}");
+    assert!(
+        text.contains("limits.frame_bytes_max = 1MiB is not at least 8320KiB"),
+        "{text}"
+    );
 }
 
 #[test]
 fn an_address_off_loopback_needs_a_token_and_plaintext() {
     for key in ["http", "listen"] {
-        for address in ["0.0.0.0:9000", "[::]:9000", "192.0.2.1:9000", "[::ffff:192.0.2.1]:9000"] {
+        for address in [
+            "0.0.0.0:9000",
+            "[::]:9000",
+            "192.0.2.1:9000",
+            "[::ffff:192.0.2.1]:9000",
+        ] {
             let text = refusal("", &[], &[(key, address)]);
-            assert!(text.contains("no token is set") && text.contains("127.0.0.1:9000"), "{text}");
+            assert!(
+                text.contains("no token is set") && text.contains("127.0.0.1:9000"),
+                "{text}"
+            );
             let text = refusal("", &[("REDRIVE_TOKEN", "own")], &[(key, address)]);
             assert!(text.contains("plaintext = true"), "{text}");
-            let text = refusal("plaintext = true", &[("REDRIVE_TOKEN", development::TOKEN)], &[(key, address)]);
+            let text = refusal(
+                "plaintext = true",
+                &[("REDRIVE_TOKEN", development::TOKEN)],
+                &[(key, address)],
+            );
             assert!(text.contains("public development token"), "{text}");
-            let config =
-                serve("plaintext = true", &[("REDRIVE_TOKEN", "own")], &[(key, address)]).unwrap();
+            let config = serve(
+                "plaintext = true",
+                &[("REDRIVE_TOKEN", "own")],
+                &[(key, address)],
+            )
+            .unwrap();
             assert!(!config.access.is_development);
             assert!(!config.destinations.allow_private);
         }
@@ -170,8 +248,19 @@ fn an_address_off_loopback_needs_a_token_and_plaintext() {
 
 #[test]
 fn loopback_needs_nothing_and_a_token_ends_the_development_credentials() {
-    for address in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-        assert!(serve("", &[], &[("http", address)]).unwrap().access.is_development, "{address}");
+    for address in [
+        "127.0.0.1:1",
+        "127.9.9.9:1",
+        "[::1]:1",
+        "[::ffff:127.0.0.1]:1",
+    ] {
+        assert!(
+            serve("", &[], &[("http", address)])
+                .unwrap()
+                .access
+                .is_development,
+            "{address}"
+        );
     }
     let config = serve("token = \"own\"", &[], &[]).unwrap();
     assert!(!config.access.is_development);
@@ -186,7 +275,11 @@ fn the_token_is_in_no_output() {
     let token = "hunter2hunter2";
     let settings = resolve(&format!("token = \"{token}\""), &[], &[("token", token)]).unwrap();
     let config = ServeConfig::from_settings(&settings).unwrap();
-    let flag = FlagValue { flag: "--token".into(), key: "token".into(), value: token.into() };
+    let flag = FlagValue {
+        flag: "--token".into(),
+        key: "token".into(),
+        value: token.into(),
+    };
     let bad = format!("{token} with a blank");
     let error = resolve("", &[("REDRIVE_TOKEN", &bad)], &[]).unwrap_err();
     for text in [
@@ -203,5 +296,8 @@ fn the_token_is_in_no_output() {
 fn the_reference_has_a_row_for_every_key() {
     let text = reference_markdown();
     assert_eq!(text.lines().count(), KEYS.len() + 2);
-    assert!(text.contains("| `data_dir` (`--data-dir`) | `./redrive-data` |"), "{text}");
+    assert!(
+        text.contains("| `data_dir` (`--data-dir`) | `./redrive-data` |"),
+        "{text}"
+    );
 }

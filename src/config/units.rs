@@ -16,8 +16,12 @@ const BYTE_UNITS: &[(&str, u64)] = &[
     ("b", 1),
 ];
 
-const BINARY_NAMES: &[(&str, u64)] =
-    &[("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+const BINARY_NAMES: &[(&str, u64)] = &[
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+];
 
 const TIME_UNITS: &[(&str, i64)] = &[
     ("d", 86_400_000),
@@ -34,7 +38,9 @@ pub enum UnitError {
     #[error("not a size: say bytes as a whole number, or with a unit as in 64KiB, 8 MiB, 1GiB")]
     Size,
     /// The text is not a duration.
-    #[error("not a duration: say milliseconds as a whole number, or with units as in 7d, 1h30m, 500ms")]
+    #[error(
+        "not a duration: say milliseconds as a whole number, or with units as in 7d, 1h30m, 500ms"
+    )]
     Duration,
     /// The number does not fit in 64 bits.
     #[error("too large")]
@@ -65,7 +71,10 @@ pub fn format_bytes(bytes: u64) -> String {
     BINARY_NAMES
         .iter()
         .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor))
-        .map_or_else(|| bytes.to_string(), |(name, factor)| format!("{}{name}", bytes / factor))
+        .map_or_else(
+            || bytes.to_string(),
+            |(name, factor)| format!("{}{name}", bytes / factor),
+        )
 }
 
 /// Parses a duration into milliseconds. A number without a unit is milliseconds; units add up and may each stand once,
@@ -82,7 +91,9 @@ pub fn parse_duration_ms(text: &str) -> Result<i64, UnitError> {
     let mut factor_before = i64::MAX;
     while !rest.is_empty() {
         let (number, tail) = split_number(rest).ok_or(UnitError::Duration)?;
-        let unit_end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let unit_end = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at_checked(unit_end).ok_or(UnitError::Duration)?;
         let factor = TIME_UNITS
             .iter()
@@ -122,7 +133,9 @@ pub fn format_duration_ms(ms: i64) -> String {
 }
 
 fn split_number(text: &str) -> Option<(&str, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     if end == 0 {
         return None;
     }
@@ -158,7 +171,10 @@ mod tests {
             assert_eq!(parse_bytes(text), Err(UnitError::Size), "{text}");
         }
         assert_eq!(parse_bytes("99999999TiB"), Err(UnitError::TooLarge));
-        assert_eq!(parse_bytes("99999999999999999999"), Err(UnitError::TooLarge));
+        assert_eq!(
+            parse_bytes("99999999999999999999"),
+            Err(UnitError::TooLarge)
+        );
     }
 
     #[test]

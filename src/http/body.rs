@@ -66,7 +66,10 @@ mod tests {
     async fn the_limit_is_inclusive() {
         let body = || Full::new(Bytes::from_static(b"12345"));
         assert_eq!(read(body(), 5, TIME).await.unwrap(), "12345");
-        assert_eq!(read(body(), 4, TIME).await, Err(BodyError::TooLarge { bytes_max: 4 }));
+        assert_eq!(
+            read(body(), 4, TIME).await,
+            Err(BodyError::TooLarge { bytes_max: 4 })
+        );
     }
 
     /// Frames of three bytes without a declared length; pends for ever after the last one if `is_stuck`.
@@ -99,7 +102,13 @@ mod tests {
     async fn an_undeclared_length_is_bounded_and_a_slow_body_ends() {
         let body = |left, is_stuck| Frames { left, is_stuck };
         assert_eq!(read(body(2, false), 6, TIME).await.unwrap(), "abcabc");
-        assert_eq!(read(body(3, true), 8, TIME).await, Err(BodyError::TooLarge { bytes_max: 8 }));
-        assert_eq!(read(body(2, true), 8, TIME).await, Err(BodyError::TooSlow { time_max: TIME }));
+        assert_eq!(
+            read(body(3, true), 8, TIME).await,
+            Err(BodyError::TooLarge { bytes_max: 8 })
+        );
+        assert_eq!(
+            read(body(2, true), 8, TIME).await,
+            Err(BodyError::TooSlow { time_max: TIME })
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Errors as answers: always `{"error": "..."}`, with the status and the headers that belong to it.
 
-use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::StatusCode;
+use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use super::auth::Denied;
@@ -28,7 +28,11 @@ struct ErrorBody<'a> {
 impl ApiError {
     /// Builds an error.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), headers: Vec::new() }
+        Self {
+            status,
+            message: message.into(),
+            headers: Vec::new(),
+        }
     }
 
     /// 400.
@@ -56,7 +60,12 @@ impl ApiError {
 
     /// Returns the answer.
     pub fn to_response(&self) -> Response {
-        let mut response = response::json(self.status, &ErrorBody { error: &self.message });
+        let mut response = response::json(
+            self.status,
+            &ErrorBody {
+                error: &self.message,
+            },
+        );
         for (name, value) in &self.headers {
             response.headers_mut().append(name.clone(), value.clone());
         }
@@ -115,14 +124,22 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_is_a_json_object_with_its_headers() {
-        let error = ApiError::from(RouteError::MethodNotAllowed { allow: "GET, HEAD".to_owned() });
+        let error = ApiError::from(RouteError::MethodNotAllowed {
+            allow: "GET, HEAD".to_owned(),
+        });
         let response = error.to_response();
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()["allow"], "GET, HEAD");
         assert_eq!(response.headers()["content-type"], "application/json");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, r#"{"error":"this path takes GET, HEAD"}"#);
-        assert_eq!(ApiError::from(Denied::NoToken).to_response().headers()["www-authenticate"], "Bearer");
-        assert_eq!(ApiError::unavailable("full", 5).to_response().headers()["retry-after"], "5");
+        assert_eq!(
+            ApiError::from(Denied::NoToken).to_response().headers()["www-authenticate"],
+            "Bearer"
+        );
+        assert_eq!(
+            ApiError::unavailable("full", 5).to_response().headers()["retry-after"],
+            "5"
+        );
     }
 }

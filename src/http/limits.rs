@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Largest request head (request line and headers), in bytes. Forwarded headers of a published message are part of it.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 
+/// Largest read buffer of a connection, in bytes: a whole head, and what came with it.
+pub const BUFFER_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
+
 /// Largest number of header fields in a request.
 pub const HEADER_COUNT_MAX: usize = 200;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +21,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::limits::{
-    ACCEPT_BACKOFF, CONNECTION_LIFETIME_MAX, DRAIN_MAX, HEAD_BYTES_MAX, HEADER_COUNT_MAX,
+    ACCEPT_BACKOFF, BUFFER_BYTES_MAX, CONNECTION_LIFETIME_MAX, DRAIN_MAX, HEAD_BYTES_MAX,
+    HEADER_COUNT_MAX,
 };
 use super::response::Response;
 use crate::config::HttpConfig;
@@ -68,7 +70,9 @@ pub async fn serve<S, F>(
     S: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
+    let places = Arc::new(Semaphore::new(
+        limits.connections_max.min(Semaphore::MAX_PERMITS),
+    ));
     let (drain, draining) = watch::channel(());
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
@@ -79,7 +83,9 @@ pub async fn serve<S, F>(
             Some(_ended) = connections.join_next() => continue,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, peer, place)) = accepted else { break };
+        let Some((stream, peer, place)) = accepted else {
+            break;
+        };
         let (surface, metrics) = (surface.clone(), Arc::clone(&metrics));
         let draining = draining.clone();
         connections.spawn(async move {
@@ -126,9 +132,17 @@ async fn connection<S, F>(
     let _is_set = stream.set_nodelay(true);
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddress(peer));
+        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
         let answer = surface(request);
         async move {
-            let response = answer.await;
+            let mut response = answer.await;
+            if is_chunked {
+                // hyper reads by the chunks and drops a length that stood beside them, so that the two cannot be told
+                // apart here. What follows on the connection may be a smuggled request: it is never read.
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             count_response(metrics, &response);
             Ok::<_, Infallible>(response)
         }
@@ -137,7 +151,8 @@ async fn connection<S, F>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_max)
         .max_headers(HEADER_COUNT_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let ended = tokio::select! {
@@ -145,17 +160,18 @@ async fn connection<S, F>(
         _ = draining.changed() => None,
         () = tokio::time::sleep(limits.lifetime_max) => None,
     };
-    let ended = match ended {
-        Some(ended) => Ok(ended),
-        None => {
-            serving.as_mut().graceful_shutdown();
-            tokio::time::timeout(limits.drain_max, serving).await
-        }
+    let ended = if let Some(ended) = ended {
+        Ok(ended)
+    } else {
+        serving.as_mut().graceful_shutdown();
+        tokio::time::timeout(limits.drain_max, serving).await
     };
     match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%peer, %error, "an HTTP connection ended with an error"),
-        Err(_elapsed) => tracing::warn!(%peer, "an HTTP connection did not end in time and was dropped"),
+        Err(_elapsed) => {
+            tracing::warn!(%peer, "an HTTP connection did not end in time and was dropped");
+        }
     }
 }
 
@@ -166,7 +182,11 @@ fn count_response(metrics: &Metrics, response: &Response) {
         400..500 => "4xx",
         500.. => "5xx",
     };
-    metrics.connections.http_responses.get_or_create(&StatusLabel { class }).inc();
+    metrics
+        .connections
+        .http_responses
+        .get_or_create(&StatusLabel { class })
+        .inc();
 }
 
 /// Counts a connection as open for as long as it lives, also when its task panics.

@@ -1,8 +1,9 @@
 //! What both HTTP surfaces share: the accept loop, the route table, access rules, bounded bodies, answers.
 //!
 //! A surface is an async function from a request to a [`Response`]; hyper 1 is used directly. Framing is hyper's
-//! business: what is ambiguous (two lengths, a length and chunks, a bare line feed) is answered 400 and the connection
-//! ends.
+//! business: two different lengths or an unknown transfer coding are answered 400 and the connection ends. Where HTTP
+//! allows a lenient reading hyper takes it: a bare line feed ends a header line, and chunks count before a length that
+//! stands beside them. Every connection therefore ends after a chunked request.
 
 pub mod limits;
 pub mod query;

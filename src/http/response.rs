@@ -15,7 +15,8 @@ pub fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response {
         Ok(body) => with_body(status, "application/json", body.into()),
         Err(error) => {
             tracing::error!(%error, "an answer could not be written as JSON");
-            let body = Bytes::from_static(br#"{"error":"the answer could not be written as JSON"}"#);
+            let body =
+                Bytes::from_static(br#"{"error":"the answer could not be written as JSON"}"#);
             with_body(StatusCode::INTERNAL_SERVER_ERROR, "application/json", body)
         }
     }

@@ -54,43 +54,64 @@ impl<T: Clone> RouteTable<T> {
     /// # Panics
     /// If two paths conflict, or a method stands twice for one path: our own mistake, found by the first test that
     /// builds the table.
-    #[expect(clippy::panic, reason = "a table of constants is right or wrong for every request")]
+    #[expect(
+        clippy::panic,
+        reason = "a table of constants is right or wrong for every request"
+    )]
     pub fn new(routes: &[(Method, &str, T)]) -> Self {
         let mut by_path: Vec<(&str, Vec<(Method, T)>)> = Vec::new();
         for (method, path, route) in routes {
             match by_path.iter_mut().find(|(known, _)| known == path) {
                 None => by_path.push((path, vec![(method.clone(), route.clone())])),
                 Some((_, methods)) => {
-                    assert!(methods.iter().all(|(m, _)| m != method), "{method} {path} stands twice");
+                    assert!(
+                        methods.iter().all(|(m, _)| m != method),
+                        "{method} {path} stands twice"
+                    );
                     methods.push((method.clone(), route.clone()));
                 }
             }
         }
-        let mut router = Router::new();
+        let mut paths = Router::new();
         for (path, methods) in by_path {
-            if let Err(error) = router.insert(path, methods) {
+            if let Err(error) = paths.insert(path, methods) {
                 panic!("route {path}: {error}");
             }
         }
-        Self { router }
+        Self { router: paths }
     }
 
     /// Finds the route of a request. HEAD is served wherever GET is. A trailing slash makes another path.
     ///
     /// # Errors
     /// [`RouteError`]: 404, or 405 with the methods that the path takes.
-    pub fn find<'t, 'p>(&'t self, method: &Method, path: &'p str) -> Result<Found<'t, 'p, T>, RouteError> {
-        let matched = self.router.at(path).map_err(|_no_match| RouteError::NotFound)?;
+    pub fn find<'t, 'p>(
+        &'t self,
+        method: &Method,
+        path: &'p str,
+    ) -> Result<Found<'t, 'p, T>, RouteError> {
+        let matched = self
+            .router
+            .at(path)
+            .map_err(|_no_match| RouteError::NotFound)?;
         let lookup = |wanted: &Method| {
-            matched.value.iter().find_map(|(method, route)| (method == wanted).then_some(route))
+            matched
+                .value
+                .iter()
+                .find_map(|(method, route)| (method == wanted).then_some(route))
         };
         let route = match (lookup(method), method) {
             (None, &Method::HEAD) => lookup(&Method::GET),
             (found, _) => found,
         };
         match route {
-            Some(route) => Ok(Found { route, params: matched.params }),
-            None => Err(RouteError::MethodNotAllowed { allow: allow(matched.value) }),
+            Some(route) => Ok(Found {
+                route,
+                params: matched.params,
+            }),
+            None => Err(RouteError::MethodNotAllowed {
+                allow: allow(matched.value),
+            }),
         }
     }
 }
@@ -132,8 +153,11 @@ mod tests {
     #[test]
     fn routes_by_method_and_path() {
         let not_found = Err(RouteError::NotFound);
-        let not_allowed =
-            |allow: &str| Err(RouteError::MethodNotAllowed { allow: allow.to_owned() });
+        let not_allowed = |allow: &str| {
+            Err(RouteError::MethodNotAllowed {
+                allow: allow.to_owned(),
+            })
+        };
         for (method, path, expected) in [
             (Method::GET, "/topics", Ok(Name::List)),
             (Method::HEAD, "/topics", Ok(Name::List)),
@@ -163,7 +187,9 @@ mod tests {
         assert_eq!(found.param("topic"), "a b/c");
         assert_eq!(found.raw_param("topic"), "a%20b%2Fc");
         assert_eq!(found.param("other"), "");
-        let found = table.find(&Method::POST, "/publish/https://host//a%2Fb").unwrap();
+        let found = table
+            .find(&Method::POST, "/publish/https://host//a%2Fb")
+            .unwrap();
         assert_eq!(found.raw_param("destination"), "https://host//a%2Fb");
     }
 

@@ -16,8 +16,8 @@ use crate::metrics::Metrics;
 
 const LIMITS: HttpLimits = HttpLimits {
     connections_max: 2,
-    idle_max: Duration::from_secs(60),
-    lifetime_max: Duration::from_secs(3600),
+    idle_max: Duration::from_mins(1),
+    lifetime_max: Duration::from_hours(1),
     drain_max: Duration::from_secs(8),
 };
 
@@ -42,10 +42,23 @@ impl Server {
             let (gate, entered) = (Arc::clone(&gate), Arc::clone(&entered));
             move |request| echo(request, Arc::clone(&gate), Arc::clone(&entered))
         };
-        let served = tokio::spawn(serve(listener, limits, Arc::clone(&metrics), surface, async {
-            let _stopped = stopped.await;
-        }));
-        Self { address, stop: Some(stop), served, metrics, gate, entered }
+        let served = tokio::spawn(serve(
+            listener,
+            limits,
+            Arc::clone(&metrics),
+            surface,
+            async {
+                let _stopped = stopped.await;
+            },
+        ));
+        Self {
+            address,
+            stop: Some(stop),
+            served,
+            metrics,
+            gate,
+            entered,
+        }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -101,23 +114,70 @@ async fn ambiguous_framing_is_refused_and_ends_the_connection() {
         "GET / HTTP/9.9\r\nHost: a\r\n\r\n",
         "\x16\x03\x01\x02\x00\x01",
     ] {
-        let answer = server.exchange(format!("{request}{follow_up}").as_bytes()).await;
+        let answer = server
+            .exchange(format!("{request}{follow_up}").as_bytes())
+            .await;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{request:?}: {answer}");
-        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{request:?}: {answer}");
+        assert_eq!(
+            answer.matches("HTTP/1.1 ").count(),
+            1,
+            "{request:?}: {answer}"
+        );
     }
+}
+
+/// HTTP allows both readings here; hyper takes the lenient one, and no second request is ever found in the rest.
+#[tokio::test]
+async fn a_length_beside_chunks_is_ignored_and_ends_the_connection() {
+    let server = Server::start(LIMITS).await;
+    for fields in [
+        "Content-Length: 3\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3",
+    ] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+        );
+        let answer = server.exchange(request.as_bytes()).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello"),
+            "{answer}"
+        );
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_bare_line_feed_ends_a_line_and_no_chunk() {
+    let server = Server::start(LIMITS).await;
+    let answer = server
+        .exchange(b"GET / HTTP/1.1\nHost: a\nConnection: close\n\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let chunk =
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n";
+    let answer = server.exchange(chunk).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
 #[tokio::test]
 async fn oversized_heads_are_refused() {
     let server = Server::start(LIMITS).await;
-    let long = "x".repeat(super::limits::HEAD_BYTES_MAX);
+    let long = "x".repeat(4 * super::limits::HEAD_BYTES_MAX);
     let many = "a: b\r\n".repeat(super::limits::HEADER_COUNT_MAX + 1);
-    for head in [format!("GET / HTTP/1.1\r\nA: {long}\r\n\r\n"), format!("GET / HTTP/1.1\r\n{many}\r\n")] {
+    for head in [
+        format!("GET / HTTP/1.1\r\nA: {long}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\n{many}\r\n"),
+    ] {
         let answer = server.exchange(head.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     }
-    let answer = server.exchange(format!("GET /{long} HTTP/1.1\r\nA: b\r\n\r\n").as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 414 ") || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let answer = server
+        .exchange(format!("GET /{long} HTTP/1.1\r\nA: b\r\n\r\n").as_bytes())
+        .await;
+    assert!(
+        answer.starts_with("HTTP/1.1 414 ") || answer.starts_with("HTTP/1.1 431 "),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -130,7 +190,10 @@ async fn a_large_body_is_413_and_ends_the_connection() {
     ] {
         let answer = server.exchange(request.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 413 "), "{request:?}: {answer}");
-        assert!(answer.contains(r#"{"error":"the body is larger than 10 bytes"}"#), "{answer}");
+        assert!(
+            answer.contains(r#"{"error":"the body is larger than 10 bytes"}"#),
+            "{answer}"
+        );
     }
 }
 
@@ -146,9 +209,16 @@ async fn at_the_connection_limit_further_ones_wait() {
         held.push(stream);
     }
     let mut waiting = server.connect().await;
-    waiting.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    waiting
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
     let open = "redrive_connections{surface=\"http\"} 2\n";
-    assert!(server.metrics.encode().contains(open), "{}", server.metrics.encode());
+    assert!(
+        server.metrics.encode().contains(open),
+        "{}",
+        server.metrics.encode()
+    );
     held.pop();
     assert!(read_to_end(&mut waiting).await.starts_with("HTTP/1.1 200 "));
 }
@@ -167,7 +237,9 @@ async fn an_idle_connection_ends() {
 async fn drain_finishes_the_answer_under_way_and_refuses_new_connections() {
     let mut server = Server::start(LIMITS).await;
     let mut busy = server.connect().await;
-    busy.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    busy.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
     server.entered.notified().await;
     let mut idle = server.connect().await;
     server.stop();
@@ -183,10 +255,17 @@ async fn drain_finishes_the_answer_under_way_and_refuses_new_connections() {
 async fn drain_drops_what_does_not_end() {
     let mut server = Server::start(LIMITS).await;
     let mut busy = server.connect().await;
-    busy.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    busy.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
     server.entered.notified().await;
     server.stop();
     server.served.await.unwrap();
     assert_eq!(read_to_end(&mut busy).await, "");
-    assert!(server.metrics.encode().contains("redrive_connections{surface=\"http\"} 0\n"));
+    assert!(
+        server
+            .metrics
+            .encode()
+            .contains("redrive_connections{surface=\"http\"} 0\n")
+    );
 }
