@@ -28,7 +28,7 @@ pub struct Cli {
     pub connection: Connection,
 
     /// Write JSON for scripts instead of a table for people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub json: bool,
 
     /// What to do.
@@ -42,6 +42,7 @@ pub struct Connection {
     /// Broker's address, binary protocol
     #[arg(
         long,
+        help_heading = "Broker",
         global = true,
         env = "REDRIVE_ADDR",
         default_value = "127.0.0.1:7733",
@@ -52,6 +53,7 @@ pub struct Connection {
     /// Broker's address, HTTP
     #[arg(
         long,
+        help_heading = "Broker",
         global = true,
         env = "REDRIVE_URL",
         default_value = "http://127.0.0.1:8080"
@@ -61,6 +63,7 @@ pub struct Connection {
     /// Token to show, or for `serve` to ask for [default: the public development token]
     #[arg(
         long,
+        help_heading = "Broker",
         global = true,
         env = "REDRIVE_TOKEN",
         hide_env_values = true,

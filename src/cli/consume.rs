@@ -10,8 +10,8 @@ use super::parse::From;
 /// Arguments of `redrive consume`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A group is a name for committed offsets, nothing more: partitions are not shared out among its consumers, each names its
-own. Without --partition all partitions are read, in no order between them. Without --follow reading ends at what is
+A group is a name for committed offsets, nothing more: partitions are not shared out among its consumers, each names its \
+own. Without --partition all partitions are read, in no order between them. Without --follow reading ends at what is \
 there now.
 
 Examples:

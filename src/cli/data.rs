@@ -11,7 +11,7 @@ use super::parse::{self, OffsetRange};
 /// Arguments of `redrive verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads every batch, checks both checksums and the chain, rebuilds indexes, live sets and checkpoints and compares them. Exits
+Reads every batch, checks both checksums and the chain, rebuilds indexes, live sets and checkpoints and compares them. Exits \
 1 if anything is wrong, with the file and the range of offsets. Writes nothing.")]
 pub struct VerifyArgs {
     /// The data directory
@@ -30,7 +30,7 @@ pub struct VerifyArgs {
 /// Arguments of `redrive repair`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The range is given up for good: readers pass over it, and the control log keeps a note of it. `redrive verify` says which
+The range is given up for good: readers pass over it, and the control log keeps a note of it. `redrive verify` says which \
 range is damaged.
 
 Example:

@@ -23,7 +23,7 @@ pub enum CompressionArg {
 /// Arguments of `redrive produce`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A missing topic is created with one partition, and stderr says so. Records are sent again across a restart of the broker,
+A missing topic is created with one partition, and stderr says so. Records are sent again across a restart of the broker, \
 and stored once.
 
 Examples:

@@ -120,6 +120,18 @@ fn serve_takes_its_token_on_either_side() {
         let settings = arguments.settings_over([]).unwrap();
         let config = crate::config::ServeConfig::from_settings(&settings).unwrap();
         assert!(config.access.token.matches(b"hunter2"), "{line}");
+        for (value, source) in [
+            ("hunter2", "environment variable REDRIVE_TOKEN"),
+            ("other", "flag --token"),
+        ] {
+            let variable = ("REDRIVE_TOKEN".to_owned(), value.to_owned());
+            let settings = arguments.settings_over([variable]).unwrap();
+            let text = crate::config::effective(&settings);
+            assert!(
+                text.contains(&format!("token is set, not shown  # {source}")),
+                "{text}"
+            );
+        }
     }
 }
 
