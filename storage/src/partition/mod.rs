@@ -22,6 +22,7 @@ mod dead_letters;
 mod open;
 mod reject;
 mod republish;
+mod resolve;
 mod retention;
 mod state;
 
@@ -29,6 +30,7 @@ pub use append::{AppendOutcome, Partition, Refused};
 pub use open::{PartitionConfig, PartitionHints, PartitionPlace, PartitionReport};
 pub use reject::{RejectOutcome, Rejection, prepare_letter};
 pub use republish::{Claim, ClaimState, Republished, Who};
+pub use resolve::{Hooks, Outcome, Outcomes, Resolver, Step};
 pub use retention::PartitionRetention;
 
 #[cfg(test)]

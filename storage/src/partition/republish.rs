@@ -287,7 +287,7 @@ impl Partition {
                 .push(&record.as_new(&headers))
                 .map_err(|_| too_large(u64::from(builder.estimated_bytes()), 0))?;
         }
-        let options = BuildOptions { producer: None, mark: BrokerMark::BrokerWithCauses };
+        let options = BuildOptions { producer: None, broker: BrokerMark::BrokerWithCauses };
         builder.build(options).map_err(|_| too_large(u64::from(builder.estimated_bytes()), 0))
     }
 }
