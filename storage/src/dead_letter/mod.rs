@@ -1,1 +1,9 @@
-//! See the crate's documentation.
+//! Dead letters: what a letter and its resolution look like, which letters are live, and how they are found.
+
+mod fields;
+mod hash;
+pub mod limits;
+pub mod record;
+pub mod history;
+pub mod fingerprint;
+pub mod marker;
