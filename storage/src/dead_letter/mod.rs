@@ -6,4 +6,5 @@ pub mod limits;
 pub mod record;
 pub mod history;
 pub mod fingerprint;
+pub mod letter;
 pub mod marker;
