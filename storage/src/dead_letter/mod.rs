@@ -8,3 +8,4 @@ pub mod history;
 pub mod fingerprint;
 pub mod letter;
 pub mod marker;
+pub mod live;
