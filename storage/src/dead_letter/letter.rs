@@ -21,7 +21,7 @@
 //! | 11 | labels | blocks; absent without labels |
 //! | 12 | message id | text, may be absent |
 //! | 13 | caller | text, may be absent |
-//! | 14 | cut | u16: bit n says that the field with tag n was cut; absent when nothing was |
+//! | 14 | cut | u16: bit n says that the field with tag n was cut; always there, so that a letter that lost its end never decodes |
 //!
 //! Invariant: an encoded letter is at most `LETTER_OVERHEAD_BYTES` larger than its record: what is too long is cut and marked.
 
@@ -226,9 +226,7 @@ impl DeadLetter {
         }
         put_text_field(&mut out, 12, self.message_id.as_deref());
         put_text_field(&mut out, 13, self.caller.as_deref());
-        if self.cut != 0 {
-            put_field(&mut out, 14, &self.cut.to_be_bytes());
-        }
+        put_field(&mut out, 14, &self.cut.to_be_bytes());
         out
     }
 
@@ -337,7 +335,7 @@ fn decode_slots(slots: &[Option<&[u8]>; 15]) -> Result<DeadLetter, Corruption> {
         labels: slot(11).map_or(Ok(Vec::new()), decode_labels)?,
         message_id: optional(12, "message id")?,
         caller: optional(13, "caller")?,
-        cut: slot(14).map_or(Ok(0), |bytes| whole("cut", bytes, Reader::u16))?,
+        cut: whole("cut", need(14, "cut")?, Reader::u16)?,
     })
 }
 
@@ -428,4 +426,48 @@ fn decode_labels(bytes: &[u8]) -> Result<Vec<String>, Corruption> {
         labels.push(reader.text("label")?);
     }
     Ok(labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_and_refuses_every_truncation() {
+        let fingerprint = Fingerprint {
+            version: 1,
+            hash: 5,
+        };
+        let mut letter = DeadLetter {
+            source: Source {
+                topic: "t".to_owned(),
+                partition_index: 1,
+                partition: PartitionNumber(2),
+                offset: Offset(3),
+            },
+            receiver: Receiver::Group("g".to_owned()),
+            record: Record::default(),
+            disposition: Disposition::REJECTED,
+            died_at: TimestampMs(4),
+            reason: "r".repeat(REASON_BYTES_MAX + 1),
+            details: None,
+            history: History::default(),
+            fingerprint,
+            lineage: Lineage::default(),
+            labels: vec!["l".to_owned()],
+            message_id: None,
+            caller: None,
+            cut: 0,
+        };
+        letter.fit();
+        assert_eq!(
+            (letter.reason.len(), letter.cut),
+            (REASON_BYTES_MAX, 1 << 6)
+        );
+        let bytes = letter.encode();
+        assert_eq!(DeadLetter::decode(&bytes), Ok(letter));
+        for end in 0..bytes.len() {
+            assert!(DeadLetter::decode(&bytes[..end]).is_err(), "cut at {end}");
+        }
+    }
 }
