@@ -3,7 +3,6 @@
 mod fields;
 mod hash;
 pub mod limits;
-pub mod record;
 pub mod history;
 pub mod fingerprint;
 pub mod letter;
