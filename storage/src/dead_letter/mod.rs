@@ -1,1 +1,10 @@
-//! See the crate's documentation.
+//! Dead letters: what a letter and its resolution look like, which letters are live, and how they are found.
+
+mod fields;
+mod hash;
+pub mod limits;
+pub mod history;
+pub mod fingerprint;
+pub mod letter;
+pub mod marker;
+pub mod live;
