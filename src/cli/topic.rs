@@ -24,7 +24,7 @@ pub enum TopicCommand {
         after_help = "Example:\n  redrive topic create flights --partitions 8 --retention-ms 30d"
     )]
     Create {
-        /// Name: 1 to 255 of a-z A-Z 0-9 . _ - and not beginning with _
+        /// Name: 1 to 249 of a-z A-Z 0-9 . _ - and not beginning with _
         name: String,
         /// Number of partitions; more can be added later, none removed
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
