@@ -6,5 +6,16 @@ pub mod limits;
 pub mod history;
 pub mod fingerprint;
 pub mod letter;
+mod lineage;
 pub mod marker;
 pub mod live;
+mod log;
+mod view;
+
+pub use fingerprint::Fingerprint;
+pub use history::{Attempt, AttemptResult, ErrorClass, History};
+pub use letter::{DeadLetter, Destination, Disposition, Lineage, Receiver, Source};
+pub use live::LiveCounts;
+pub use log::{DeadLetterLog, FacetsTask};
+pub use marker::{Marker, Resolution};
+pub use view::DeadLetterView;
