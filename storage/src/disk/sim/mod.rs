@@ -147,3 +147,6 @@ impl Disk for SimDisk {
         Ok(state.free_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests;

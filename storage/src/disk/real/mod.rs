@@ -12,8 +12,8 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
-use super::map::map_file;
 use super::{DirEntry, Disk, DiskFile, MappedBytes, OpenMode, Site};
+use crate::disk::map::map_file;
 
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
@@ -167,3 +167,6 @@ fn full_disk(error: io::Error) -> io::Error {
         error
     }
 }
+
+#[cfg(test)]
+mod tests;
