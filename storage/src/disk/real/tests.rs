@@ -16,20 +16,31 @@ fn mode_of(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
+const UMASK_TEST: &str = "disk::real::tests::modes_do_not_depend_on_the_umask";
+const UMASK_DIR: &str = "REDRIVE_TEST_UMASK_DIR";
+
 #[test]
 fn modes_do_not_depend_on_the_umask() {
+    if let Some(dir) = std::env::var_os(UMASK_DIR) {
+        let dir = Path::new(&dir).join("dir");
+        RealDisk.create_dir(&dir).unwrap();
+        let file = dir.join("file");
+        RealDisk.open(&file, OpenMode::CreateNew).unwrap();
+        assert_eq!(mode_of(&dir), 0o700);
+        assert_eq!(mode_of(&file), 0o600);
+        return;
+    }
+    // The umask belongs to the whole process, so the test runs itself in another one.
     let temp = tempfile::tempdir().unwrap();
-    let dir = temp.path().join("dir");
-    let file = dir.join("file");
-    // Safe beside other tests: they only ever see a stricter mask for a moment, and every mode here is set explicitly.
-    let old = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o277));
-    let created = RealDisk.create_dir(&dir);
-    let opened = RealDisk.open(&file, OpenMode::CreateNew);
-    rustix::process::umask(old);
-    created.unwrap();
-    opened.unwrap();
-    assert_eq!(mode_of(&dir), 0o700);
-    assert_eq!(mode_of(&file), 0o600);
+    let output = std::process::Command::new("sh")
+        .args(["-c", "umask 0277 && exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", UMASK_TEST])
+        .env(UMASK_DIR, temp.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(temp.path().join("dir/file").exists(), "{output:?}");
 }
 
 #[test]
