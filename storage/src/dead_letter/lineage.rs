@@ -10,7 +10,7 @@ use super::letter::Lineage;
 use crate::error::Corruption;
 
 /// The version of this layout.
-pub const LINEAGE_VERSION: u8 = 1;
+pub(super) const LINEAGE_VERSION: u8 = 1;
 
 impl Lineage {
     /// Encodes the lineage.

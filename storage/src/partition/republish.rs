@@ -13,7 +13,7 @@ use crate::log_id::{LogId, LogKind};
 use crate::offset::{Offset, TimestampMs};
 
 /// Markers of one batch.
-pub const MARKERS_PER_BATCH_MAX: usize = 10_000;
+pub(super) const MARKERS_PER_BATCH_MAX: usize = 10_000;
 
 /// How far the resolution of a letter has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
