@@ -112,7 +112,7 @@ pub(crate) fn workload(count: u64, metadata_bytes: usize) -> Vec<Vec<Entry>> {
             5 => vec![Entry::TopicDeleted {
                 name: format!("topic-{}", at - 2),
             }],
-            _ => (0..at % 5 + 1)
+            _ => (0..=at % 5)
                 .map(|g| commit(g, 1 + u32::try_from(g % 2).unwrap()))
                 .collect(),
         });
