@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary `redrive`: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    redrive::cli::run(std::env::args_os())
+}

@@ -114,6 +114,27 @@ pub struct Record {
 }
 
 impl Record {
+    /// Returns the bytes of key, value and headers together.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len().saturating_add(of(value)));
+        headers.fold(
+            of(&self.key).saturating_add(of(&self.value)),
+            usize::saturating_add,
+        )
+    }
+
+    /// Returns the value of the first header with this name; `None` also for a header without a value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let (_, value) = self.headers.iter().find(|(found, _)| found == name)?;
+        value.as_deref()
+    }
+
     /// Returns the headers in the form that [`Record::as_new`] takes.
     #[must_use]
     pub fn header_refs(&self) -> Vec<HeaderRef<'_>> {

@@ -86,6 +86,16 @@ impl Log {
         self.tail.chain.next_offset
     }
 
+    /// Returns the base offset of the segment that holds `offset`, or that will hold it.
+    #[must_use]
+    pub fn segment_base_of(&self, offset: Offset) -> Offset {
+        let segments = self.shared.segments();
+        let at = segments.partition_point(|segment| segment.base <= offset);
+        at.checked_sub(1)
+            .and_then(|at| segments.get(at))
+            .map_or(Offset::ZERO, |segment| segment.base)
+    }
+
     /// Changes the configuration for what comes. The visibility stays that of the open log.
     pub fn reconfigure(&mut self, config: LogConfig) {
         self.config = LogConfig {

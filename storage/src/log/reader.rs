@@ -6,8 +6,11 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::retention::SegmentStats;
 use super::shared::{DamagedRange, Segment, Shared};
+use crate::batch::Batch;
 use crate::batch::header::{BatchHeader, HEADER_BYTES};
 use crate::disk::{DiskFile, read_exact_at};
 use crate::error::{Corruption, LogError, PoisonCause};
@@ -122,6 +125,32 @@ impl LogReader {
                 bytes.truncate(sound);
                 Ok(bytes)
             }
+        }
+    }
+
+    /// Reads the batch that holds `offset`, or follows it behind a gap.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`]; [`LogError::OffsetOutOfRange`] also at the bound, where no batch stands yet.
+    pub fn batch_at(&self, offset: Offset, bound: ReadBound) -> Result<Batch, LogError> {
+        let bytes = self.read(offset, 0, bound)?;
+        if bytes.is_empty() {
+            return Err(self.out_of_range(offset, bound));
+        }
+        Batch::decode(Bytes::from(bytes)).map_err(|reason| self.undecodable(offset, reason))
+    }
+
+    /// Returns the error of a batch that verifies and does not decode, which nothing appends.
+    #[must_use]
+    pub fn undecodable(&self, offset: Offset, reason: Corruption) -> LogError {
+        let path = self.shared.place.dir.clone();
+        let to = offset.next();
+        LogError::Corrupt {
+            path,
+            position: FilePosition(0),
+            from: offset,
+            to,
+            reason,
         }
     }
 

@@ -1,0 +1,200 @@
+//! `redrive serve`: the configuration from its three sources, and the text that the broker starts with.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::error::CliError;
+use super::output::Output;
+use super::parse;
+use crate::config::{ConfigError, FileText, FlagValue, ServeConfig, Settings, development};
+
+const EXAMPLES: &str = "\
+Without arguments: loopback only, data under ./redrive-data, and the development credentials that the QStash SDKs \
+know. `redrive config reference` lists every key; those without a flag of their own are set by --set KEY=VALUE.
+
+Examples:
+  redrive serve
+  redrive serve --data-dir /var/lib/redrive --config /etc/redrive.toml
+  REDRIVE_TOKEN=... redrive serve --http 0.0.0.0:8080 --plaintext     TLS ends in front of the broker
+  redrive serve --segment-bytes 1MiB --set topic.durability=written";
+
+/// Arguments of `redrive serve`, and of `redrive config print`. Values are checked with those of the file and the
+/// environment, so that an error is the same wherever a value stands.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// Configuration file (TOML)
+    #[arg(long, env = "REDRIVE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Directory that holds all data [default: ./redrive-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+
+    /// Address of the HTTP surface [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+
+    /// Address of the binary protocol [default: 127.0.0.1:7733]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+
+    /// Token that clients must show (better by `REDRIVE_TOKEN`: other users see the flags of a process)
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+
+    /// Confirm that an address off loopback is served without TLS
+    #[arg(long)]
+    plaintext: bool,
+
+    /// Size at which a segment is sealed [default: 128MiB]
+    #[arg(long, value_name = "SIZE")]
+    segment_bytes: Option<String>,
+
+    /// Age from which sealed segments are deleted [default: 7d]
+    #[arg(long, value_name = "DURATION")]
+    retention_ms: Option<String>,
+
+    /// Size above which a partition's oldest segments are deleted [default: none]
+    #[arg(long, value_name = "SIZE")]
+    retention_bytes: Option<String>,
+
+    /// Set any other key of the configuration
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::assignment)]
+    set: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for ServeArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The token is among the fields.
+        f.debug_struct("ServeArgs")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServeArgs {
+    /// Reads the file and lays the process's environment and the flags over it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        // A variable that is not UTF-8 is no address, size or word; as U+FFFD its check refuses it by name.
+        self.settings_over(std::env::vars_os().map(|(name, value)| (lossy(&name), lossy(&value))))
+    }
+
+    /// Reads the file and lays `environment` and the flags over it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn settings_over(
+        &self,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Settings, ConfigError> {
+        let text = self.config.as_deref().map(read_file).transpose()?;
+        let file = self.config.as_deref().zip(text.as_deref());
+        let file = file.map(|(path, text)| FileText { path, text });
+        let environment: Vec<(String, String)> = environment.into_iter().collect();
+        // The parser fills the flag from the variable; the value's source is then the variable.
+        let is_from_variable = environment
+            .iter()
+            .any(|(name, value)| name == "REDRIVE_TOKEN" && Some(value) == self.token.as_ref());
+        let mut flags = self.flags();
+        flags.retain(|flag| !(is_from_variable && flag.key == "token" && flag.flag == "--token"));
+        Settings::resolve(file, environment, &flags)
+    }
+
+    fn flags(&self) -> Vec<FlagValue> {
+        let plaintext = self.plaintext.then(|| "true".to_owned());
+        let own = [
+            ("--data-dir", "data_dir", &self.data_dir),
+            ("--http", "http", &self.http),
+            ("--listen", "listen", &self.listen),
+            ("--token", "token", &self.token),
+            ("--plaintext", "plaintext", &plaintext),
+            (
+                "--segment-bytes",
+                "topic.segment_bytes",
+                &self.segment_bytes,
+            ),
+            ("--retention-ms", "topic.retention_ms", &self.retention_ms),
+            (
+                "--retention-bytes",
+                "topic.retention_bytes",
+                &self.retention_bytes,
+            ),
+        ];
+        let own = own.into_iter().filter_map(|(flag, key, value)| {
+            let value = value.clone()?;
+            Some(FlagValue {
+                flag: flag.to_owned(),
+                key: key.to_owned(),
+                value,
+            })
+        });
+        let set = self.set.iter().map(|(key, value)| FlagValue {
+            flag: "--set".to_owned(),
+            key: key.clone(),
+            value: value.clone(),
+        });
+        own.chain(set).collect()
+    }
+}
+
+fn lossy(text: &std::ffi::OsStr) -> String {
+    text.to_string_lossy().into_owned()
+}
+
+/// Reads a configuration file.
+pub(super) fn read_file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// What the start-up text tells.
+#[derive(Debug, Clone, Copy)]
+pub struct StartUp<'a> {
+    /// Where HTTP is served, with the port that was given.
+    pub http: SocketAddr,
+    /// Where the binary protocol is served.
+    pub protocol: SocketAddr,
+    /// The data directory.
+    pub data_dir: &'a Path,
+    /// Whether the development credentials are in force.
+    pub is_development: bool,
+}
+
+/// Returns the text that a broker prints once it serves. The last lines are ready for a shell or an `.env` file; they stand
+/// there only while the credentials are the public ones.
+pub fn startup_text(start: &StartUp<'_>) -> String {
+    let mut text = format!(
+        "redrive {} serves {}\n  http      http://{}\n  protocol  {}\n",
+        env!("CARGO_PKG_VERSION"),
+        start.data_dir.display(),
+        start.http,
+        start.protocol,
+    );
+    if start.is_development {
+        let _ok = write!(
+            text,
+            "\nDevelopment credentials are in force: known to everyone, accepted on loopback only.\n\
+             QSTASH_URL=http://{}\nQSTASH_TOKEN={}\nQSTASH_CURRENT_SIGNING_KEY={}\nQSTASH_NEXT_SIGNING_KEY={}\n",
+            start.http,
+            development::TOKEN,
+            development::CURRENT_SIGNING_KEY,
+            development::NEXT_SIGNING_KEY,
+        );
+    }
+    text
+}
+
+/// Runs the broker.
+pub(super) fn run(command: &ServeArgs, _output: &mut Output) -> Result<(), CliError> {
+    let _config = ServeConfig::from_settings(&command.settings()?)?;
+    Err(CliError::NotBuilt { command: "serve" })
+}

@@ -1,0 +1,184 @@
+//! The command tree as a whole.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+
+use std::path::Path;
+
+use clap::{CommandFactory, Parser};
+
+use super::*;
+
+fn parsed(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("redrive").chain(line.split_whitespace()))
+}
+
+#[test]
+fn the_command_tree_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_documented_commands_parse() {
+    for line in [
+        "serve",
+        "serve --data-dir d --http 127.0.0.1:0 --listen 127.0.0.1:0 --config f --token t",
+        "serve --segment-bytes 1MiB --retention-bytes 8MiB --set log.level=debug",
+        "topic create t --partitions 8 --durability written --segment-bytes 1MiB --retention-ms none",
+        "topic list --json",
+        "topic describe t --json",
+        "topic alter t --retention-bytes 8MiB",
+        "topic delete t --force",
+        "produce t f --key-field k --batch 500 --linger-ms 10 --compression zstd",
+        "produce t",
+        "consume t --from earliest --count 200000",
+        "consume t --from @2026-01-31T12:00:00Z --partition 3 --group g --follow",
+        "reject t 0 17 --reason no --group g",
+        "dlq list t --group g --fingerprint f --died-from 0 --died-to 2026-01-31T12:00:00Z --order newest",
+        "dlq get t id",
+        "dlq retry t a b c --request-id r",
+        "dlq delete t --all",
+        "dlq stats t",
+        "group describe g",
+        "retention run",
+        "bench produce --records 10 --size 1024 --batch 10 --connections 2 --acks written --json",
+        "bench consume --records 10",
+        "bench limit --records 10 --size 1KiB --acks synced",
+        "verify --data-dir d",
+        "repair --data-dir d --partition 3 --drop 1..5",
+        "config print --http 127.0.0.1:1",
+        "config check f",
+        "config reference",
+        "completions bash",
+        "--addr a:1 --url http://b --token t topic list",
+    ] {
+        if let Err(error) = parsed(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for line in [
+        "",
+        "sevre",
+        "topic",
+        "consume t --from yesterday",
+        "topic create t --partitions 0",
+        "topic create t --segment-bytes lots",
+        "produce t --batch 0",
+        "reject t 0 17",
+        "repair --partition 3 --drop 5..1",
+        "dlq retry t id --all",
+        "serve --set novalue",
+    ] {
+        assert_eq!(parsed(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+    assert_eq!(parsed("--help").unwrap_err().exit_code(), 0);
+    assert_eq!(parsed("--version").unwrap_err().exit_code(), 0);
+}
+
+#[test]
+fn nothing_is_selected_by_saying_nothing() {
+    for (line, is_clear) in [
+        ("dlq retry t", false),
+        ("dlq retry t --limit 5", false),
+        ("dlq retry t --all --group g", false),
+        ("dlq retry t id --group g", false),
+        ("dlq retry t --all", true),
+        ("dlq retry t --status 500", true),
+        ("dlq retry t id", true),
+    ] {
+        let Command::Dlq(dlq::DlqCommand::Retry { selection, .. }) = parsed(line).unwrap().command
+        else {
+            panic!("{line}");
+        };
+        assert_eq!(selection.check().is_ok(), is_clear, "{line}");
+    }
+}
+
+#[test]
+fn every_flag_of_serve_that_the_reference_names_exists() {
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    for flag in crate::config::KEYS.iter().filter_map(|key| key.flag) {
+        assert!(
+            serve
+                .get_arguments()
+                .any(|argument| argument.get_long() == Some(flag)),
+            "{flag}"
+        );
+    }
+}
+
+#[test]
+fn serve_takes_its_token_on_either_side() {
+    for line in ["serve --token hunter2", "--token hunter2 serve"] {
+        let Command::Serve(arguments) = parsed(line).unwrap().command else {
+            panic!("{line}")
+        };
+        let settings = arguments.settings_over([]).unwrap();
+        let config = crate::config::ServeConfig::from_settings(&settings).unwrap();
+        assert!(config.access.token.matches(b"hunter2"), "{line}");
+        for (value, source) in [
+            ("hunter2", "environment variable REDRIVE_TOKEN"),
+            ("other", "flag --token"),
+        ] {
+            let variable = ("REDRIVE_TOKEN".to_owned(), value.to_owned());
+            let settings = arguments.settings_over([variable]).unwrap();
+            let text = crate::config::effective(&settings);
+            assert!(
+                text.contains(&format!("token is set, not shown  # {source}")),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_debug_shows_the_token() {
+    let cli = parsed("--token hunter2 serve").unwrap();
+    assert!(!format!("{cli:?}").contains("hunter2"));
+    assert_eq!(cli.connection.token(), "hunter2");
+}
+
+#[test]
+fn startup_text_has_credentials_only_in_development() {
+    let start = StartUp {
+        http: "127.0.0.1:8080".parse().unwrap(),
+        protocol: "127.0.0.1:7733".parse().unwrap(),
+        data_dir: Path::new("d"),
+        is_development: true,
+    };
+    let text = startup_text(&start);
+    for line in [
+        "QSTASH_URL=http://127.0.0.1:8080",
+        "QSTASH_TOKEN=eyJVc2VySUQiOiJkZWZhdWx0VXNlciIsIlBhc3N3b3JkIjoiZGVmYXVsdFBhc3N3b3JkIn0=",
+        "QSTASH_CURRENT_SIGNING_KEY=sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r",
+        "QSTASH_NEXT_SIGNING_KEY=sig_5ZB6DVzB1wjE8S6rZ7eenA8Pdnhs",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{text}");
+    }
+    let text = startup_text(&StartUp {
+        is_development: false,
+        ..start
+    });
+    assert!(
+        !text.contains("QSTASH") && text.contains("127.0.0.1:7733"),
+        "{text}"
+    );
+}
+
+/// Compares with `tests/fixtures/help.txt`; `REDRIVE_BLESS=1` writes it.
+#[test]
+fn top_level_help_is_as_recorded() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/help.txt");
+    let help = Cli::command()
+        .term_width(100)
+        .render_long_help()
+        .to_string();
+    if std::env::var_os("REDRIVE_BLESS").is_some() {
+        std::fs::write(path, &help).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), help);
+}

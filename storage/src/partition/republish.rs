@@ -1,0 +1,374 @@
+//! Republishing and deleting letters, step by step; see the parent module for the order.
+
+use bytes::Bytes;
+
+use super::append::Partition;
+use super::reject::fresh_headers;
+use crate::batch::builder::{BatchBuilder, BrokerMark, BuildOptions};
+use crate::batch::header::{BatchHeader, Codec};
+use crate::cause::{CAUSE_HEADER, Cause, CauseDetail, CauseKind};
+use crate::dead_letter::{DeadLetter, Marker, Receiver, Resolution};
+use crate::error::{LogError, PoisonCause};
+use crate::log_id::{LogId, LogKind};
+use crate::offset::{Offset, TimestampMs};
+
+/// Markers of one batch.
+pub(super) const MARKERS_PER_BATCH_MAX: usize = 10_000;
+
+/// How far the resolution of a letter has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimState {
+    /// Somebody is at it, and nothing was appended yet.
+    Claimed,
+    /// Its fresh record, or its marker, was appended and is not known durable.
+    Appended,
+    /// The fresh record is durable; the marker is still to be appended.
+    Committed {
+        /// Offset of the fresh record in the main log.
+        target: Offset,
+    },
+    /// An append failed in a way that leaves it open whether it will be found after recovery.
+    Unknown,
+}
+
+/// What a caller who wants to resolve a letter is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// The letter is the caller's to resolve; every other caller waits.
+    Yours,
+    /// Somebody is resolving it: wait for a change and claim again.
+    Busy,
+    /// It was republished.
+    Republished {
+        /// Offset of the fresh record in the main log.
+        target: Offset,
+    },
+    /// It is not live: never was, was resolved, or has had its time.
+    NotLive,
+}
+
+/// Who resolves, and under which request.
+#[derive(Debug, Clone, Copy)]
+pub struct Who<'a> {
+    /// The caller, for the marker.
+    pub name: &'a str,
+    /// The request, if it has an id.
+    pub request_id: Option<&'a str>,
+}
+
+/// Fresh records that stand in the main log, one for each letter of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Republished {
+    /// The letters, in the order of their fresh records.
+    pub letters: Vec<Offset>,
+    /// Offset of the first fresh record; the others follow one by one.
+    pub base_offset: Offset,
+    /// First offset behind them (exclusive end): when the main log's durable end has reached it, they are committed.
+    pub next_offset: Offset,
+}
+
+impl Republished {
+    /// Returns each letter with the offset of its fresh record.
+    pub fn targets(&self) -> impl Iterator<Item = (Offset, Offset)> + '_ {
+        let base = self.base_offset.0;
+        self.letters
+            .iter()
+            .zip(0u64..)
+            .map(move |(letter, at)| (*letter, Offset(base.saturating_add(at))))
+    }
+}
+
+impl Partition {
+    /// Step 1: claims a letter for the caller.
+    pub fn claim(&mut self, letter: Offset) -> Claim {
+        match self.claims.get(&letter) {
+            Some(ClaimState::Committed { target }) => {
+                return Claim::Republished { target: *target };
+            }
+            Some(ClaimState::Claimed | ClaimState::Appended | ClaimState::Unknown) => {
+                return Claim::Busy;
+            }
+            None => {}
+        }
+        let is_live = self
+            .dead_letters
+            .as_ref()
+            .is_some_and(|log| log.is_live(letter) && letter < log.log().reader().durable_end());
+        if !is_live {
+            return Claim::NotLive;
+        }
+        self.claims.insert(letter, ClaimState::Claimed);
+        Claim::Yours
+    }
+
+    /// Gives letters back that were claimed and for which nothing was appended.
+    pub fn release(&mut self, letters: &[Offset]) {
+        for letter in letters {
+            if self.claims.get(letter) == Some(&ClaimState::Claimed) {
+                self.claims.remove(letter);
+            }
+        }
+    }
+
+    /// Step 2: appends the fresh records of claimed letters, with their causes, as one batch.
+    ///
+    /// # Errors
+    /// The main log's error. With [`LogError::Rolling`] the caller rolls and calls again; with any other error the letters
+    /// have been released, or stay claimed where the outcome of the append is unknown.
+    pub fn append_republished(
+        &mut self,
+        letters: &[(Offset, DeadLetter)],
+        who: Who<'_>,
+        now: TimestampMs,
+    ) -> Result<Republished, LogError> {
+        let offsets: Vec<_> = letters.iter().map(|(offset, _)| *offset).collect();
+        let appended = self.build_fresh(letters, who).and_then(|mut batch| {
+            let header = BatchHeader::decode(&batch).map_err(|_| too_large(u64::MAX, 0))?;
+            self.main.append(&header, &mut batch, now)
+        });
+        match appended {
+            Ok(appended) => {
+                self.set_claims(&offsets, ClaimState::Appended);
+                self.unsettled.insert(appended.base_offset, None);
+                Ok(Republished {
+                    letters: offsets,
+                    base_offset: appended.base_offset,
+                    next_offset: appended.next_offset,
+                })
+            }
+            Err(error) => {
+                self.after_failed_append(&offsets, &error, self.main.poison());
+                Err(error)
+            }
+        }
+    }
+
+    /// Step 3, when the main log's durable end has reached the fresh records: the republish is committed.
+    ///
+    /// # Panics
+    /// When they are not durable: an answer would then promise what a power cut takes back.
+    pub fn commit(&mut self, republished: &Republished) {
+        let durable_end = self.main.reader().durable_end();
+        assert!(
+            durable_end >= republished.next_offset,
+            "committed before it is durable"
+        );
+        for (letter, target) in republished.targets() {
+            self.claims.insert(letter, ClaimState::Committed { target });
+        }
+    }
+
+    /// Step 4: appends the markers of a committed republish. Returns the end that step 5 syncs up to.
+    ///
+    /// # Errors
+    /// The dead-letter log's error. The letters stay committed, and the markers can be appended later.
+    pub fn append_markers(
+        &mut self,
+        republished: &Republished,
+        who: Who<'_>,
+        now: TimestampMs,
+    ) -> Result<Offset, LogError> {
+        let number = self.number;
+        let markers: Vec<_> = republished
+            .targets()
+            .map(|(letter, target)| {
+                marker(
+                    letter,
+                    Resolution::Republished {
+                        partition: number,
+                        offset: target,
+                    },
+                    who,
+                    now,
+                )
+            })
+            .collect();
+        let end = self
+            .dead_letters_or_create(now)?
+            .append_markers(&markers, now)?;
+        if let Some((_, due)) = self
+            .unsettled
+            .range_mut(..=republished.base_offset)
+            .next_back()
+        {
+            *due = Some(end);
+        }
+        for letter in &republished.letters {
+            self.claims.remove(letter);
+        }
+        Ok(end)
+    }
+
+    /// Step 5, after any sync of the dead-letter log: forgets the causes whose markers are durable.
+    pub fn settle(&mut self) {
+        let Some(dead_letters) = self.dead_letters.as_ref() else {
+            return;
+        };
+        let durable_end = dead_letters.log().reader().durable_end();
+        self.unsettled
+            .retain(|_, end| end.is_none_or(|end| end > durable_end));
+    }
+
+    /// Appends markers that delete claimed letters. They are deleted when the dead-letter log's durable end has reached the
+    /// offset that is returned; then [`Partition::finish_delete`].
+    ///
+    /// # Errors
+    /// The dead-letter log's error, as in [`Partition::append_republished`].
+    pub fn append_deletions(
+        &mut self,
+        letters: &[Offset],
+        who: Who<'_>,
+        now: TimestampMs,
+    ) -> Result<Offset, LogError> {
+        let markers: Vec<_> = letters
+            .iter()
+            .map(|letter| marker(*letter, Resolution::Deleted, who, now))
+            .collect();
+        match self
+            .dead_letters_or_create(now)
+            .and_then(|log| log.append_markers(&markers, now))
+        {
+            Ok(end) => {
+                self.set_claims(letters, ClaimState::Appended);
+                Ok(end)
+            }
+            Err(error) => {
+                let poison = self
+                    .dead_letters
+                    .as_ref()
+                    .and_then(|log| log.log().poison());
+                self.after_failed_append(letters, &error, poison);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets the claims of letters whose deletion is durable.
+    pub fn finish_delete(&mut self, letters: &[Offset]) {
+        for letter in letters {
+            self.claims.remove(letter);
+        }
+    }
+
+    /// After a failed write of the main or the dead-letter log was healed: what it had tried to append is known not to
+    /// stand there, so its letters are free again.
+    pub fn release_unknown(&mut self) {
+        self.claims.retain(|_, state| *state != ClaimState::Unknown);
+    }
+
+    /// Returns the committed republishes whose markers are still to be appended, after the dead-letter log was healed.
+    #[must_use]
+    pub fn due_markers(&self) -> Vec<Republished> {
+        let mut due: Vec<_> = self
+            .claims
+            .iter()
+            .filter_map(|(letter, state)| match state {
+                ClaimState::Committed { target } => Some((*target, *letter)),
+                _ => None,
+            })
+            .collect();
+        due.sort_unstable();
+        let batch_of = |target: Offset| {
+            self.unsettled
+                .range(..=target)
+                .next_back()
+                .map(|(base, _)| *base)
+        };
+        let mut grouped: Vec<Republished> = Vec::new();
+        for (target, letter) in due {
+            match grouped.last_mut() {
+                Some(last)
+                    if last.next_offset == target
+                        && batch_of(target) == batch_of(last.base_offset) =>
+                {
+                    last.letters.push(letter);
+                    last.next_offset = target.next();
+                }
+                _ => grouped.push(Republished {
+                    letters: vec![letter],
+                    base_offset: target,
+                    next_offset: target.next(),
+                }),
+            }
+        }
+        grouped
+    }
+
+    fn set_claims(&mut self, letters: &[Offset], state: ClaimState) {
+        for letter in letters {
+            self.claims.insert(*letter, state);
+        }
+    }
+
+    /// Nothing was written unless the append poisoned its log.
+    fn after_failed_append(
+        &mut self,
+        letters: &[Offset],
+        error: &LogError,
+        poison: Option<PoisonCause>,
+    ) {
+        match (error, poison) {
+            (LogError::Rolling { .. }, _) => {}
+            (LogError::Io { .. }, Some(_)) => self.set_claims(letters, ClaimState::Unknown),
+            _ => self.release(letters),
+        }
+    }
+
+    fn build_fresh(
+        &self,
+        letters: &[(Offset, DeadLetter)],
+        who: Who<'_>,
+    ) -> Result<Vec<u8>, LogError> {
+        let log = LogId::new(self.number, LogKind::DeadLetter);
+        let mut builder = BatchBuilder::new(Codec::None);
+        for (offset, letter) in letters {
+            let cause = Cause {
+                kind: CauseKind::Republish,
+                log,
+                offset: *offset,
+                detail: CauseDetail {
+                    request_id: who.request_id.map(str::to_owned),
+                    group: group_of(letter),
+                    ..CauseDetail::default()
+                },
+            };
+            let mut record = letter.record.clone();
+            record.headers = fresh_headers(letter);
+            record
+                .headers
+                .push((CAUSE_HEADER.to_owned(), Some(Bytes::from(cause.encode()))));
+            let headers = record.header_refs();
+            builder
+                .push(&record.as_new(&headers))
+                .map_err(|_| too_large(u64::from(builder.estimated_bytes()), 0))?;
+        }
+        let options = BuildOptions {
+            producer: None,
+            broker: BrokerMark::BrokerWithCauses,
+        };
+        builder
+            .build(options)
+            .map_err(|_| too_large(u64::from(builder.estimated_bytes()), 0))
+    }
+}
+
+fn group_of(letter: &DeadLetter) -> Option<String> {
+    match &letter.receiver {
+        Receiver::Group(group) => Some(group.clone()),
+        Receiver::Destination(_) => None,
+    }
+}
+
+fn marker(letter: Offset, resolution: Resolution, who: Who<'_>, now: TimestampMs) -> Marker {
+    Marker {
+        letter,
+        resolution,
+        request_id: who.request_id.map(str::to_owned),
+        time: now,
+        who: who.name.to_owned(),
+    }
+}
+
+fn too_large(bytes: u64, bytes_max: u64) -> LogError {
+    LogError::BatchTooLarge { bytes, bytes_max }
+}

@@ -1,0 +1,338 @@
+//! Going through the steps of rejecting, republishing and deleting on one thread, with the owner's lock held only for
+//! deciding and writing.
+//!
+//! The broker and the crash tests run the same code: the broker on a thread that may block, the tests on the simulated disk,
+//! where [`Hooks::after`] stops it behind any step.
+
+use parking_lot::Mutex;
+
+use super::append::Partition;
+use super::reject::RejectOutcome;
+use super::republish::{Claim, MARKERS_PER_BATCH_MAX, Republished, Who};
+use crate::dead_letter::{DeadLetter, Resolution};
+use crate::error::LogError;
+use crate::log::LogReader;
+use crate::log_id::LogKind;
+use crate::offset::{Offset, TimestampMs};
+
+/// A step that has been done, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The letters are claimed in memory.
+    Claimed,
+    /// The fresh records are written.
+    Written,
+    /// The fresh records are synced: the commit point.
+    Synced,
+    /// The markers are written.
+    MarkersWritten,
+    /// The markers are synced.
+    MarkersSynced,
+}
+
+/// What the caller of a [`Resolver`] brings along.
+#[derive(Clone, Copy)]
+pub struct Hooks<'a> {
+    /// The broker's time.
+    pub now: &'a dyn Fn() -> TimestampMs,
+    /// Called after each step.
+    pub after: &'a dyn Fn(Step),
+    /// Called to wait until somebody else's roll or resolution may have got on.
+    pub wait: &'a dyn Fn(),
+}
+
+impl std::fmt::Debug for Hooks<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hooks")
+    }
+}
+
+/// What became of one letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was republished, by this call or an earlier one.
+    Republished {
+        /// Offset of the fresh record in the main log.
+        target: Offset,
+        /// Whether an earlier call had won.
+        is_repeat: bool,
+    },
+    /// It was deleted by this call.
+    Deleted,
+    /// There is no live letter there, and none that was republished.
+    NotFound,
+    /// Somebody else is resolving it: ask again.
+    Busy,
+    /// It could not be resolved; it is live, or its fate is known after the log's recovery.
+    Failed,
+}
+
+/// The outcomes of a call, and what made letters fail.
+#[derive(Debug)]
+pub struct Outcomes {
+    /// Each letter that was asked for, in that order.
+    pub letters: Vec<(Offset, Outcome)>,
+    /// The error of the letters that failed.
+    pub error: Option<LogError>,
+}
+
+/// Resolves letters of one partition.
+#[derive(Debug, Clone, Copy)]
+pub struct Resolver<'a> {
+    /// The partition's owner.
+    pub owner: &'a Mutex<Partition>,
+    /// Who resolves.
+    pub who: Who<'a>,
+    /// What the caller brings along.
+    pub hooks: Hooks<'a>,
+}
+
+impl Resolver<'_> {
+    /// Appends the letter of a rejection and syncs it.
+    ///
+    /// # Errors
+    /// The dead-letter log's error.
+    pub fn reject(&self, letter: &DeadLetter) -> Result<RejectOutcome, LogError> {
+        let outcome = self.with_room(LogKind::DeadLetter, |partition, now| {
+            partition.reject(letter, now)
+        })?;
+        self.make_durable(LogKind::DeadLetter, outcome.letter().next())?;
+        Ok(outcome)
+    }
+
+    /// Republishes letters up to the commit point. The caller answers, then calls [`Resolver::finish`] with what is returned.
+    ///
+    /// `letters` must be few enough for one batch of the main log: see [`Resolver::batches`].
+    pub fn republish(&self, letters: &[(Offset, DeadLetter)]) -> (Outcomes, Option<Republished>) {
+        let mut outcomes: Vec<_> = letters
+            .iter()
+            .map(|(offset, _)| (*offset, self.claim(*offset)))
+            .collect();
+        let mine: Vec<_> = letters
+            .iter()
+            .zip(&outcomes)
+            .filter(|(_, (_, outcome))| outcome.is_none())
+            .map(|(letter, _)| letter.clone())
+            .collect();
+        (self.hooks.after)(Step::Claimed);
+        let mut committed = None;
+        let mut error = None;
+        if !mine.is_empty() {
+            match self.append_fresh(&mine) {
+                Ok(republished) => {
+                    for (letter, target) in republished.targets() {
+                        let outcome = Outcome::Republished {
+                            target,
+                            is_repeat: false,
+                        };
+                        settle_outcome(&mut outcomes, letter, outcome);
+                    }
+                    committed = Some(republished);
+                }
+                Err(failed) => error = Some(failed),
+            }
+        }
+        (finished(outcomes, error), committed)
+    }
+
+    /// Appends and syncs the markers of a committed republish.
+    ///
+    /// # Errors
+    /// The dead-letter log's error. The republish stands all the same; the markers come later.
+    pub fn finish(&self, republished: &Republished) -> Result<(), LogError> {
+        let end = self.with_room(LogKind::DeadLetter, |partition, now| {
+            partition.append_markers(republished, self.who, now)
+        })?;
+        (self.hooks.after)(Step::MarkersWritten);
+        self.make_durable(LogKind::DeadLetter, end)?;
+        self.owner.lock().settle();
+        (self.hooks.after)(Step::MarkersSynced);
+        Ok(())
+    }
+
+    /// Deletes letters. Those that are answered as deleted are so durably.
+    pub fn delete(&self, letters: &[Offset]) -> Outcomes {
+        let mut outcomes: Vec<_> = letters
+            .iter()
+            .map(|offset| (*offset, self.claim(*offset)))
+            .collect();
+        let mine: Vec<_> = outcomes
+            .iter()
+            .filter(|(_, outcome)| outcome.is_none())
+            .map(|(offset, _)| *offset)
+            .collect();
+        let mut error = None;
+        for chunk in mine.chunks(MARKERS_PER_BATCH_MAX) {
+            match self.delete_claimed(chunk) {
+                Ok(()) => chunk
+                    .iter()
+                    .for_each(|letter| settle_outcome(&mut outcomes, *letter, Outcome::Deleted)),
+                Err(failed) => {
+                    self.owner.lock().release(&mine);
+                    error = Some(failed);
+                    break;
+                }
+            }
+        }
+        finished(outcomes, error)
+    }
+
+    /// Cuts letters into runs that each fit one batch of `batch_bytes_max`.
+    #[must_use]
+    pub fn batches(
+        letters: Vec<(Offset, DeadLetter)>,
+        batch_bytes_max: u32,
+    ) -> Vec<Vec<(Offset, DeadLetter)>> {
+        // Headers that the broker adds, varints and the batch header come on top of what a record weighs.
+        const OVERHEAD_BYTES: usize = 2048;
+        let room = usize::try_from(batch_bytes_max).unwrap_or(usize::MAX);
+        let mut batches: Vec<Vec<(Offset, DeadLetter)>> = Vec::new();
+        let mut used = usize::MAX;
+        for letter in letters {
+            let bytes = letter.1.record.weight().saturating_add(OVERHEAD_BYTES);
+            if used.saturating_add(bytes) > room {
+                batches.push(Vec::new());
+                used = 0;
+            }
+            used = used.saturating_add(bytes);
+            if let Some(last) = batches.last_mut() {
+                last.push(letter);
+            }
+        }
+        batches
+    }
+
+    /// Claims a letter; `None` when it is ours.
+    fn claim(&self, letter: Offset) -> Option<Outcome> {
+        let mut owner = self.owner.lock();
+        match owner.claim(letter) {
+            Claim::Yours => None,
+            Claim::Busy => Some(Outcome::Busy),
+            Claim::Republished { target } => Some(Outcome::Republished {
+                target,
+                is_repeat: true,
+            }),
+            Claim::NotLive => {
+                let view = owner
+                    .dead_letters()
+                    .map(crate::dead_letter::DeadLetterLog::view);
+                drop(owner);
+                let marker = view.and_then(|view| view.resolution_of(letter).ok().flatten());
+                match marker.map(|marker| marker.resolution) {
+                    Some(Resolution::Republished { offset, .. }) => Some(Outcome::Republished {
+                        target: offset,
+                        is_repeat: true,
+                    }),
+                    Some(Resolution::Deleted) | None => Some(Outcome::NotFound),
+                }
+            }
+        }
+    }
+
+    fn append_fresh(&self, mine: &[(Offset, DeadLetter)]) -> Result<Republished, LogError> {
+        let offsets: Vec<_> = mine.iter().map(|(offset, _)| *offset).collect();
+        let appended = self.with_room(LogKind::Main, |partition, now| {
+            partition.append_republished(mine, self.who, now)
+        });
+        let republished = appended.inspect_err(|_| self.owner.lock().release(&offsets))?;
+        (self.hooks.after)(Step::Written);
+        // Should the sync fail, the letters stay claimed: only the recovered log tells whether they were republished.
+        self.make_durable(LogKind::Main, republished.next_offset)?;
+        self.owner.lock().commit(&republished);
+        (self.hooks.after)(Step::Synced);
+        Ok(republished)
+    }
+
+    fn delete_claimed(&self, letters: &[Offset]) -> Result<(), LogError> {
+        let end = self.with_room(LogKind::DeadLetter, |partition, now| {
+            partition.append_deletions(letters, self.who, now)
+        })?;
+        self.make_durable(LogKind::DeadLetter, end)?;
+        self.owner.lock().finish_delete(letters);
+        Ok(())
+    }
+
+    /// Calls `act` under the owner's lock, rolling the log as often as it asks for that.
+    fn with_room<T>(
+        &self,
+        kind: LogKind,
+        act: impl Fn(&mut Partition, TimestampMs) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        loop {
+            let acted = act(&mut self.owner.lock(), (self.hooks.now)());
+            match acted {
+                Err(LogError::Rolling { .. }) => self.roll(kind)?,
+                acted => return acted,
+            }
+        }
+    }
+
+    /// Rolls a log, or waits for whoever is rolling it.
+    fn roll(&self, kind: LogKind) -> Result<(), LogError> {
+        let begun = {
+            let mut owner = self.owner.lock();
+            owner.begin_roll(kind)
+        };
+        match begun {
+            Ok(task) => {
+                let done = task.run();
+                let facets = self.owner.lock().finish_roll(kind, done)?;
+                if let Some(facets) = facets {
+                    facets.run();
+                }
+                Ok(())
+            }
+            Err(LogError::Rolling { .. }) => {
+                (self.hooks.wait)();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns when everything below `end` is durable.
+    fn make_durable(&self, kind: LogKind, end: Offset) -> Result<(), LogError> {
+        loop {
+            let (reader, task): (LogReader, _) = {
+                let mut owner = self.owner.lock();
+                let Some(log) = owner.log_mut(kind) else {
+                    return Ok(());
+                };
+                if log.reader().durable_end() >= end {
+                    return Ok(());
+                }
+                (log.reader(), log.begin_sync())
+            };
+            match (task, reader.poison()) {
+                (Some(task), _) => {
+                    task.run()?;
+                }
+                (None, Some(cause)) => {
+                    return Err(LogError::Poisoned {
+                        log: reader.id(),
+                        cause,
+                    });
+                }
+                // A roll is under way, and its sync covers what we wait for.
+                (None, None) => (self.hooks.wait)(),
+            }
+        }
+    }
+}
+
+fn settle_outcome(outcomes: &mut [(Offset, Option<Outcome>)], letter: Offset, outcome: Outcome) {
+    if let Some((_, place)) = outcomes
+        .iter_mut()
+        .find(|(offset, place)| *offset == letter && place.is_none())
+    {
+        *place = Some(outcome);
+    }
+}
+
+fn finished(outcomes: Vec<(Offset, Option<Outcome>)>, error: Option<LogError>) -> Outcomes {
+    let letters = outcomes
+        .into_iter()
+        .map(|(offset, outcome)| (offset, outcome.unwrap_or(Outcome::Failed)))
+        .collect();
+    Outcomes { letters, error }
+}
