@@ -473,7 +473,13 @@ impl Recovery<'_> {
                     .step()
                     .map_err(|source| LogError::io("read", &path, source))?;
                 let tail = self.tail(file.as_ref(), &path, start, limit, base)?;
-                let was_used = matches!(first, Step::Batch { .. }) || tail.next.is_some();
+                // A header that verifies and belongs elsewhere was never torn: the file has lost its name.
+                let is_whole = matches!(
+                    reason,
+                    Corruption::WrongLog { .. } | Corruption::OffsetGap { .. }
+                );
+                let was_used =
+                    is_whole || matches!(first, Step::Batch { .. }) || tail.next.is_some();
                 if was_used || self.was_durable(base, &tail) {
                     self.damaged(base, base, FilePosition(0), reason, base);
                     self.shared.set_poison(PoisonCause::Damaged);
@@ -543,14 +549,15 @@ impl Recovery<'_> {
         if !tail.is_zero {
             file.set_len(scan.extent.end.0, Site::RecoveryCut)
                 .map_err(|source| LogError::io("truncate", path, source))?;
-            file.sync(Site::RecoveryZeroed)
-                .map_err(|source| LogError::io("sync", path, source))?;
             self.report.cut = Some(Cut {
                 offset: scan.extent.end_offset,
                 position: scan.extent.end,
                 bytes: limit.0.saturating_sub(scan.extent.end.0),
             });
         }
+        // Also without a cut: the zeros may be those of a recovery that was killed before it had synced its own.
+        file.sync(Site::RecoveryZeroed)
+            .map_err(|source| LogError::io("sync", path, source))?;
         place
             .disk
             .sync_dir(&place.dir, Site::RecoveryNames)

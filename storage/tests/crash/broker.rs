@@ -220,8 +220,7 @@ impl Broker {
         }
         checkpoint.log_start = log_start.unwrap_or(checkpoint.log_start);
         self.store.write(std::slice::from_ref(&checkpoint))?;
-        oracle.log_start = checkpoint.log_start.0;
-        oracle.is_checkpoint_lost = false;
+        oracle.log_start = oracle.log_start.max(checkpoint.log_start.0);
         Ok(true)
     }
 
