@@ -333,10 +333,9 @@ impl CheckpointStore {
 
 fn open_slot(disk: &dyn Disk, path: &std::path::Path) -> Result<Arc<dyn DiskFile>, LogError> {
     match disk.open(path, OpenMode::Write) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            disk.open(path, OpenMode::CreateNew)
-                .map_err(|source| LogError::io("create", path, source))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => disk
+            .open(path, OpenMode::CreateNew)
+            .map_err(|source| LogError::io("create", path, source)),
         opened => opened.map_err(|source| LogError::io("open", path, source)),
     }
 }

@@ -529,7 +529,7 @@ impl Recovery<'_> {
         self.hint.is_some_and(|hint| hint.durable_end > n) || tail.durable_up_to > n
     }
 
-    /// Writes back and syncs what was accepted above the checkpoint, and cuts what stands behind it.
+    /// Writes back what was accepted above the checkpoint, cuts what stands behind it, and syncs both.
     fn accept(
         &mut self,
         file: &dyn DiskFile,
@@ -542,8 +542,6 @@ impl Recovery<'_> {
         if checked_to < scan.extent.end {
             write_back(file, checked_to.0, scan.extent.end.0)
                 .map_err(|source| LogError::io("write back", path, source))?;
-            file.sync(Site::RecoveryAccepted)
-                .map_err(|source| LogError::io("sync", path, source))?;
             self.report.accepted_bytes = scan.extent.end.0.saturating_sub(checked_to.0);
         }
         if !tail.is_zero {
@@ -555,8 +553,8 @@ impl Recovery<'_> {
                 bytes: limit.0.saturating_sub(scan.extent.end.0),
             });
         }
-        // Also without a cut: the zeros may be those of a recovery that was killed before it had synced its own.
-        file.sync(Site::RecoveryZeroed)
+        // Also with nothing to accept and nothing to cut: a recovery that was killed may have left its own cut unsynced.
+        file.sync(Site::RecoveryAccepted)
             .map_err(|source| LogError::io("sync", path, source))?;
         place
             .disk

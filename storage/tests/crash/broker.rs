@@ -9,7 +9,9 @@ use storage::checksum::crc32;
 use storage::disk::Disk;
 use storage::disk::sim::{SimDisk, Survival};
 use storage::error::LogError;
-use storage::log::{Log, LogConfig, LogPlace, RecoveryReport, RetentionPolicy, SyncTask, Visibility};
+use storage::log::{
+    Log, LogConfig, LogPlace, RecoveryReport, RetentionPolicy, SyncTask, Visibility,
+};
 use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
 
@@ -112,7 +114,11 @@ pub fn place(disk: Arc<dyn Disk>) -> LogPlace {
 /// Makes a batch as a producer sends it; `number` makes it like no other.
 pub fn batch(records: u32, body_bytes: u32, number: u64) -> Vec<u8> {
     let pattern = number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
-    let body: Vec<u8> = pattern.into_iter().cycle().take(body_bytes as usize).collect();
+    let body: Vec<u8> = pattern
+        .into_iter()
+        .cycle()
+        .take(body_bytes as usize)
+        .collect();
     let header = BatchHeader {
         log: None,
         attributes: Attributes::default(),
@@ -142,7 +148,10 @@ pub struct Broker {
 
 impl Broker {
     /// Opens everything, without looking at it.
-    pub fn open(disk: Arc<dyn Disk>, visibility: Visibility) -> Result<(Self, RecoveryReport), LogError> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        visibility: Visibility,
+    ) -> Result<(Self, RecoveryReport), LogError> {
         let (store, entries) = CheckpointStore::open(disk.as_ref(), SLOTS.map(PathBuf::from))?;
         let (log, report) = Log::open(place(disk), config(visibility), entries.first(), NOW)?;
         let later = Vec::new();
@@ -172,7 +181,10 @@ impl Broker {
 
     pub fn step(&mut self, step: Step, oracle: &mut Oracle) -> Result<(), Stop> {
         match step {
-            Step::Append { records, body_bytes } => self.append(records, body_bytes, oracle)?,
+            Step::Append {
+                records,
+                body_bytes,
+            } => self.append(records, body_bytes, oracle)?,
             Step::Sync => self.sync()?,
             Step::BeginSync => self.later.extend(self.log.begin_sync()),
             Step::RunSyncs => {
@@ -210,10 +222,16 @@ impl Broker {
     }
 
     fn sync(&mut self) -> Result<(), LogError> {
-        self.log.begin_sync().map_or(Ok(()), |task| task.run().map(drop))
+        self.log
+            .begin_sync()
+            .map_or(Ok(()), |task| task.run().map(drop))
     }
 
-    fn checkpoint(&mut self, log_start: Option<Offset>, oracle: &mut Oracle) -> Result<bool, LogError> {
+    fn checkpoint(
+        &mut self,
+        log_start: Option<Offset>,
+        oracle: &mut Oracle,
+    ) -> Result<bool, LogError> {
         let mut checkpoint = self.log.checkpoint();
         if self.log.reader().durable_end() < checkpoint.durable_end {
             return Ok(false);
@@ -244,13 +262,55 @@ impl Broker {
 /// Every kind of step, with rolls, unsynced groups, checkpoints at odd moments and two retentions.
 pub fn full_workload() -> Vec<Step> {
     use Step::{BeginSync, Checkpoint, Retain, Roll, RunSyncs, Sync};
-    let append = |records, body_bytes| Step::Append { records, body_bytes };
+    let append = |records, body_bytes| Step::Append {
+        records,
+        body_bytes,
+    };
     vec![
-        append(1, 100), Sync, append(3, 700), append(1, 40), Sync, Checkpoint, append(2, 900), append(2, 900), Sync,
-        append(1, 1300), BeginSync, append(2, 500), append(4, 200), RunSyncs, Sync, Roll, append(1, 600), append(1, 300),
-        append(1, 600), Sync, Checkpoint, append(5, 1900), append(2, 1700), append(2, 400), Sync, Retain { bytes: 6000 },
-        append(1, 80), append(1, 800), BeginSync, append(3, 900), RunSyncs, Checkpoint, append(1, 1000), Sync, Roll, Roll,
-        append(2, 600), append(2, 600), append(2, 600), Sync, Checkpoint, Retain { bytes: 4000 }, append(1, 700),
-        append(1, 700), append(1, 64),
+        append(1, 100),
+        Sync,
+        append(3, 700),
+        append(1, 40),
+        Sync,
+        Checkpoint,
+        append(2, 900),
+        append(2, 900),
+        Sync,
+        append(1, 1300),
+        BeginSync,
+        append(2, 500),
+        append(4, 200),
+        RunSyncs,
+        Sync,
+        Roll,
+        append(1, 600),
+        append(1, 300),
+        append(1, 600),
+        Sync,
+        Checkpoint,
+        append(5, 1900),
+        append(2, 1700),
+        append(2, 400),
+        Sync,
+        Retain { bytes: 6000 },
+        append(1, 80),
+        append(1, 800),
+        BeginSync,
+        append(3, 900),
+        RunSyncs,
+        Checkpoint,
+        append(1, 1000),
+        Sync,
+        Roll,
+        Roll,
+        append(2, 600),
+        append(2, 600),
+        append(2, 600),
+        Sync,
+        Checkpoint,
+        Retain { bytes: 4000 },
+        append(1, 700),
+        append(1, 700),
+        append(1, 64),
     ]
 }

@@ -9,9 +9,12 @@
     clippy::cast_possible_truncation,
     clippy::print_stderr,
     missing_docs,
+    unreachable_pub,
     reason = "tests may panic, and say what they covered"
 )]
 
 mod broker;
+mod faults;
+mod mutants;
 mod oracle;
 mod power;

@@ -94,7 +94,10 @@ impl Oracle {
         let end = reader.log_end().0;
         if end < self.kept_end() {
             let kept = self.kept_end();
-            return broken("acknowledged is there", format!("ends at {end}, not {kept}"));
+            return broken(
+                "acknowledged is there",
+                format!("ends at {end}, not {kept}"),
+            );
         }
         if reader.durable_end().0 != end || reader.high_watermark().0 != end {
             return broken("what opens is durable", format!("{reader:?}"));
@@ -130,7 +133,10 @@ impl Oracle {
         }
         let end = reader.log_end().0;
         if next != end {
-            return broken("gap-free", format!("batches up to {next}, the end is {end}"));
+            return broken(
+                "gap-free",
+                format!("batches up to {next}, the end is {end}"),
+            );
         }
         Ok(())
     }

@@ -21,15 +21,33 @@ pub const CRASHES: [Crash; 7] = [
 
 /// What the next run does before it crashes in its turn.
 const AFTERWARDS: [Step; 9] = [
-    Step::Append { records: 1, body_bytes: 700 },
-    Step::Append { records: 2, body_bytes: 100 },
+    Step::Append {
+        records: 1,
+        body_bytes: 700,
+    },
+    Step::Append {
+        records: 2,
+        body_bytes: 100,
+    },
     Step::Sync,
     Step::Checkpoint,
-    Step::Append { records: 1, body_bytes: 900 },
+    Step::Append {
+        records: 1,
+        body_bytes: 900,
+    },
     Step::Roll,
-    Step::Append { records: 1, body_bytes: 600 },
-    Step::Append { records: 1, body_bytes: 600 },
-    Step::Append { records: 1, body_bytes: 40 },
+    Step::Append {
+        records: 1,
+        body_bytes: 600,
+    },
+    Step::Append {
+        records: 1,
+        body_bytes: 600,
+    },
+    Step::Append {
+        records: 1,
+        body_bytes: 40,
+    },
 ];
 
 /// Counts what was covered.
@@ -40,11 +58,17 @@ pub struct Coverage {
 }
 
 /// Opens a log and runs a workload up to a power cut at `op`. Returns the disk, the oracle, and whether the cut came.
-pub fn run_until(start: &SimDisk, oracle: &Oracle, steps: &[Step], op: u64) -> Result<(SimDisk, Oracle, bool), Broken> {
+pub fn run_until(
+    start: &SimDisk,
+    oracle: &Oracle,
+    steps: &[Step],
+    op: u64,
+) -> Result<(SimDisk, Oracle, bool), Broken> {
     let disk = start.snapshot();
     let mut oracle = oracle.clone();
     disk.cut_power_at(disk.op_count() + op);
-    let ended = Broker::reopen(&disk, &mut oracle).and_then(|(mut broker, _)| broker.run(steps, &mut oracle));
+    let ended = Broker::reopen(&disk, &mut oracle)
+        .and_then(|(mut broker, _)| broker.run(steps, &mut oracle));
     match ended {
         Err(Stop::Broken(broken)) => Err(broken),
         Err(Stop::Failed(error)) if !disk.is_power_cut() => broken("no error without a cut", error),
@@ -56,7 +80,11 @@ pub fn run_until(start: &SimDisk, oracle: &Oracle, steps: &[Step], op: u64) -> R
 }
 
 /// Checks what a crash left: it opens right, opens again without anything to cut, and takes appends.
-pub fn check_image(image: &SimDisk, oracle: &Oracle, coverage: &mut Coverage) -> Result<(), Broken> {
+pub fn check_image(
+    image: &SimDisk,
+    oracle: &Oracle,
+    coverage: &mut Coverage,
+) -> Result<(), Broken> {
     coverage.images.insert(image.state_hash());
     coverage.opened += 1;
     let mut oracle = oracle.clone();
@@ -72,7 +100,14 @@ pub fn check_image(image: &SimDisk, oracle: &Oracle, coverage: &mut Coverage) ->
     if report.cut.is_some() {
         return broken("recovery is final", format!("{report:?}"));
     }
-    let steps = [Step::Append { records: 1, body_bytes: 300 }, Step::Sync, Step::Checkpoint];
+    let steps = [
+        Step::Append {
+            records: 1,
+            body_bytes: 300,
+        },
+        Step::Sync,
+        Step::Checkpoint,
+    ];
     if let Err(stop) = broker.run(&steps, &mut oracle) {
         return broken("goes on", format!("{stop:?}"));
     }
@@ -81,17 +116,31 @@ pub fn check_image(image: &SimDisk, oracle: &Oracle, coverage: &mut Coverage) ->
 }
 
 /// Crashes at every operation of `steps`, in every way.
-pub fn crash_everywhere(start: &SimDisk, oracle: &Oracle, steps: &[Step], coverage: &mut Coverage) -> Result<(), Broken> {
+pub fn crash_everywhere(
+    start: &SimDisk,
+    oracle: &Oracle,
+    steps: &[Step],
+    coverage: &mut Coverage,
+) -> Result<(), Broken> {
     for op in 1.. {
         let (disk, oracle, is_cut) = run_until(start, oracle, steps, op)?;
         for crash in CRASHES {
             let mut oracle = oracle.clone();
             let image = crash.after(&disk, &mut oracle);
             let deleted = image.snapshot();
-            at(check_image(&image, &oracle, coverage), || format!("op {op}, {crash:?}\n{}", disk.trace()))?;
-            if SLOTS.iter().filter(|slot| deleted.remove_file(Path::new(slot)).is_ok()).count() > 0 {
+            at(check_image(&image, &oracle, coverage), || {
+                format!("op {op}, {crash:?}\n{}", disk.trace())
+            })?;
+            if SLOTS
+                .iter()
+                .filter(|slot| deleted.remove_file(Path::new(slot)).is_ok())
+                .count()
+                > 0
+            {
                 oracle.is_checkpoint_lost = true;
-                at(check_image(&deleted, &oracle, coverage), || format!("op {op}, {crash:?}, no checkpoint"))?;
+                at(check_image(&deleted, &oracle, coverage), || {
+                    format!("op {op}, {crash:?}, no checkpoint")
+                })?;
             }
         }
         if !is_cut {
@@ -136,6 +185,36 @@ pub fn crash_twice(
     Ok(())
 }
 
+/// Crashes with several unsynced batches in a new segment, of which any sectors survive.
+pub fn crash_in_new_segment(
+    start: &SimDisk,
+    oracle: &Oracle,
+    coverage: &mut Coverage,
+) -> Result<(), Broken> {
+    let unsynced = Step::Append {
+        records: 1,
+        body_bytes: 800,
+    };
+    let steps = [
+        unsynced,
+        Step::Sync,
+        Step::Roll,
+        unsynced,
+        unsynced,
+        unsynced,
+        unsynced,
+    ];
+    let (disk, oracle, _) = run_until(start, oracle, &steps, u64::MAX / 2)?;
+    for seed in 0..200 {
+        let mut oracle = oracle.clone();
+        let image = Crash::Power(Survival::Random(seed)).after(&disk, &mut oracle);
+        at(check_image(&image, &oracle, coverage), || {
+            format!("seed {seed}\n{}", disk.trace())
+        })?;
+    }
+    Ok(())
+}
+
 /// Adds to a broken promise where it happened.
 pub fn at<T>(result: Result<T, Broken>, place: impl Fn() -> String) -> Result<T, Broken> {
     result.map_err(|Broken { check, seen }| Broken {
@@ -144,7 +223,7 @@ pub fn at<T>(result: Result<T, Broken>, place: impl Fn() -> String) -> Result<T,
     })
 }
 
-fn fail_on(result: Result<(), Broken>) {
+pub fn fail_on(result: Result<(), Broken>) {
     if let Err(Broken { check, seen }) = result {
         panic!("{check}: {seen}");
     }
@@ -155,9 +234,35 @@ fn a_crash_at_any_operation_keeps_every_promise() {
     let mut coverage = Coverage::default();
     for (seed, visibility) in [(1, Visibility::Synced), (2, Visibility::Written)] {
         let oracle = Oracle::new(visibility);
-        fail_on(crash_everywhere(&new_disk(seed), &oracle, &full_workload(), &mut coverage));
+        fail_on(crash_everywhere(
+            &new_disk(seed),
+            &oracle,
+            &full_workload(),
+            &mut coverage,
+        ));
     }
-    eprintln!("seeds 1, 2: {} images opened, {} distinct", coverage.opened, coverage.images.len());
+    eprintln!(
+        "seeds 1, 2: {} images opened, {} distinct",
+        coverage.opened,
+        coverage.images.len()
+    );
+}
+
+#[test]
+fn any_sectors_of_the_unsynced_batches_of_a_new_segment_may_survive() {
+    let mut coverage = Coverage::default();
+    for visibility in [Visibility::Synced, Visibility::Written] {
+        fail_on(crash_in_new_segment(
+            &new_disk(9),
+            &Oracle::new(visibility),
+            &mut coverage,
+        ));
+    }
+    eprintln!(
+        "seed 9: {} images opened, {} distinct",
+        coverage.opened,
+        coverage.images.len()
+    );
 }
 
 #[test]
@@ -168,7 +273,16 @@ fn a_second_crash_at_any_operation_of_the_recovery_keeps_every_promise() {
     for (seed, visibility) in [(3, Visibility::Synced), (4, Visibility::Written)] {
         let oracle = Oracle::new(visibility);
         let start = new_disk(seed);
-        fail_on(crash_twice((&start, &oracle), &full_workload(), (&first, &second), &mut coverage));
+        fail_on(crash_twice(
+            (&start, &oracle),
+            &full_workload(),
+            (&first, &second),
+            &mut coverage,
+        ));
     }
-    eprintln!("seeds 3, 4: {} images opened, {} distinct", coverage.opened, coverage.images.len());
+    eprintln!(
+        "seeds 3, 4: {} images opened, {} distinct",
+        coverage.opened,
+        coverage.images.len()
+    );
 }
