@@ -14,7 +14,9 @@
 )]
 
 mod broker;
+mod corruption;
 mod faults;
 mod mutants;
 mod oracle;
 mod power;
+mod random;

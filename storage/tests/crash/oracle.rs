@@ -1,6 +1,7 @@
 //! What was promised, kept outside of the log: what must be there after a crash, what may, and what must not.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 
 use storage::log::{Log, ReadBound, RecoveryReport, Visibility};
@@ -71,6 +72,24 @@ impl Oracle {
             (true, Visibility::Synced) => self.durable_end.max(self.served_end),
             (true, Visibility::Written) => self.durable_end,
         }
+    }
+
+    /// Returns a hash of all promises.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let ends = [
+            self.written_end,
+            self.durable_end,
+            self.served_end,
+            self.log_start,
+        ];
+        let rest = (
+            self.log_start_tried,
+            self.was_power_cut,
+            self.is_checkpoint_lost,
+        );
+        (ends, rest, self.batch_count, &self.batches).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Compares an opened log with the promises.
