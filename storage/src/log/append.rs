@@ -185,7 +185,7 @@ impl Log {
         Ok(appended)
     }
 
-    /// Starts a new segment, on the calling thread.
+    /// Starts a new segment, on the calling thread. A segment without a batch stays the active one.
     ///
     /// # Errors
     /// As [`Log::begin_roll`] and [`RollTask::run`].
@@ -224,6 +224,9 @@ impl Log {
         self.is_rolling = false;
         let (segment, file) = done.result?;
         self.must_roll = false;
+        if Arc::ptr_eq(&segment, &self.tail.segment) {
+            return Ok(());
+        }
         self.shared.push_segment(Arc::clone(&segment));
         self.tail = LogTail {
             segment,

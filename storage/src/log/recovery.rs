@@ -473,7 +473,13 @@ impl Recovery<'_> {
                     .step()
                     .map_err(|source| LogError::io("read", &path, source))?;
                 let tail = self.tail(file.as_ref(), &path, start, limit, base)?;
-                let was_used = matches!(first, Step::Batch { .. }) || tail.next.is_some();
+                // A header that verifies and belongs elsewhere was never torn: the file has lost its name.
+                let is_whole = matches!(
+                    reason,
+                    Corruption::WrongLog { .. } | Corruption::OffsetGap { .. }
+                );
+                let was_used =
+                    is_whole || matches!(first, Step::Batch { .. }) || tail.next.is_some();
                 if was_used || self.was_durable(base, &tail) {
                     self.damaged(base, base, FilePosition(0), reason, base);
                     self.shared.set_poison(PoisonCause::Damaged);
@@ -523,7 +529,7 @@ impl Recovery<'_> {
         self.hint.is_some_and(|hint| hint.durable_end > n) || tail.durable_up_to > n
     }
 
-    /// Writes back and syncs what was accepted above the checkpoint, and cuts what stands behind it.
+    /// Writes back what was accepted above the checkpoint, cuts what stands behind it, and syncs both.
     fn accept(
         &mut self,
         file: &dyn DiskFile,
@@ -536,21 +542,20 @@ impl Recovery<'_> {
         if checked_to < scan.extent.end {
             write_back(file, checked_to.0, scan.extent.end.0)
                 .map_err(|source| LogError::io("write back", path, source))?;
-            file.sync(Site::RecoveryAccepted)
-                .map_err(|source| LogError::io("sync", path, source))?;
             self.report.accepted_bytes = scan.extent.end.0.saturating_sub(checked_to.0);
         }
         if !tail.is_zero {
             file.set_len(scan.extent.end.0, Site::RecoveryCut)
                 .map_err(|source| LogError::io("truncate", path, source))?;
-            file.sync(Site::RecoveryZeroed)
-                .map_err(|source| LogError::io("sync", path, source))?;
             self.report.cut = Some(Cut {
                 offset: scan.extent.end_offset,
                 position: scan.extent.end,
                 bytes: limit.0.saturating_sub(scan.extent.end.0),
             });
         }
+        // Also with nothing to accept and nothing to cut: a recovery that was killed may have left its own cut unsynced.
+        file.sync(Site::RecoveryAccepted)
+            .map_err(|source| LogError::io("sync", path, source))?;
         place
             .disk
             .sync_dir(&place.dir, Site::RecoveryNames)
