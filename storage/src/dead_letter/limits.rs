@@ -42,6 +42,9 @@ pub const WHO_BYTES_MAX: usize = 256;
 /// Normalised characters that a fingerprint looks at.
 pub const FINGERPRINT_CHARS_MAX: usize = 512;
 
+/// Largest live set that a checkpoint can hold, in bytes: 100 M letters at a bit each take 12 MiB.
+pub const LIVE_SET_BYTES_MAX: usize = 64 << 20;
+
 /// Letters that share one pair of earliest and latest death in a facet file.
 pub const DEATH_BLOCK_LETTERS: usize = 1024;
 

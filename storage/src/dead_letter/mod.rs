@@ -2,6 +2,7 @@
 
 mod fields;
 mod hash;
+mod sealed;
 pub mod limits;
 pub mod history;
 pub mod fingerprint;
