@@ -1,1 +1,3 @@
-//! See the crate's documentation.
+//! Topics over logs: what the broker knows of a topic and of its partitions.
+
+pub mod partitioner;

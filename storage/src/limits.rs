@@ -64,3 +64,37 @@ pub const PRODUCER_BATCHES_MAX: usize = 5;
 
 /// Longest memory of a producer's batches, in milliseconds (24 h).
 pub const PRODUCER_MEMORY_MS: i64 = 24 * 3600 * 1000;
+
+/// Default age at which a segment is rolled, in milliseconds (1 day).
+pub const SEGMENT_MS_DEFAULT: i64 = 24 * 3600 * 1000;
+
+/// Largest age that a setting can name, in milliseconds (100 years): sums with a time of day stay far from overflow.
+pub const TIME_SETTING_MS_MAX: i64 = 100 * 366 * 24 * 3600 * 1000;
+
+/// What the encoding can add to a record's key, value and headers, in bytes: two varints of at most 10 bytes, a count
+/// and the lengths of at most [`HEADER_COUNT_MAX`] headers.
+pub const RECORD_OVERHEAD_BYTES_MAX: u32 = 2 << 10;
+
+/// Largest name of a topic or a group, in bytes: Kafka's, so that names can be carried over.
+pub const NAME_BYTES_MAX: u32 = 249;
+
+/// Topics of one broker: the control state is held in memory whole.
+pub const TOPIC_COUNT_MAX: u32 = 10_000;
+
+/// Partitions of one topic: what one create or metadata call may name.
+pub const TOPIC_PARTITION_COUNT_MAX: u32 = 10_000;
+
+/// Partitions of one broker: each costs directories, files and memory.
+pub const PARTITION_COUNT_MAX: u32 = 100_000;
+
+/// Consumer groups of one broker: the control state is held in memory whole.
+pub const GROUP_COUNT_MAX: u32 = 10_000;
+
+/// Committed offsets of one group: what one snapshot, list or commit may have to hold.
+pub const GROUP_COMMIT_COUNT_MAX: u32 = 10_000;
+
+/// Largest text that a consumer may leave with a committed offset, in bytes: Kafka's default.
+pub const COMMIT_METADATA_BYTES_MAX: u32 = 4 << 10;
+
+/// Largest part of a control snapshot, in bytes: a snapshot of any size is appended in records of at most this.
+pub const SNAPSHOT_PART_BYTES_MAX: u32 = 512 << 10;

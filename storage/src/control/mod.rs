@@ -1,1 +1,20 @@
-//! See the crate's documentation.
+//! The control log: topics and their settings, partition numbers, producer ids, group offsets, gaps.
+//!
+//! [`entry`] has the bytes of one change, [`state`] what the changes add up to. The state is a fold of the log from its
+//! newest complete snapshot and stands nowhere else. A change is checked against the state, appended, synced, and only
+//! then applied and answered.
+
+mod fields;
+pub mod settings;
+pub mod entry;
+mod rules;
+mod snapshot;
+pub mod state;
+
+pub use entry::{Commit, Entry, EntryError, Gap, SnapshotPart};
+pub use rules::Refusal;
+pub use settings::{Durability, SettingsError, TopicSettings};
+pub use state::{Committed, ControlState, GroupOffsets, Topic};
+
+#[cfg(test)]
+mod tests;
