@@ -182,4 +182,99 @@ pub enum Corruption {
     /// A segment that must exist is not there.
     #[error("the segment is missing")]
     MissingSegment,
+    /// A compressed records section does not unpack.
+    #[error("the {codec} section does not unpack: {reason}")]
+    Packed {
+        /// The codec.
+        codec: &'static str,
+        /// What its decoder said.
+        reason: String,
+    },
+    /// A record does not decode.
+    #[error("record {index} at byte {position} of the records section: {fault}")]
+    Record {
+        /// Which record of its batch, from 0.
+        index: u32,
+        /// Where the record begins in the unpacked records section.
+        position: u32,
+        /// What is wrong with it.
+        fault: RecordFault,
+    },
+}
+
+/// What is wrong with one record: its encoding, or a limit that it does not keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordFault {
+    /// The bytes end before the record does.
+    #[error("the {part} needs {needed} bytes, {available} are left")]
+    Truncated {
+        /// The part of the record.
+        part: &'static str,
+        /// How many bytes it needs.
+        needed: u64,
+        /// How many there are.
+        available: u64,
+    },
+    /// A number has more bytes than it needs or than its type can have.
+    #[error("the {part} is not a number in its shortest form")]
+    Varint {
+        /// The part of the record.
+        part: &'static str,
+    },
+    /// A field has a value that nothing writes.
+    #[error("the {part} is {found}, {expected} was to come")]
+    Field {
+        /// The part of the record.
+        part: &'static str,
+        /// Its value.
+        found: i64,
+        /// What would be right.
+        expected: i64,
+    },
+    /// A length is below zero where nothing may be null.
+    #[error("the {part} is {found}, it must be {least} or more")]
+    Negative {
+        /// The part of the record.
+        part: &'static str,
+        /// Its value.
+        found: i64,
+        /// The least right value.
+        least: i64,
+    },
+    /// The record's length and its parts do not agree, or bytes follow the last record.
+    #[error("{bytes} bytes follow the {part}")]
+    Trailing {
+        /// The part after which nothing may follow.
+        part: &'static str,
+        /// How many bytes follow.
+        bytes: u64,
+    },
+    /// A part is larger than its limit.
+    #[error("the {part} has {found}, at most {limit} are allowed")]
+    TooLarge {
+        /// The part of the record, with the unit.
+        part: &'static str,
+        /// Its size.
+        found: u64,
+        /// The largest right size.
+        limit: u64,
+    },
+    /// A header name is not UTF-8.
+    #[error("the name of header {header} is not UTF-8")]
+    HeaderName {
+        /// Which header, from 0.
+        header: u32,
+    },
+    /// A header name has the prefix that belongs to the broker.
+    #[error("the name of header {header} begins with \"redrive.\", which only the broker may use")]
+    ReservedHeader {
+        /// Which header, from 0.
+        header: u32,
+    },
+    /// A timestamp is outside of what 64 bits can say.
+    #[error("the timestamp delta {delta} does not fit the first timestamp")]
+    Timestamp {
+        /// The delta.
+        delta: i64,
+    },
 }
