@@ -44,11 +44,16 @@ struct Side {
 
 impl Side {
     fn new(kind: LogKind) -> Self {
-        Self { kind, changes: watch::Sender::new(0), sync: AtomicU8::new(IDLE) }
+        Self {
+            kind,
+            changes: watch::Sender::new(0),
+            sync: AtomicU8::new(IDLE),
+        }
     }
 
     fn changed(&self) {
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -109,7 +114,10 @@ impl PartitionHandle {
     /// Returns a view of the dead letters as they are now; `None` before the first one.
     #[must_use]
     pub fn dead_letters(&self) -> Option<DeadLetterView> {
-        self.owner.lock().dead_letters().map(storage::dead_letter::DeadLetterLog::view)
+        self.owner
+            .lock()
+            .dead_letters()
+            .map(storage::dead_letter::DeadLetterLog::view)
     }
 
     /// Returns a receiver that sees every change of one of the logs.
@@ -135,7 +143,8 @@ impl PartitionHandle {
     ) -> Result<AppendOutcome, Refused> {
         let outcome = self.owner.lock().append(header, batch, now)?;
         if matches!(outcome, AppendOutcome::Appended(_)) {
-            self.unsynced_bytes.fetch_add(u64::from(header.length), Ordering::Relaxed);
+            self.unsynced_bytes
+                .fetch_add(u64::from(header.length), Ordering::Relaxed);
             if self.visibility == Visibility::Written {
                 self.main.changed();
             }
@@ -151,7 +160,13 @@ impl PartitionHandle {
             return;
         }
         let is_small = is_alone && unsynced <= INLINE_SYNC_BYTES_MAX;
-        if is_small && self.main.sync.compare_exchange(IDLE, BUSY, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        if is_small
+            && self
+                .main
+                .sync
+                .compare_exchange(IDLE, BUSY, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+        {
             self.run_sync(LogKind::Main);
         } else {
             self.schedule_sync(LogKind::Main);
@@ -193,7 +208,11 @@ impl PartitionHandle {
                 }
                 side.changed();
             }
-            if side.sync.compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            if side
+                .sync
+                .compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+            {
                 return;
             }
         }
@@ -211,7 +230,10 @@ impl PartitionHandle {
                 return Ok(());
             }
             if let Some(cause) = self.reader.poison() {
-                return Err(LogError::Poisoned { log: self.reader.id(), cause });
+                return Err(LogError::Poisoned {
+                    log: self.reader.id(),
+                    cause,
+                });
             }
             // The sender lives as long as this handle.
             changes.changed().await.ok();
@@ -232,7 +254,11 @@ impl PartitionHandle {
                 let this = Arc::clone(self);
                 self.pool.submit(move || {
                     let rolled = task.run();
-                    let finished = this.owner.lock().finish_roll(LogKind::Main, rolled).map(drop);
+                    let finished = this
+                        .owner
+                        .lock()
+                        .finish_roll(LogKind::Main, rolled)
+                        .map(drop);
                     this.metrics.logs.rolls.inc();
                     this.main.changed();
                     done.send(finished).ok();
@@ -253,7 +279,11 @@ impl PartitionHandle {
     /// # Errors
     /// As [`storage::log::HealTask::run`].
     pub fn heal(&self, kind: LogKind) -> Result<bool, LogError> {
-        let task = self.owner.lock().log_mut(kind).and_then(storage::log::Log::begin_heal);
+        let task = self
+            .owner
+            .lock()
+            .log_mut(kind)
+            .and_then(storage::log::Log::begin_heal);
         let Some(task) = task else { return Ok(false) };
         task.run()?;
         self.owner.lock().release_unknown();
