@@ -9,3 +9,7 @@ pub mod fingerprint;
 pub mod letter;
 pub mod marker;
 pub mod live;
+pub mod select;
+
+#[cfg(test)]
+mod samples;
