@@ -10,6 +10,7 @@ pub mod letter;
 mod lineage;
 pub mod marker;
 pub mod live;
+pub mod select;
 mod log;
 mod view;
 
@@ -20,3 +21,6 @@ pub use live::LiveCounts;
 pub use log::{DeadLetterLog, FacetsTask};
 pub use marker::{Marker, Resolution};
 pub use view::DeadLetterView;
+
+#[cfg(test)]
+mod samples;
