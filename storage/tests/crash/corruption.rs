@@ -325,6 +325,30 @@ fn segments_that_are_missing_doubled_swapped_or_empty_are_detected_and_never_des
     }
 }
 
+#[test]
+fn a_log_without_any_segment_is_refused_when_the_checkpoint_says_it_held_something() {
+    let sample = sample();
+    for path in &sample.segments {
+        sample.disk.remove_file(path).unwrap();
+    }
+    let found = sample.look(&sample.disk, true, "all segments missing");
+    assert!(found.is_refused, "{found:?}");
+}
+
+#[test]
+fn a_zeroed_first_block_of_a_segment_with_one_batch_is_reported() {
+    let disk = new_disk(22);
+    let (mut log, _) = Log::open(place(Arc::new(disk.clone())), config(), None, NOW).unwrap();
+    log.append_synced(&mut batch(1, 900, 1), NOW).unwrap();
+    let path = PathBuf::from(format!("{DIR}/{:020}.log", 0));
+    let mut bytes = disk.read_file(&path).unwrap();
+    bytes[..SECTOR].fill(0);
+    disk.write_file(&path, &bytes).unwrap();
+    assert_eq!(verdict(&disk.snapshot(), None), Verdict::Torn(0));
+    assert_eq!(verdict(&disk, Some(&log.checkpoint())), Verdict::Damaged(0));
+    assert_eq!(disk.read_file(&path).unwrap(), bytes);
+}
+
 /// What recovery must say of a tail.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
