@@ -57,6 +57,10 @@ fn sample() -> Sample {
 
 /// How a damaged log was found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, counted together"
+)]
 struct Found {
     is_refused: bool,
     is_reported: bool,
@@ -441,6 +445,11 @@ fn a_torn_tail_is_told_from_damage() {
             );
         }
     }
+}
+
+#[test]
+fn a_tail_that_ends_early_or_in_other_bytes_is_told_from_damage() {
+    let (whole, starts, hint, path) = grouped(&[2, 1, 3]);
     assert_eq!(verdict(&whole, None), Verdict::Whole);
     assert_eq!(verdict(&whole, Some(&hint)), Verdict::Whole);
     for (batch, [start, end]) in starts.windows(2).map(|w| [w[0], w[1]]).enumerate() {
