@@ -498,3 +498,31 @@ fn a_tail_that_ends_early_or_in_other_bytes_is_told_from_damage() {
         );
     }
 }
+
+#[test]
+fn a_batch_in_the_place_of_another_breaks_the_chain() {
+    // As when a disk gives back an older write of the same place: every batch verifies, and one is not what was there.
+    let filled = |second: u64| {
+        let disk = new_disk(23);
+        let (mut log, _) = Log::open(
+            place(Arc::new(disk.clone())),
+            LogConfig::default(),
+            None,
+            NOW,
+        )
+        .unwrap();
+        for number in [1, second, 3, 4, 5] {
+            log.append_synced(&mut batch(1, 300, number), NOW).unwrap();
+        }
+        (disk, log.checkpoint())
+    };
+    let (disk, hint) = filled(2);
+    let (other, _) = filled(99);
+    let path = PathBuf::from(format!("{DIR}/{:020}.log", 0));
+    let mut bytes = disk.read_file(&path).unwrap();
+    let second = 32 + 396..32 + 2 * 396;
+    bytes[second.clone()].copy_from_slice(&other.read_file(&path).unwrap()[second]);
+    disk.write_file(&path, &bytes).unwrap();
+    assert_eq!(verdict(&disk.snapshot(), None), Verdict::Damaged(2));
+    assert_eq!(verdict(&disk, Some(&hint)), Verdict::Damaged(2));
+}

@@ -215,6 +215,7 @@ fn refuses_after_failed_sync(broker: &mut Broker, oracle: &mut Oracle) -> Result
                     records: 1,
                     body_bytes: 50,
                 },
+                Step::FinishRoll,
                 Step::Roll,
                 Step::Heal,
                 Step::RunSyncs,
