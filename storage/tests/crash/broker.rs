@@ -207,7 +207,7 @@ impl Broker {
             }
             Step::Roll if self.rolling.is_none() => self.log.roll()?,
             Step::BeginRoll if self.rolling.is_none() => {
-                self.rolling = Some(self.log.begin_roll()?)
+                self.rolling = Some(self.log.begin_roll()?);
             }
             Step::Roll | Step::BeginRoll => {}
             Step::FinishRoll => {
