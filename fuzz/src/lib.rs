@@ -23,8 +23,11 @@ pub mod log_ops;
 pub mod open_index;
 pub mod scan_segment;
 
+/// A target: it panics when the bytes break a promise.
+pub type Body = fn(&[u8]);
+
 /// Every target with its name, which is also that of its corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, Body); 8] = [
     ("checkpoint", checkpoint::run),
     ("control_entry", control_entry::run),
     ("decode_batch", decode_batch::run),

@@ -25,9 +25,10 @@ const ID: LogId = LogId::new(PartitionNumber(1), LogKind::Main);
 const PROTOCOL: &str = include_str!("../fixtures/protocol_v1.txt");
 
 type Seed = (&'static str, String, Vec<u8>);
+type Files = fn() -> Vec<(String, Vec<u8>)>;
 
 pub(crate) fn all() -> Vec<Seed> {
-    let sources: [(&str, fn() -> Vec<(String, Vec<u8>)>); 8] = [
+    let sources: [(&str, Files); 8] = [
         ("checkpoint", checkpoints),
         ("control_entry", control_entries),
         ("decode_batch", batches),
@@ -182,7 +183,7 @@ fn frames() -> Vec<(String, Vec<u8>)> {
         };
         let header = [&key.number().to_be_bytes(), &[0, 1, 0, 0, 0, 9][..]].concat();
         let payload: Vec<u8> = (0..hex.len() / 2)
-            .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
+            .map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2).unwrap(), 16).unwrap())
             .collect();
         // A correlation id, the error code 0 and an empty message.
         let lead: &[u8] = if kind == "answer" { &[0; 8] } else { &[] };
