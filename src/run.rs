@@ -87,7 +87,7 @@ pub async fn run(
     let limits = HttpLimits::new(&config.http);
     let http_shutdown = shutdown.clone();
     let http = http::serve(http_listener, limits, metrics, surface, async move {
-        http_shutdown.wait().await
+        http_shutdown.wait().await;
     });
     started(addresses);
     tokio::join!(server.run(), http);

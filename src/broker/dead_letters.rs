@@ -66,7 +66,7 @@ impl Broker {
             0 => LETTER_PAGE_BYTES_MAX,
             bytes => bytes.min(LETTER_PAGE_BYTES_MAX),
         };
-        let page = self.select(&topic, &request.selection, &request.page, bytes_max)?;
+        let page = select(&topic, &request.selection, &request.page, bytes_max)?;
         let live = |selected: &Selected| {
             selected
                 .partition
@@ -139,66 +139,65 @@ impl Broker {
         }
         Ok(stats.answer())
     }
+}
 
-    /// Returns one page of a selection, in its order.
-    pub(super) fn select(
-        &self,
-        topic: &Arc<Topic>,
-        selection: &Selection,
-        page: &Page,
-        bytes_max: u32,
-    ) -> Result<SelectedPage, Refusal> {
-        if page.limit == 0 || page.limit > LETTERS_PER_CALL_MAX {
-            let message = format!(
-                "the limit is {}, it must be 1 to {LETTERS_PER_CALL_MAX}",
-                page.limit
-            );
-            return Err(Refusal::new(ErrorCode::InvalidSelection, message));
-        }
-        if let Selection::Ids(ids) = selection {
-            return select_ids(topic, ids);
-        }
-        let filter = filter_of(selection)?;
-        let order = match page.order {
-            wire::Order::OldestFirst => Order::OldestFirst,
-            wire::Order::NewestFirst => Order::NewestFirst,
-        };
-        let ranges = match &page.cursor {
-            None => first_ranges(topic),
-            Some(text) => cursor_ranges(text, order, &filter)?,
-        };
-        let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-        let mut found = Vec::new();
-        let mut pages = Vec::new();
-        for range in ranges {
-            let Some((index, partition)) = find_partition(topic, range.partition) else {
-                continue;
-            };
-            let Some(view) = partition.dead_letters() else {
-                continue;
-            };
-            let (letters, unseen) = look(&view, &filter, order, range, (limit, bytes_max))?;
-            pages.push(PartitionPage {
-                asked: range,
-                unseen,
-                letters: letters
-                    .iter()
-                    .map(|(offset, letter)| (*offset, letter.died_at))
-                    .collect(),
-            });
-            found.push(Found {
-                partition,
-                index,
-                letters,
-            });
-        }
-        let merged = merge(order, &pages, limit);
-        let cursor = next_cursor(order, &filter, &merged)?;
-        Ok(SelectedPage {
-            letters: pick(found, &merged),
-            cursor,
-        })
+/// Returns one page of a selection, in its order.
+pub(super) fn select(
+    topic: &Arc<Topic>,
+    selection: &Selection,
+    page: &Page,
+    bytes_max: u32,
+) -> Result<SelectedPage, Refusal> {
+    if page.limit == 0 || page.limit > LETTERS_PER_CALL_MAX {
+        let message = format!(
+            "the limit is {}, it must be 1 to {LETTERS_PER_CALL_MAX}",
+            page.limit
+        );
+        return Err(Refusal::new(ErrorCode::InvalidSelection, message));
     }
+    if let Selection::Ids(ids) = selection {
+        return select_ids(topic, ids);
+    }
+    let filter = filter_of(selection)?;
+    let order = match page.order {
+        wire::Order::OldestFirst => Order::OldestFirst,
+        wire::Order::NewestFirst => Order::NewestFirst,
+    };
+    let ranges = match &page.cursor {
+        None => first_ranges(topic),
+        Some(text) => cursor_ranges(text, order, &filter)?,
+    };
+    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    let mut pages = Vec::new();
+    for range in ranges {
+        let Some((index, partition)) = find_partition(topic, range.partition) else {
+            continue;
+        };
+        let Some(view) = partition.dead_letters() else {
+            continue;
+        };
+        let (letters, unseen) = look(&view, &filter, order, range, (limit, bytes_max))?;
+        pages.push(PartitionPage {
+            asked: range,
+            unseen,
+            letters: letters
+                .iter()
+                .map(|(offset, letter)| (*offset, letter.died_at))
+                .collect(),
+        });
+        found.push(Found {
+            partition,
+            index,
+            letters,
+        });
+    }
+    let merged = merge(order, &pages, limit);
+    let cursor = next_cursor(order, &filter, &merged)?;
+    Ok(SelectedPage {
+        letters: pick(found, &merged),
+        cursor,
+    })
 }
 
 /// Looks through one partition's share, up to a number of letters found or bytes of them.

@@ -11,7 +11,7 @@ use storage::log::ReadBound;
 use storage::log_id::LogKind;
 use tokio::time::Instant;
 
-use super::{Broker, refusal};
+use super::{Broker, partition_of, refusal};
 use crate::limits::{FETCH_BYTES_MAX, FETCH_WAIT_MAX, PARTITIONS_PER_REQUEST_MAX};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::fetch::{FetchAnswer, FetchPartition, FetchRequest, FetchedPartition};
@@ -80,7 +80,7 @@ impl Broker {
     fn read_one(&self, wanted: &FetchPartition, bytes_left: Option<u64>) -> FetchedPartition {
         let found = self
             .topic(&wanted.topic)
-            .and_then(|topic| self.partition(&topic, wanted.partition));
+            .and_then(|topic| partition_of(&topic, wanted.partition));
         let partition = match found {
             Ok(partition) => partition,
             Err(refusal) => {
@@ -120,7 +120,7 @@ impl Broker {
         for wanted in &request.partitions {
             let found = self
                 .topic(&wanted.topic)
-                .and_then(|topic| self.partition(&topic, wanted.partition));
+                .and_then(|topic| partition_of(&topic, wanted.partition));
             let Ok(partition) = found else { continue };
             let mut receiver = partition.subscribe(LogKind::Main);
             receiver.borrow_and_update();

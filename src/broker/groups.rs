@@ -7,7 +7,7 @@ use storage::control::{Commit, ControlState, Entry};
 use storage::log_id::PartitionNumber;
 use storage::offset::Offset;
 
-use super::Broker;
+use super::{Broker, partition_of};
 use crate::engine::PartitionHandle;
 use crate::metrics::LagLabel;
 use crate::names::GroupName;
@@ -31,7 +31,7 @@ impl Broker {
         let mut commits: BTreeMap<PartitionNumber, Commit> = BTreeMap::new();
         for offset in &request.offsets {
             let topic = self.topic(&offset.topic)?;
-            let partition = self.partition(&topic, offset.partition)?;
+            let partition = partition_of(&topic, offset.partition)?;
             let end = partition.reader().log_end();
             if offset.offset > end {
                 let message = format!(
@@ -155,7 +155,7 @@ impl Broker {
 
     fn with_lag(&self, committed: CommittedOffset) -> Option<GroupPartitionView> {
         let topic = self.topic(&committed.topic).ok()?;
-        let partition = self.partition(&topic, committed.partition).ok()?;
+        let partition = partition_of(&topic, committed.partition).ok()?;
         let high_watermark = partition.reader().high_watermark();
         let lag = lag(&partition, committed.offset, high_watermark);
         Some(GroupPartitionView {

@@ -110,24 +110,24 @@ impl Broker {
     pub(crate) fn all_topics(&self) -> Vec<Arc<Topic>> {
         self.topics.read().values().cloned().collect()
     }
+}
 
-    pub(crate) fn partition(
-        &self,
-        topic: &Topic,
-        index: u32,
-    ) -> Result<Arc<crate::engine::PartitionHandle>, Refusal> {
-        topic.partition(index).ok_or_else(|| {
-            let count = topic.partitions().len();
-            Refusal::new(
-                ErrorCode::UnknownPartition,
-                format!(
-                    "topic {} has no partition {index}, it has {count} (0 to {})",
-                    topic.name(),
-                    count.saturating_sub(1)
-                ),
-            )
-        })
-    }
+/// Returns a topic's partition.
+pub(crate) fn partition_of(
+    topic: &Topic,
+    index: u32,
+) -> Result<Arc<crate::engine::PartitionHandle>, Refusal> {
+    topic.partition(index).ok_or_else(|| {
+        let count = topic.partitions().len();
+        Refusal::new(
+            ErrorCode::UnknownPartition,
+            format!(
+                "topic {} has no partition {index}, it has {count} (0 to {})",
+                topic.name(),
+                count.saturating_sub(1)
+            ),
+        )
+    })
 }
 
 /// Returns everything the broker runs on, with the system's disk and clock.

@@ -3,7 +3,7 @@
 use storage::control::Entry;
 use storage::offset::Offset;
 
-use super::{Broker, refusal};
+use super::{Broker, partition_of, refusal};
 use crate::limits::{PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::list_offsets::{
@@ -34,7 +34,7 @@ impl Broker {
 
     fn find_offset(&self, wanted: &PlaceInPartition) -> Result<FoundOffset, Refusal> {
         let topic = self.topic(&wanted.topic)?;
-        let partition = self.partition(&topic, wanted.partition)?;
+        let partition = partition_of(&topic, wanted.partition)?;
         let reader = partition.reader();
         let at = |offset: Offset| FoundOffset {
             offset,

@@ -170,9 +170,12 @@ impl Opener {
         let mut opened = self.partitions(&wanted)?;
         let mut topics = BTreeMap::new();
         for (name, topic) in state.topics() {
-            let parsed = TopicName::parse_internal(name).map_err(|_| OpenError::TopicName {
-                name: name.to_owned(),
-            })?;
+            let parsed =
+                TopicName::parse_internal(name)
+                    .ok()
+                    .ok_or_else(|| OpenError::TopicName {
+                        name: name.to_owned(),
+                    })?;
             let partitions = topic
                 .partitions
                 .iter()

@@ -6,7 +6,7 @@ use storage::limits::BATCH_BYTES_CEILING;
 use storage::log::ReadBound;
 use storage::offset::{Offset, TimestampMs};
 
-use super::{Broker, refusal};
+use super::{Broker, partition_of, refusal};
 use crate::limits::PEEK_RECORD_COUNT_MAX;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 
@@ -53,7 +53,7 @@ impl Broker {
             return Err(Refusal::new(ErrorCode::LimitExceeded, message));
         }
         let topic = self.topic(topic)?;
-        let partition = self.partition(&topic, partition)?;
+        let partition = partition_of(&topic, partition)?;
         let reader = partition.reader();
         let of_log = |error: LogError| refusal::of_log(&error);
         let mut next = match from {

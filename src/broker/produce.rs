@@ -8,7 +8,7 @@ use storage::error::LogError;
 use storage::offset::Offset;
 use storage::partition::{AppendOutcome, Refused};
 
-use super::{Broker, refusal};
+use super::{Broker, partition_of, refusal};
 use crate::engine::{DurabilityWanted, PartitionHandle};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::produce::{Acks, Appended, ProduceAnswer};
@@ -91,7 +91,7 @@ impl Broker {
             );
             return Err(Refusal::new(ErrorCode::StorageFull, message));
         }
-        let partition = self.partition(&topic, partition)?;
+        let partition = partition_of(&topic, partition)?;
         self.append_to(&topic, &partition, batch, acks, is_alone)
             .await
     }

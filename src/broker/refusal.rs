@@ -16,19 +16,13 @@ pub(super) fn of_log(error: &LogError) -> Refusal {
         LogError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
             ErrorCode::StorageFull
         }
-        LogError::Io { op: "write", .. } => ErrorCode::LogPoisoned,
-        LogError::Io { op: "sync", .. } => ErrorCode::OutcomeUnknown,
-        LogError::Io { .. } | LogError::UnknownVersion { .. } | LogError::Locked { .. } => {
-            ErrorCode::StorageFailed
-        }
-        LogError::Corrupt { .. } => ErrorCode::DamagedRecords,
-        LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        LogError::BatchTooLarge { .. } => ErrorCode::BatchTooLarge,
-        LogError::Poisoned {
+        LogError::Io { op: "write", .. }
+        | LogError::Poisoned {
             cause: PoisonCause::WriteFailed,
             ..
         } => ErrorCode::LogPoisoned,
-        LogError::Poisoned {
+        LogError::Io { op: "sync", .. }
+        | LogError::Poisoned {
             cause: PoisonCause::SyncFailed,
             ..
         } => ErrorCode::OutcomeUnknown,
@@ -36,7 +30,13 @@ pub(super) fn of_log(error: &LogError) -> Refusal {
             cause: PoisonCause::Damaged,
             ..
         } => ErrorCode::ReadOnly,
+        LogError::Corrupt { .. } => ErrorCode::DamagedRecords,
+        LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        LogError::BatchTooLarge { .. } => ErrorCode::BatchTooLarge,
         LogError::Rolling { .. } => ErrorCode::Overloaded,
+        LogError::Io { .. } | LogError::UnknownVersion { .. } | LogError::Locked { .. } => {
+            ErrorCode::StorageFailed
+        }
     };
     Refusal::new(code, chain(error))
 }

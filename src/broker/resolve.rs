@@ -17,8 +17,8 @@ use storage::partition::{
 };
 use tokio::sync::oneshot;
 
-use super::dead_letters::{Selected, unknown_letter};
-use super::{Broker, refusal};
+use super::dead_letters::{Selected, select, unknown_letter};
+use super::{Broker, partition_of, refusal};
 use crate::engine::PartitionHandle;
 use crate::failpoint;
 use crate::limits::{REJECT_DETAILS_BYTES_MAX, REJECT_REASON_BYTES_MAX, REQUEST_ID_BYTES_MAX};
@@ -75,7 +75,7 @@ impl Broker {
             REJECT_DETAILS_BYTES_MAX,
         )?;
         let topic = self.topic(&request.topic)?;
-        let partition = self.partition(&topic, request.partition)?;
+        let partition = partition_of(&topic, request.partition)?;
         let rejection = Rejection {
             topic: &request.topic,
             partition_index: request.partition,
@@ -159,15 +159,14 @@ impl Broker {
             REQUEST_ID_BYTES_MAX,
         )?;
         let topic = self.topic(&request.topic)?;
-        let page = self.select(&topic, &request.selection, &request.page, u32::MAX)?;
+        let page = select(&topic, &request.selection, &request.page, u32::MAX)?;
         let (mut answers, shares) = share_out(page.letters);
         let batch_bytes_max = topic.settings().batch_bytes_max;
         for share in shares {
             for outcome in self.retry_share(&share, who, batch_bytes_max, committed) {
                 let (at, result) = outcome;
                 if let Some((id, place)) = answers.get_mut(at) {
-                    *place = result
-                        .map_err(|code| code.map_or_else(|| unknown_letter(id), |refusal| refusal));
+                    *place = result.map_err(|code| code.unwrap_or_else(|| unknown_letter(id)));
                 }
             }
         }
@@ -244,7 +243,7 @@ impl Broker {
             REQUEST_ID_BYTES_MAX,
         )?;
         let topic = self.topic(&request.topic)?;
-        let page = self.select(&topic, &request.selection, &request.page, u32::MAX)?;
+        let page = select(&topic, &request.selection, &request.page, u32::MAX)?;
         let (mut answers, shares) = share_out::<bool>(page.letters);
         for share in shares {
             let letters: Vec<_> = share
@@ -304,7 +303,7 @@ impl Broker {
                     Outcome::Busy if is_last => results.push((offset, Err(Some(still_busy())))),
                     Outcome::Busy => busy.push(offset),
                     Outcome::Failed => {
-                        results.push((offset, Err(error.clone().or_else(|| Some(still_busy())))))
+                        results.push((offset, Err(error.clone().or_else(|| Some(still_busy())))));
                     }
                     outcome => results.push((offset, Ok(outcome))),
                 }

@@ -7,7 +7,7 @@ use storage::control::{ControlState, Durability, Entry, TopicSettings};
 use storage::log::SegmentStats;
 use storage::log_id::{LogKind, PartitionNumber};
 
-use super::{Broker, refusal};
+use super::{Broker, partition_of, refusal};
 use crate::config;
 use crate::engine::PartitionHandle;
 use crate::limits::TOPICS_PER_REQUEST_MAX;
@@ -222,7 +222,7 @@ impl Broker {
     /// [`ErrorCode::UnknownTopic`], [`ErrorCode::UnknownPartition`].
     pub fn partition_detail(&self, topic: &str, index: u32) -> Result<PartitionDetail, Refusal> {
         let topic = self.topic(topic)?;
-        let partition = self.partition(&topic, index)?;
+        let partition = partition_of(&topic, index)?;
         let dead_letters = partition.dead_letters();
         let readers = [
             (LogKind::Main, Some(partition.reader().clone())),

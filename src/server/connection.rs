@@ -27,7 +27,7 @@ use crate::protocol::handshake::HandshakeAnswer;
 /// Bytes of small answers that are gathered into one write.
 const WRITE_GATHER_BYTES: usize = 32 << 10;
 /// Longest time that a peer may take no byte of its answers.
-const WRITE_WAIT_MAX: Duration = Duration::from_secs(60);
+const WRITE_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// What the writing side does next.
 pub(super) enum Turn {
@@ -152,7 +152,8 @@ async fn request(
         .request_kib
         .acquire_many(kib)
         .await
-        .map_err(|_| FrameEnd::Closed)?;
+        .ok()
+        .ok_or(FrameEnd::Closed)?;
     let is_drained = frames.is_drained();
     let body = frames.body(length).await?;
     let mut reader = Reader::new(body);
@@ -160,7 +161,7 @@ async fn request(
         Ok(header) => header,
         Err(refusal) => return Ok(Turn::Last(refused(0, refusal.code, &refusal.message))),
     };
-    if dispatch::is_produce(&header) {
+    if dispatch::is_produce(header) {
         let start = reader.position();
         let result = dispatch::produce(shared, start, body, is_drained).await;
         return Ok(match result {
@@ -185,17 +186,17 @@ async fn request(
 async fn write(writing: OwnedWriteHalf, mut queue: mpsc::Receiver<Turn>) {
     let mut stream = BufWriter::with_capacity(WRITE_GATHER_BYTES, writing);
     loop {
-        let turn = match queue.try_recv() {
-            Ok(turn) => turn,
-            Err(_) => {
-                if !sent(stream.flush()).await {
-                    return;
-                }
-                match queue.recv().await {
-                    Some(turn) => turn,
-                    None => return,
-                }
+        let turn = if let Ok(turn) = queue.try_recv() {
+            turn
+        } else {
+            // Nothing more to gather: what is ready goes out before the wait.
+            if !sent(stream.flush()).await {
+                return;
             }
+            let Some(turn) = queue.recv().await else {
+                return;
+            };
+            turn
         };
         let (parts, is_last) = match turn {
             Turn::Answer(parts) => (parts, false),

@@ -80,7 +80,7 @@ pub(super) fn handshake(
 }
 
 /// Returns whether a request appends batches: it is carried out while it is read.
-pub(super) fn is_produce(header: &RequestHeader) -> bool {
+pub(super) fn is_produce(header: RequestHeader) -> bool {
     header.key() == Some(ApiKey::Produce) && header.api_version == API_VERSION
 }
 

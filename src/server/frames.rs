@@ -14,7 +14,7 @@ const FIRST_GROWTH_BYTES: usize = 64 << 10;
 /// Buffers larger than this are given back after a frame.
 const KEPT_BUFFER_BYTES: usize = 16 << 20;
 /// Longest time from a frame's first byte to its last.
-const FRAME_WAIT_MAX: Duration = Duration::from_secs(60);
+const FRAME_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Why there is no next frame.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         if let Some((place, rest)) = length.split_first_mut() {
             *place = first;
             let read = tokio::time::timeout(FRAME_WAIT_MAX, self.stream.read_exact(rest)).await;
-            read.map_err(|_| FrameEnd::TooSlow)??;
+            read.ok().ok_or(FrameEnd::TooSlow)??;
         }
         let bytes = body_bytes(&length, bytes_max).map_err(FrameEnd::TooLarge)?;
         bytes.ok_or(FrameEnd::Closed)
@@ -86,7 +86,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         };
         tokio::time::timeout(FRAME_WAIT_MAX, read)
             .await
-            .map_err(|_| FrameEnd::TooSlow)??;
+            .ok()
+            .ok_or(FrameEnd::TooSlow)??;
         Ok(&mut self.body)
     }
 }

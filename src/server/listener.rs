@@ -129,7 +129,9 @@ impl Server {
         drop(self.listener);
         let threads: Vec<_> = self.threads.into_iter().map(|(_, thread)| thread).collect();
         let joined = tokio::task::spawn_blocking(|| {
-            threads.into_iter().for_each(|thread| drop(thread.join()))
+            for thread in threads {
+                thread.join().ok();
+            }
         });
         if tokio::time::timeout(DRAIN_WAIT_MAX, joined).await.is_err() {
             tracing::warn!("connections did not end in time");

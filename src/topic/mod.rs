@@ -55,7 +55,7 @@ impl Topic {
         *self.settings.write() = settings;
         for partition in self.partitions().iter() {
             let mut owner = partition.owner().lock();
-            owner.reconfigure(main_config(&settings), dead_letter_config(&settings));
+            owner.reconfigure(&main_config(&settings), &dead_letter_config(&settings));
         }
     }
 

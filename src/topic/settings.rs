@@ -60,11 +60,15 @@ pub fn changed(
 }
 
 fn small(setting: &str, value: u64) -> Result<u32, Refusal> {
-    u32::try_from(value).map_err(|_| too_large(setting, value, u64::from(u32::MAX)))
+    u32::try_from(value)
+        .ok()
+        .ok_or_else(|| too_large(setting, value, u64::from(u32::MAX)))
 }
 
 fn duration(setting: &str, value: u64) -> Result<i64, Refusal> {
-    i64::try_from(value).map_err(|_| too_large(setting, value, i64::MAX.unsigned_abs()))
+    i64::try_from(value)
+        .ok()
+        .ok_or_else(|| too_large(setting, value, i64::MAX.unsigned_abs()))
 }
 
 fn optional(setting: &str, value: Option<u64>) -> Result<Option<i64>, Refusal> {

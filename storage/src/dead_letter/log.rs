@@ -287,14 +287,16 @@ impl DeadLetterLog {
                 }
                 ControlFlow::Continue(())
             });
-            match (scanned, undecodable) {
-                (_, Some(error)) => return Err(error),
+            if let Some(error) = undecodable {
+                return Err(error);
+            }
+            match scanned {
                 // Letters in a damaged range cannot be read; those behind it can.
-                (Err(LogError::Corrupt { to, .. }), None) if to > next && to < reader.log_end() => {
-                    next = to
+                Err(LogError::Corrupt { to, .. }) if to > next && to < reader.log_end() => {
+                    next = to;
                 }
-                (Err(LogError::Corrupt { .. }) | Ok(()), None) => return Ok(()),
-                (Err(error), None) => return Err(error),
+                Err(LogError::Corrupt { .. }) | Ok(()) => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
     }

@@ -370,7 +370,7 @@ impl Recovery<'_> {
             let step = walker
                 .step()
                 .map_err(|source| LogError::io("read", path, source))?;
-            let stop = match step {
+            let bad = match step {
                 Step::End => None,
                 Step::Bad(reason) if !self.passes_gap(&mut walker, path, limit)? => Some(reason),
                 Step::Bad(_) => continue,
@@ -391,7 +391,7 @@ impl Recovery<'_> {
                 extent,
                 index,
                 chain,
-                stop,
+                stop: bad,
             });
         }
     }
@@ -424,6 +424,7 @@ impl Recovery<'_> {
     }
 
     /// Takes over the last segment, and decides about what does not verify in it.
+    #[expect(clippy::too_many_lines, reason = "split next")]
     fn active(
         &mut self,
         base: Offset,
