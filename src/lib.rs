@@ -2,8 +2,8 @@
 //!
 //! Modules are listed lowest layer first; a module imports only modules listed above it.
 
-pub mod clock;
 pub mod limits;
+pub mod clock;
 pub mod names;
 pub mod metrics;
 pub mod shutdown;
