@@ -8,9 +8,7 @@ use super::header::{Attributes, BatchHeader, Codec, HEADER_BYTES, HEADER_BYTES_U
 pub use super::measure::BuildError;
 use super::measure::{Parts, SECTION_BYTES_MAX, bytes_u64, length_i32, timestamp_error, too_large};
 use super::record::NewRecord;
-use super::varint::{
-    VARINT_BYTES_MAX, VARLONG_BYTES_MAX, low_bits, size_of_u64, write_i32, zigzag_i64,
-};
+use super::varint::{size_of_u64, write_i32, write_u64, zigzag_i64};
 use crate::checksum::crc32;
 use crate::limits::RECORD_COUNT_MAX;
 use crate::offset::{Offset, TimestampMs};
@@ -218,19 +216,19 @@ impl BatchBuilder {
     #[inline]
     fn write(&mut self, record: &NewRecord<'_>, parts: &Parts, numbers: [u64; 3]) {
         let [length, delta, offset_delta] = numbers;
-        let mut lead = Lead::default();
+        let mut lead = Lead::new(&mut self.buffer);
         lead.number(length);
-        lead.byte(0);
+        lead.number(0);
         lead.number(delta);
         lead.number(offset_delta);
         lead.number(parts.key_length);
         if let Some(key) = record.key {
-            lead.append_to(&mut self.buffer);
+            lead.finish();
             self.buffer.extend_from_slice(key);
-            lead = Lead::default();
+            lead = Lead::new(&mut self.buffer);
         }
         lead.number(parts.value_length);
-        lead.append_to(&mut self.buffer);
+        lead.finish();
         if let Some(value) = record.value {
             self.buffer.extend_from_slice(value);
         }
@@ -256,38 +254,60 @@ impl BatchBuilder {
     }
 }
 
-/// The fixed part of a record, put together on the stack: one copy into the buffer instead of one for each number.
-#[derive(Default)]
-struct Lead {
-    bytes: [u8; LEAD_BYTES],
-    at: usize,
+/// Collects small numbers in a register: one store of a fixed size into the buffer instead of one for each byte.
+struct Lead<'a> {
+    buffer: &'a mut Vec<u8>,
+    /// The encoded bytes, the last one lowest.
+    word: u64,
+    /// Bytes in use of the word.
+    count: u32,
 }
 
-const LEAD_BYTES: usize = 32;
-// Length, offset delta, key length and value length; timestamp delta; attributes.
-const _: () = assert!(4 * VARINT_BYTES_MAX + VARLONG_BYTES_MAX < LEAD_BYTES);
+const WORD_BYTES: u32 = 8;
 
-impl Lead {
+impl<'a> Lead<'a> {
     #[inline]
-    fn byte(&mut self, byte: u8) {
-        // The mask holds the place inside the array, which the assertion above says it never leaves.
-        if let Some(place) = self.bytes.get_mut(self.at & (LEAD_BYTES - 1)) {
-            *place = byte;
+    fn new(buffer: &'a mut Vec<u8>) -> Self {
+        Self {
+            buffer,
+            word: 0,
+            count: 0,
         }
-        self.at = self.at.wrapping_add(1);
     }
 
     #[inline]
-    fn number(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.byte(low_bits(value) | 0x80);
-            value >>= 7;
+    fn number(&mut self, value: u64) {
+        if self.count + 2 > WORD_BYTES {
+            self.flush();
         }
-        self.byte(low_bits(value));
+        if value < 1 << 7 {
+            self.word = self.word << 8 | value;
+            self.count += 1;
+        } else if value < 1 << 14 {
+            self.word = self.word << 16 | (value & 0x7f | 0x80) << 8 | value >> 7;
+            self.count += 2;
+        } else {
+            self.flush();
+            write_u64(self.buffer, value);
+        }
     }
 
     #[inline]
-    fn append_to(&self, buffer: &mut Vec<u8>) {
-        buffer.extend_from_slice(self.bytes.get(..self.at).unwrap_or_default());
+    fn flush(&mut self) {
+        let unused = WORD_BYTES.saturating_sub(self.count);
+        let bytes = self.word.unbounded_shl(8 * unused).to_be_bytes();
+        self.buffer.extend_from_slice(&bytes);
+        let kept = self
+            .buffer
+            .len()
+            .saturating_sub(usize::try_from(unused).unwrap_or(0));
+        self.buffer.truncate(kept);
+        self.word = 0;
+        self.count = 0;
+    }
+
+    #[inline]
+    fn finish(mut self) {
+        self.flush();
     }
 }

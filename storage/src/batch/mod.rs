@@ -8,6 +8,7 @@ pub mod header;
 pub mod varint;
 pub mod record;
 pub mod owned;
+mod lz4_frame;
 pub mod codec;
 mod measure;
 pub mod builder;
