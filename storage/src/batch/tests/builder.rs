@@ -64,7 +64,10 @@ fn a_record_over_a_limit_is_refused_and_leaves_the_batch_as_it_was() {
         ..NewRecord::default()
     };
     assert_eq!(refused(&record).0, "batch, in bytes,");
+}
 
+#[test]
+fn headers_over_a_limit_are_refused_and_leave_the_batch_as_it_was() {
     let header = HeaderRef {
         name: "n",
         value: None,

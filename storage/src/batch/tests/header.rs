@@ -42,10 +42,12 @@ fn stamped() -> BatchHeader {
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
+    let digits: Vec<_> = hex
+        .chars()
+        .map(|digit| digit.to_digit(16).unwrap())
+        .collect();
+    let byte = |pair: &[u32]| (pair[0] * 16 + pair[1]) as u8;
+    digits.chunks(2).map(byte).collect()
 }
 
 #[test]
