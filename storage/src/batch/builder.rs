@@ -239,6 +239,7 @@ impl BatchBuilder {
         }
     }
 
+    #[inline(never)]
     fn write_headers(&mut self, record: &NewRecord<'_>) {
         let out = &mut self.buffer;
         write_i32(out, length_i32(record.headers.len()));
@@ -287,9 +288,14 @@ impl<'a> Lead<'a> {
             self.word = self.word << 16 | (value & 0x7f | 0x80) << 8 | value >> 7;
             self.count += 2;
         } else {
-            self.flush();
-            write_u64(self.buffer, value);
+            self.long(value);
         }
+    }
+
+    #[cold]
+    fn long(&mut self, value: u64) {
+        self.flush();
+        write_u64(self.buffer, value);
     }
 
     #[inline]

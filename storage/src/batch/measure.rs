@@ -98,6 +98,7 @@ impl Parts {
         Ok(parts)
     }
 
+    #[inline(never)]
     fn measure_headers(&mut self, record: &NewRecord<'_>) -> Result<(), BuildError> {
         let mut count = 0_u64;
         let mut bytes = u64::from(size_of_i32(length_i32(record.headers.len())));
