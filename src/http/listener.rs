@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -132,17 +131,9 @@ async fn connection<S, F>(
     let _is_set = stream.set_nodelay(true);
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddress(peer));
-        let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
         let answer = surface(request);
         async move {
-            let mut response = answer.await;
-            if is_chunked {
-                // hyper reads by the chunks and drops a length that stood beside them, so that the two cannot be told
-                // apart here. What follows on the connection may be a smuggled request: it is never read.
-                response
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
-            }
+            let response = answer.await;
             count_response(metrics, &response);
             Ok::<_, Infallible>(response)
         }

@@ -3,7 +3,7 @@
 //! A surface is an async function from a request to a [`Response`]; hyper 1 is used directly. Framing is hyper's
 //! business: two different lengths or an unknown transfer coding are answered 400 and the connection ends. Where HTTP
 //! allows a lenient reading hyper takes it: a bare line feed ends a header line, and chunks count before a length that
-//! stands beside them. Every connection therefore ends after a chunked request.
+//! stands beside them, after which the connection ends, so that nothing smuggled behind them is read.
 
 pub mod limits;
 pub mod query;

@@ -162,7 +162,7 @@ async fn a_bare_line_feed_ends_a_line_and_no_chunk() {
 #[tokio::test]
 async fn oversized_heads_are_refused() {
     let server = Server::start(LIMITS).await;
-    let long = "x".repeat(4 * super::limits::HEAD_BYTES_MAX);
+    let long = "x".repeat(super::limits::HEAD_BYTES_MAX * 3 / 2);
     let many = "a: b\r\n".repeat(super::limits::HEADER_COUNT_MAX + 1);
     for head in [
         format!("GET / HTTP/1.1\r\nA: {long}\r\n\r\n"),
@@ -197,7 +197,7 @@ async fn a_large_body_is_413_and_ends_the_connection() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn at_the_connection_limit_further_ones_wait() {
     let server = Server::start(LIMITS).await;
     let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -219,6 +219,10 @@ async fn at_the_connection_limit_further_ones_wait() {
         "{}",
         server.metrics.encode()
     );
+    // The clock is paused: it moves on only once nothing else can happen.
+    let unanswered =
+        tokio::time::timeout(Duration::from_secs(1), waiting.read(&mut [0; 512])).await;
+    assert!(unanswered.is_err(), "accepted above the limit");
     held.pop();
     assert!(read_to_end(&mut waiting).await.starts_with("HTTP/1.1 200 "));
 }
@@ -226,11 +230,31 @@ async fn at_the_connection_limit_further_ones_wait() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_ends() {
     let server = Server::start(LIMITS).await;
+    let started = tokio::time::Instant::now();
     let mut silent = server.connect().await;
     let mut slow = server.connect().await;
     slow.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
     let _answer = read_to_end(&mut silent).await;
     let _answer = read_to_end(&mut slow).await;
+    // The paused clock shows which limit ended them.
+    assert!(started.elapsed() < LIMITS.lifetime_max);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_after_its_lifetime() {
+    let limits = HttpLimits {
+        lifetime_max: Duration::from_secs(30),
+        ..LIMITS
+    };
+    let server = Server::start(limits).await;
+    let started = tokio::time::Instant::now();
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(read_to_end(&mut stream).await.starts_with("HTTP/1.1 200 "));
+    assert!(started.elapsed() < limits.idle_max);
 }
 
 #[tokio::test]

@@ -1,1 +1,26 @@
-//! See the crate's documentation.
+//! Dead letters: what a letter and its resolution look like, which letters are live, and how they are found.
+
+mod fields;
+mod hash;
+mod sealed;
+pub mod limits;
+pub mod history;
+pub mod fingerprint;
+pub mod letter;
+mod lineage;
+pub mod marker;
+pub mod live;
+pub mod select;
+mod log;
+mod view;
+
+pub use fingerprint::Fingerprint;
+pub use history::{Attempt, AttemptResult, ErrorClass, History};
+pub use letter::{DeadLetter, Destination, Disposition, Lineage, Receiver, Source};
+pub use live::LiveCounts;
+pub use log::{DeadLetterLog, FacetsTask};
+pub use marker::{Marker, Resolution};
+pub use view::DeadLetterView;
+
+#[cfg(test)]
+mod samples;

@@ -4,6 +4,8 @@
 //! for rarer things; every label has a bounded set of values (dispositions are one byte; lag is replaced as a whole and
 //! capped), so that a scrape stays small whatever clients name their groups.
 
+mod register;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 /// Content type of what [`Metrics::encode`] returns.
 pub const OPENMETRICS_CONTENT_TYPE: &str =
@@ -197,10 +199,10 @@ impl Metrics {
         let connections = ConnectionMetrics::default();
         let lag = Family::default();
         let lag_left_out = Gauge::default();
-        register_traffic(&mut registry, &traffic);
-        register_logs(&mut registry, &logs);
-        register_dead_letters(&mut registry, &dead_letters);
-        register_connections(&mut registry, &connections);
+        register::traffic(&mut registry, &traffic);
+        register::logs(&mut registry, &logs);
+        register::dead_letters(&mut registry, &dead_letters);
+        register::connections(&mut registry, &connections);
         registry.register(
             "consumer_lag",
             "Records from a group's committed offset to the high watermark",
@@ -264,142 +266,6 @@ pub fn gauge_value(count: u64) -> i64 {
 /// 10 us to 10.5 s in doublings: from a cached write to a disk that is failing.
 fn latency_histogram() -> Histogram {
     Histogram::new(exponential_buckets(0.000_01, 2.0, 21))
-}
-
-fn register_traffic(registry: &mut Registry, metrics: &TrafficMetrics) {
-    registry.register(
-        "produce_requests",
-        "Produce requests answered",
-        metrics.produce_requests.clone(),
-    );
-    registry.register(
-        "produce_refusals",
-        "Produce requests refused",
-        metrics.produce_refusals.clone(),
-    );
-    registry.register(
-        "produce_records",
-        "Records appended by produce requests",
-        metrics.produce_records.clone(),
-    );
-    registry.register_with_unit(
-        "produce",
-        "Batches appended by produce requests",
-        Unit::Bytes,
-        metrics.produce_bytes.clone(),
-    );
-    registry.register(
-        "fetch_requests",
-        "Fetch requests answered",
-        metrics.fetch_requests.clone(),
-    );
-    registry.register_with_unit(
-        "fetch",
-        "Batches sent to consumers",
-        Unit::Bytes,
-        metrics.fetch_bytes.clone(),
-    );
-}
-
-fn register_logs(registry: &mut Registry, metrics: &LogMetrics) {
-    registry.register_with_unit(
-        "append",
-        "Time of a batch's write",
-        Unit::Seconds,
-        metrics.append_seconds.clone(),
-    );
-    registry.register_with_unit(
-        "sync",
-        "Time of a sync; its count is the number of syncs",
-        Unit::Seconds,
-        metrics.sync_seconds.clone(),
-    );
-    registry.register(
-        "sync_failures",
-        "Syncs that failed",
-        metrics.sync_failures.clone(),
-    );
-    registry.register("rolls", "Segments sealed", metrics.rolls.clone());
-    registry.register(
-        "recoveries",
-        "Logs recovered while opening",
-        metrics.recoveries.clone(),
-    );
-    registry.register_with_unit(
-        "truncated",
-        "Cut from torn tails",
-        Unit::Bytes,
-        metrics.truncated_bytes.clone(),
-    );
-    registry.register(
-        "poisoned_logs",
-        "Logs that take no appends since a write or a sync failed",
-        metrics.poisoned_logs.clone(),
-    );
-    registry.register(
-        "damaged_ranges",
-        "Ranges of offsets that cannot be read",
-        metrics.damaged_ranges.clone(),
-    );
-    registry.register(
-        "retention_segments",
-        "Segments deleted by retention",
-        metrics.retention_segments.clone(),
-    );
-    registry.register_with_unit(
-        "retention",
-        "Deleted by retention",
-        Unit::Bytes,
-        metrics.retention_bytes.clone(),
-    );
-    registry.register_with_unit(
-        "disk_free",
-        "Free on the data directory's file system",
-        Unit::Bytes,
-        metrics.free_bytes.clone(),
-    );
-}
-
-fn register_dead_letters(registry: &mut Registry, metrics: &DeadLetterMetrics) {
-    registry.register(
-        "dead_letters",
-        "Dead letters appended",
-        metrics.letters.clone(),
-    );
-    registry.register(
-        "dead_letters_republished",
-        "Dead letters republished",
-        metrics.republished.clone(),
-    );
-    registry.register(
-        "dead_letters_deleted",
-        "Dead letters deleted by a person or a program",
-        metrics.deleted.clone(),
-    );
-    registry.register(
-        "dead_letters_expired",
-        "Dead letters deleted by retention before they were resolved",
-        metrics.expired.clone(),
-    );
-    registry.register(
-        "dead_letters_live",
-        "Dead letters not resolved",
-        metrics.live.clone(),
-    );
-}
-
-fn register_connections(registry: &mut Registry, metrics: &ConnectionMetrics) {
-    registry.register("connections", "Open connections", metrics.open.clone());
-    registry.register(
-        "connections_accepted",
-        "Connections accepted",
-        metrics.accepted.clone(),
-    );
-    registry.register(
-        "http_responses",
-        "HTTP answers",
-        metrics.http_responses.clone(),
-    );
 }
 
 #[cfg(test)]
