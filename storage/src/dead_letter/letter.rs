@@ -36,7 +36,7 @@ use super::limits::{
     DETAILS_BYTES_MAX, LABEL_BYTES_MAX, LABEL_COUNT_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
     URL_BYTES_MAX,
 };
-use crate::batch::record::Record;
+use crate::batch::Record;
 use crate::error::Corruption;
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};

@@ -15,7 +15,7 @@ use super::fingerprint::Fingerprint;
 use super::history::{Attempt, AttemptResult, ErrorClass, History};
 use super::letter::{DeadLetter, Destination, Disposition, Lineage, Receiver, Source};
 use super::select::LetterFilter;
-use crate::batch::record::Record;
+use crate::batch::Record;
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
 

@@ -8,7 +8,7 @@ use super::letter::DeadLetter;
 use super::live::{LiveCounts, LiveSet};
 use super::log::Places;
 use super::marker::Marker;
-use crate::batch::record::Record;
+use crate::batch::Record;
 use crate::error::LogError;
 use crate::limits::BATCH_BYTES_CEILING;
 use crate::log::{LogReader, ReadBound};
