@@ -10,6 +10,7 @@ pub mod letter;
 pub mod marker;
 pub mod live;
 pub mod select;
+pub mod facets;
 
 #[cfg(test)]
 mod samples;
