@@ -1,1 +1,347 @@
-//! See the crate's documentation.
+//! The data directory: who has it, which format it holds, and where things are in it.
+//!
+//! | path | what |
+//! |---|---|
+//! | `FORMAT` | one line of text: `redrive data format` and the version, a decimal number |
+//! | `LOCK` | locked (flock) while a process has the directory; its text names that process |
+//! | `control/` | the control log |
+//! | `{partition number, 10 digits}/{log kind}/` | a log of a partition |
+//! | `checkpoint-{shard, 3 digits}-{slot}` | a slot of a shard's checkpoint |
+//!
+//! A directory of an unknown version is refused before anything in it is touched. `FORMAT` is durable before anything
+//! else is made, so a directory with a control log and without it is damaged, and refused.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile, OpenMode, Site, read_exact_at};
+use crate::error::LogError;
+use crate::log_id::{LogId, LogKind};
+
+/// The format version that this program writes, and the only one it reads.
+pub const FORMAT_VERSION: u16 = 1;
+
+const FORMAT_MAGIC: &str = "redrive data format ";
+const FORMAT_FILE: &str = "FORMAT";
+const LOCK_FILE: &str = "LOCK";
+const CONTROL_DIR: &str = "control";
+
+/// Most bytes of `FORMAT` or `LOCK` that are read: both hold one short line.
+const TEXT_BYTES_MAX: u64 = 512;
+
+/// A data directory that this process has for itself, until the value is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: Arc<dyn DiskFile>,
+}
+
+impl DataDir {
+    /// Takes the directory for this process, and makes it where it is missing (its parent must exist).
+    ///
+    /// # Errors
+    /// `Locked` when another process has it, `UnknownVersion` when a newer program made it, `Io` when the disk refuses or
+    /// when it holds something else than Redrive's data.
+    pub fn open(disk: &dyn Disk, path: &Path, program: &str, pid: u32) -> Result<Self, LogError> {
+        disk.create_dir(path)
+            .map_err(|source| LogError::io("create", path, source))?;
+        read_format(disk, path)?;
+        let lock = take_lock(disk, path, program, pid)?;
+        // Once more: the process that had the lock before may have been the first to write it.
+        if !read_format(disk, path)? {
+            write_format(disk, path)?;
+        }
+        make_durable(disk, path)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            _lock: lock,
+        })
+    }
+
+    /// Returns the directory's own path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the files of the two slots of a shard's checkpoint.
+    #[must_use]
+    pub fn checkpoint_paths(&self, shard: u32) -> [PathBuf; 2] {
+        checkpoint_paths(&self.path, shard)
+    }
+}
+
+/// Returns the directory of all logs of the partition of `id`; the control log's is the data directory.
+#[must_use]
+pub fn partition_dir(root: &Path, id: LogId) -> PathBuf {
+    match id.kind {
+        LogKind::Control => root.to_path_buf(),
+        LogKind::Main | LogKind::DeadLetter | LogKind::Delivery => {
+            root.join(format!("{:010}", id.partition.0))
+        }
+    }
+}
+
+/// Returns the directory of a log.
+#[must_use]
+pub fn log_dir(root: &Path, id: LogId) -> PathBuf {
+    partition_dir(root, id).join(id.kind.name())
+}
+
+/// Returns the files of the two slots of a shard's checkpoint.
+#[must_use]
+pub fn checkpoint_paths(root: &Path, shard: u32) -> [PathBuf; 2] {
+    [0, 1].map(|slot| root.join(format!("checkpoint-{shard:03}-{slot}")))
+}
+
+fn take_lock(
+    disk: &dyn Disk,
+    dir: &Path,
+    program: &str,
+    pid: u32,
+) -> Result<Arc<dyn DiskFile>, LogError> {
+    let path = dir.join(LOCK_FILE);
+    let lock = open_or_create(disk, &path)?;
+    let is_ours = lock
+        .try_lock()
+        .map_err(|source| LogError::io("lock", &path, source))?;
+    if !is_ours {
+        let text = read_text(lock.as_ref()).unwrap_or_default();
+        let holder = match text.trim() {
+            "" => "another process".to_owned(),
+            holder => holder.to_owned(),
+        };
+        let path = dir.to_path_buf();
+        return Err(LogError::Locked { path, holder });
+    }
+    write_text(lock.as_ref(), &format!("{program} (pid {pid})\n"))
+        .map_err(|source| LogError::io("write", &path, source))?;
+    Ok(lock)
+}
+
+/// Returns whether the directory has its format written, or refuses it.
+fn read_format(disk: &dyn Disk, dir: &Path) -> Result<bool, LogError> {
+    let path = dir.join(FORMAT_FILE);
+    let text = match disk.open(&path, OpenMode::Read) {
+        Ok(file) => read_text(file.as_ref()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
+    };
+    let text = text.map_err(|source| LogError::io("read", &path, source))?;
+    // A crash during the very first start may have left the file empty, or with a length and no bytes.
+    if text.bytes().all(|byte| byte == 0) {
+        return if disk.list(&dir.join(CONTROL_DIR)).is_ok() {
+            let text = "the directory has a control log and no format version";
+            Err(unrecognised(&path, text.to_owned()))
+        } else {
+            Ok(false)
+        };
+    }
+    let number = text.strip_prefix(FORMAT_MAGIC).map(str::trim_end);
+    match number.and_then(|number| number.parse::<u16>().ok()) {
+        Some(FORMAT_VERSION) => Ok(true),
+        Some(found) => Err(LogError::UnknownVersion {
+            path,
+            found,
+            known: FORMAT_VERSION,
+        }),
+        None => {
+            let text = format!("the line is {text:?}, not \"{FORMAT_MAGIC}\" and a version");
+            Err(unrecognised(&path, text))
+        }
+    }
+}
+
+fn write_format(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let path = dir.join(FORMAT_FILE);
+    let file = open_or_create(disk, &path)?;
+    write_text(file.as_ref(), &format!("{FORMAT_MAGIC}{FORMAT_VERSION}\n"))
+        .map_err(|source| LogError::io("write", &path, source))
+}
+
+/// Syncs what was read or written: the process that wrote it may have ended before its own sync.
+fn make_durable(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    for name in [LOCK_FILE, FORMAT_FILE] {
+        let path = dir.join(name);
+        disk.open(&path, OpenMode::Write)
+            .and_then(|file| file.sync(Site::DataDir))
+            .map_err(|source| LogError::io("sync", &path, source))?;
+    }
+    disk.sync_dir(dir, Site::DataDir)
+        .map_err(|source| LogError::io("sync", dir, source))?;
+    let parent = match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    match disk.sync_dir(parent, Site::DataDir) {
+        // Who may not read the parent did not make the directory either.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        result => result.map_err(|source| LogError::io("sync", parent, source)),
+    }
+}
+
+fn open_or_create(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>, LogError> {
+    let opened = match disk.open(path, OpenMode::Write) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            match disk.open(path, OpenMode::CreateNew) {
+                // Another process was faster; the lock decides between the two.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    disk.open(path, OpenMode::Write)
+                }
+                result => result,
+            }
+        }
+        result => result,
+    };
+    opened.map_err(|source| LogError::io("open", path, source))
+}
+
+fn read_text(file: &dyn DiskFile) -> io::Result<String> {
+    let byte_count = file.byte_count()?.min(TEXT_BYTES_MAX);
+    let mut bytes = vec![0; usize::try_from(byte_count).unwrap_or(0)];
+    read_exact_at(file, &mut bytes, 0)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn write_text(file: &dyn DiskFile, text: &str) -> io::Result<()> {
+    file.set_len(0, Site::DataDir)?;
+    file.write_all_at(text.as_bytes(), 0)
+}
+
+fn unrecognised(path: &Path, text: String) -> LogError {
+    let source = io::Error::new(io::ErrorKind::InvalidData, text);
+    LogError::io("recognise", path, source)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests may panic"
+    )]
+
+    use super::*;
+    use crate::disk::RealDisk;
+    use crate::disk::sim::{SimDisk, Survival};
+    use crate::log_id::{LogKind, PartitionNumber};
+
+    const DIR: &str = "/data";
+
+    fn open(disk: &SimDisk) -> Result<DataDir, LogError> {
+        DataDir::open(disk, Path::new(DIR), "redrive serve", 42)
+    }
+
+    #[test]
+    fn second_opener_is_told_the_holder() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("data");
+        let first = DataDir::open(&RealDisk, &path, "redrive serve", 42).unwrap();
+        let error = DataDir::open(&RealDisk, &path, "redrive verify", 43).unwrap_err();
+        let LogError::Locked { holder, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(holder, "redrive serve (pid 42)");
+        drop(first);
+        DataDir::open(&RealDisk, &path, "redrive verify", 43).unwrap();
+    }
+
+    #[test]
+    fn simulated_lock_ends_with_its_holder() {
+        let disk = SimDisk::new(1);
+        let first = open(&disk).unwrap();
+        assert!(matches!(open(&disk), Err(LogError::Locked { .. })));
+        drop(first);
+        open(&disk).unwrap();
+    }
+
+    #[test]
+    fn unknown_version_is_refused_with_both_numbers_and_nothing_touched() {
+        let disk = SimDisk::new(1);
+        let format = Path::new("/data/FORMAT");
+        disk.write_file(format, b"redrive data format 7\n").unwrap();
+        let before = disk.state_hash();
+        let error = open(&disk).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                LogError::UnknownVersion {
+                    found: 7,
+                    known: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(disk.state_hash(), before);
+        assert_eq!(disk.op_count(), 0);
+    }
+
+    #[test]
+    fn foreign_format_file_is_refused() {
+        for text in [
+            "something else\n",
+            "redrive data format x\n",
+            "redrive data format \n",
+        ] {
+            let disk = SimDisk::new(1);
+            disk.write_file(Path::new("/data/FORMAT"), text.as_bytes())
+                .unwrap();
+            assert!(matches!(open(&disk), Err(LogError::Io { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn control_log_without_format_is_refused() {
+        let disk = SimDisk::new(1);
+        disk.write_file(Path::new("/data/control/x"), b"x").unwrap();
+        assert!(matches!(open(&disk), Err(LogError::Io { .. })));
+    }
+
+    #[test]
+    fn opened_directory_survives_a_power_cut() {
+        let disk = SimDisk::new(1);
+        drop(open(&disk).unwrap());
+        let disk = disk.reboot(Survival::Nothing);
+        let format = disk.read_file(Path::new("/data/FORMAT")).unwrap();
+        assert_eq!(format, b"redrive data format 1\n");
+    }
+
+    #[test]
+    fn power_cut_at_any_operation_leaves_a_directory_that_opens() {
+        let disk = SimDisk::new(1);
+        drop(open(&disk).unwrap());
+        for op in 1..=disk.op_count() {
+            let survivals = (0..32).map(Survival::Random);
+            let extremes = [Survival::Nothing, Survival::Everything];
+            for survival in survivals.chain(extremes) {
+                let disk = SimDisk::new(1);
+                disk.cut_power_at(op);
+                open(&disk).unwrap_err();
+                let disk = disk.reboot(survival);
+                let opened = open(&disk);
+                assert!(opened.is_ok(), "op {op}, {survival:?}: {opened:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn paths_are_those_of_the_table() {
+        let dir = open(&SimDisk::new(1)).unwrap();
+        let id = LogId::new(PartitionNumber(17), LogKind::DeadLetter);
+        assert_eq!(
+            log_dir(dir.path(), id),
+            Path::new("/data/0000000017/dead-letter")
+        );
+        assert_eq!(
+            log_dir(dir.path(), LogId::CONTROL),
+            Path::new("/data/control")
+        );
+        assert_eq!(
+            dir.checkpoint_paths(3)[1],
+            Path::new("/data/checkpoint-003-1")
+        );
+    }
+}

@@ -27,3 +27,4 @@ pub mod log;
 pub mod producers;
 pub mod dead_letter;
 pub mod control;
+pub mod partition;

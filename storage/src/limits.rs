@@ -98,3 +98,10 @@ pub const COMMIT_METADATA_BYTES_MAX: u32 = 4 << 10;
 
 /// Largest part of a control snapshot, in bytes: a snapshot of any size is appended in records of at most this.
 pub const SNAPSHOT_PART_BYTES_MAX: u32 = 512 << 10;
+
+/// Size at which a segment of the control log is full, in bytes.
+pub const CONTROL_SEGMENT_BYTES: u32 = 16 << 20;
+
+/// Growth of the control log since its last snapshot at which the next one is due, in bytes: bounds what is read when the
+/// broker starts.
+pub const CONTROL_SNAPSHOT_BYTES: u64 = 8 << 20;

@@ -118,8 +118,14 @@ impl Record {
     #[must_use]
     pub fn weight(&self) -> usize {
         let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        let headers = self.headers.iter().map(|(name, value)| name.len().saturating_add(of(value)));
-        headers.fold(of(&self.key).saturating_add(of(&self.value)), usize::saturating_add)
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len().saturating_add(of(value)));
+        headers.fold(
+            of(&self.key).saturating_add(of(&self.value)),
+            usize::saturating_add,
+        )
     }
 
     /// Returns the value of the first header with this name; `None` also for a header without a value.

@@ -233,7 +233,8 @@ struct Slot {
 }
 
 impl CheckpointStore {
-    /// Opens both slots, creating missing ones, and returns the newest checkpoint that verifies; empty without one.
+    /// Opens both slots, creating missing ones, and returns the newest checkpoint that verifies; empty without one. It is
+    /// durable, whatever the run before was doing when it ended.
     ///
     /// # Errors
     /// [`LogError::UnknownVersion`] for a slot of a newer program, [`LogError::Io`]. A slot that does not verify is no error.
@@ -265,14 +266,44 @@ impl CheckpointStore {
             path: PathBuf::new(),
             source: std::io::Error::other("a shard has two slots"),
         })?;
-        Ok((
-            Self {
-                slots,
-                sequence: newest.0,
-                is_poisoned: false,
-            },
-            newest.1,
-        ))
+        let (sequence, entries) = newest;
+        let store = Self {
+            slots,
+            sequence,
+            is_poisoned: false,
+        };
+        store.make_durable(disk, &entries)?;
+        Ok((store, entries))
+    }
+
+    /// Makes durable what was found, before anybody relies on it: a run that was killed may have left names and bytes that
+    /// never reached the disk, and a sync that failed pages that only look clean. Segments are unlinked by what is read here.
+    fn make_durable(&self, disk: &dyn Disk, entries: &[LogCheckpoint]) -> Result<(), LogError> {
+        let [even, odd] = &self.slots;
+        for slot in [even, odd] {
+            let dir = slot.path.parent().unwrap_or(&slot.path);
+            disk.sync_dir(dir, Site::CheckpointName)
+                .map_err(|source| LogError::io("sync", dir, source))?;
+        }
+        if self.sequence == 0 {
+            return Ok(());
+        }
+        let slot = self.slot(self.sequence);
+        slot.file
+            .write_all_at(&encode(self.sequence, entries), 0)
+            .map_err(|source| LogError::io("write back", &slot.path, source))?;
+        slot.file
+            .sync(Site::Checkpoint)
+            .map_err(|source| LogError::io("sync", &slot.path, source))
+    }
+
+    fn slot(&self, sequence: u64) -> &Slot {
+        let [even, odd] = &self.slots;
+        if sequence.is_multiple_of(2) {
+            even
+        } else {
+            odd
+        }
     }
 
     /// Writes a checkpoint over the older slot and syncs it. When this returns, it is the one that a restart reads.
@@ -282,12 +313,7 @@ impl CheckpointStore {
     /// a failed sync every later call fails as well, until the store is opened anew.
     pub fn write(&mut self, entries: &[LogCheckpoint]) -> Result<(), LogError> {
         let sequence = self.sequence.saturating_add(1);
-        let [even, odd] = &self.slots;
-        let slot = if sequence.is_multiple_of(2) {
-            even
-        } else {
-            odd
-        };
+        let slot = self.slot(sequence);
         if self.is_poisoned {
             let source = std::io::Error::other("an earlier sync of this checkpoint failed");
             return Err(LogError::io("write", &slot.path, source));
@@ -296,8 +322,9 @@ impl CheckpointStore {
             .write_all_at(&encode(sequence, entries), 0)
             .map_err(|source| LogError::io("write", &slot.path, source))?;
         if let Err(source) = slot.file.sync(Site::Checkpoint) {
+            let error = LogError::io("sync", &slot.path, source);
             self.is_poisoned = true;
-            return Err(LogError::io("sync", &slot.path, source));
+            return Err(error);
         }
         self.sequence = sequence;
         Ok(())
@@ -306,15 +333,9 @@ impl CheckpointStore {
 
 fn open_slot(disk: &dyn Disk, path: &std::path::Path) -> Result<Arc<dyn DiskFile>, LogError> {
     match disk.open(path, OpenMode::Write) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let file = disk
-                .open(path, OpenMode::CreateNew)
-                .map_err(|source| LogError::io("create", path, source))?;
-            let dir = path.parent().unwrap_or(path);
-            disk.sync_dir(dir, Site::CheckpointName)
-                .map_err(|source| LogError::io("sync", dir, source))?;
-            Ok(file)
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => disk
+            .open(path, OpenMode::CreateNew)
+            .map_err(|source| LogError::io("create", path, source)),
         opened => opened.map_err(|source| LogError::io("open", path, source)),
     }
 }

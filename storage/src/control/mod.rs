@@ -10,8 +10,11 @@ pub mod entry;
 mod rules;
 mod snapshot;
 pub mod state;
+mod fold;
+pub mod log;
 
 pub use entry::{Commit, Entry, EntryError, Gap, SnapshotPart};
+pub use log::{ControlConfig, ControlError, ControlLog};
 pub use rules::Refusal;
 pub use settings::{Durability, SettingsError, TopicSettings};
 pub use state::{Committed, ControlState, GroupOffsets, Topic};

@@ -29,7 +29,7 @@ const HEX_DIGITS_MIN: usize = 8;
 const UUID_PARTS: [usize; 5] = [8, 4, 4, 4, 12];
 
 /// The fingerprint of a letter. As text it is 18 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Fingerprint {
     /// How the hash was computed.
     pub version: u8,

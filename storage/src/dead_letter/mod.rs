@@ -7,10 +7,21 @@ pub mod limits;
 pub mod history;
 pub mod fingerprint;
 pub mod letter;
+mod lineage;
 pub mod marker;
 pub mod live;
 pub mod select;
 pub mod facets;
+mod log;
+mod view;
+
+pub use fingerprint::Fingerprint;
+pub use history::{Attempt, AttemptResult, ErrorClass, History};
+pub use letter::{DeadLetter, Destination, Disposition, Lineage, Receiver, Source};
+pub use live::LiveCounts;
+pub use log::{DeadLetterLog, FacetsTask};
+pub use marker::{Marker, Resolution};
+pub use view::DeadLetterView;
 
 #[cfg(test)]
 mod samples;

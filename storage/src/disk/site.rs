@@ -18,11 +18,11 @@ pub enum Site {
     SegmentName,
     /// The sync of the directory that holds a new log's directory.
     LogName,
-    /// The sync of what recovery accepts, before it is served.
+    /// The sync of what recovery accepts and cuts, before anything is served.
     RecoveryAccepted,
-    /// The truncation of a torn tail.
+    /// The truncation of a torn tail, or of what a failed write left.
     RecoveryCut,
-    /// The sync of the zeros behind a cut, before the first append.
+    /// The sync of the cut of what a failed write left, before the next append.
     RecoveryZeroed,
     /// The sync of the directory after recovery has removed or finished files.
     RecoveryNames,

@@ -86,6 +86,16 @@ impl Log {
         self.tail.chain.next_offset
     }
 
+    /// Returns the base offset of the segment that holds `offset`, or that will hold it.
+    #[must_use]
+    pub fn segment_base_of(&self, offset: Offset) -> Offset {
+        let segments = self.shared.segments();
+        let at = segments.partition_point(|segment| segment.base <= offset);
+        at.checked_sub(1)
+            .and_then(|at| segments.get(at))
+            .map_or(Offset::ZERO, |segment| segment.base)
+    }
+
     /// Changes the configuration for what comes. The visibility stays that of the open log.
     pub fn reconfigure(&mut self, config: LogConfig) {
         self.config = LogConfig {
@@ -175,7 +185,7 @@ impl Log {
         Ok(appended)
     }
 
-    /// Starts a new segment, on the calling thread.
+    /// Starts a new segment, on the calling thread. A segment without a batch stays the active one.
     ///
     /// # Errors
     /// As [`Log::begin_roll`] and [`RollTask::run`].
@@ -214,6 +224,9 @@ impl Log {
         self.is_rolling = false;
         let (segment, file) = done.result?;
         self.must_roll = false;
+        if Arc::ptr_eq(&segment, &self.tail.segment) {
+            return Ok(());
+        }
         self.shared.push_segment(Arc::clone(&segment));
         self.tail = LogTail {
             segment,

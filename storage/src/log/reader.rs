@@ -145,7 +145,13 @@ impl LogReader {
     pub fn undecodable(&self, offset: Offset, reason: Corruption) -> LogError {
         let path = self.shared.place.dir.clone();
         let to = offset.next();
-        LogError::Corrupt { path, position: FilePosition(0), from: offset, to, reason }
+        LogError::Corrupt {
+            path,
+            position: FilePosition(0),
+            from: offset,
+            to,
+            reason,
+        }
     }
 
     /// Calls `visit` with the header and the records section of each batch from the one that holds `from`, in order, until

@@ -317,9 +317,12 @@ impl Recovery<'_> {
         let is_whole = scan.stop.is_none() && scan.extent.end_offset == next;
         let mut extent = scan.extent;
         if !is_whole {
-            let from = scan.extent.end_offset;
+            // A file that came from elsewhere may stand as successor in the middle of this segment: what it hides ends there.
+            let from = scan.extent.end_offset.min(next);
             let tail = self.tail(file.as_ref(), &path, extent.end, FilePosition(bytes), from)?;
-            let to = tail.next.map_or(next, |(_, header)| header.base_offset);
+            let to = tail
+                .next
+                .map_or(next, |(_, header)| header.base_offset.min(next));
             let reason = scan.stop.unwrap_or(Corruption::MissingSegment);
             self.damaged(from, to, extent.end, reason, base);
             // Readers look for the next sound batch themselves, up to the file's end.
@@ -473,12 +476,26 @@ impl Recovery<'_> {
                     .step()
                     .map_err(|source| LogError::io("read", &path, source))?;
                 let tail = self.tail(file.as_ref(), &path, start, limit, base)?;
-                let was_used = matches!(first, Step::Batch { .. }) || tail.next.is_some();
+                // A header that verifies and belongs elsewhere was never torn: the file has lost its name.
+                let is_whole = matches!(
+                    reason,
+                    Corruption::WrongLog { .. } | Corruption::OffsetGap { .. }
+                );
+                let was_used =
+                    is_whole || matches!(first, Step::Batch { .. }) || tail.next.is_some();
                 if was_used || self.was_durable(base, &tail) {
                     self.damaged(base, base, FilePosition(0), reason, base);
                     self.shared.set_poison(PoisonCause::Damaged);
                     chain.prev_header_crc = None;
                 } else {
+                    if !tail.is_zero {
+                        // No creation leaves that: a damaged header, or batches that nothing says were durable.
+                        self.report.cut = Some(Cut {
+                            offset: base,
+                            position: start,
+                            bytes: bytes.saturating_sub(start.0),
+                        });
+                    }
                     return self.recreate(base, before, segments);
                 }
             }
@@ -523,7 +540,7 @@ impl Recovery<'_> {
         self.hint.is_some_and(|hint| hint.durable_end > n) || tail.durable_up_to > n
     }
 
-    /// Writes back and syncs what was accepted above the checkpoint, and cuts what stands behind it.
+    /// Writes back what was accepted above the checkpoint, cuts what stands behind it, and syncs both.
     fn accept(
         &mut self,
         file: &dyn DiskFile,
@@ -536,21 +553,20 @@ impl Recovery<'_> {
         if checked_to < scan.extent.end {
             write_back(file, checked_to.0, scan.extent.end.0)
                 .map_err(|source| LogError::io("write back", path, source))?;
-            file.sync(Site::RecoveryAccepted)
-                .map_err(|source| LogError::io("sync", path, source))?;
             self.report.accepted_bytes = scan.extent.end.0.saturating_sub(checked_to.0);
         }
         if !tail.is_zero {
             file.set_len(scan.extent.end.0, Site::RecoveryCut)
                 .map_err(|source| LogError::io("truncate", path, source))?;
-            file.sync(Site::RecoveryZeroed)
-                .map_err(|source| LogError::io("sync", path, source))?;
             self.report.cut = Some(Cut {
                 offset: scan.extent.end_offset,
                 position: scan.extent.end,
                 bytes: limit.0.saturating_sub(scan.extent.end.0),
             });
         }
+        // Also with nothing to accept and nothing to cut: a recovery that was killed may have left its own cut unsynced.
+        file.sync(Site::RecoveryAccepted)
+            .map_err(|source| LogError::io("sync", path, source))?;
         place
             .disk
             .sync_dir(&place.dir, Site::RecoveryNames)

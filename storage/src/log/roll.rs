@@ -33,11 +33,17 @@ pub struct RollDone {
 }
 
 impl RollTask {
-    /// Seals and creates. Everything in the full segment is durable afterwards.
+    /// Seals and creates. Everything in the full segment is durable afterwards. An empty segment stays the active one.
     ///
     /// # Errors
     /// In the value, for the owner: a failed sync poisons the log, anything else can be tried again.
     pub fn run(self) -> RollDone {
+        // A successor of an empty segment would have its offset and its name: it would be the same file twice.
+        if self.segment.base == self.chain.next_offset {
+            return RollDone {
+                result: Ok((self.segment, self.file)),
+            };
+        }
         RollDone {
             result: self.seal().and_then(|()| self.create()),
         }

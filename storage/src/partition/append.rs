@@ -8,8 +8,8 @@ use crate::batch::header::BatchHeader;
 use crate::checkpoint::LogCheckpoint;
 use crate::dead_letter::DeadLetterLog;
 use crate::error::LogError;
-use crate::log::{Appended, Log, LogPlace};
 use crate::log::LogConfig;
+use crate::log::{Appended, Log, LogPlace};
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
 use crate::producers::{Producers, Verdict};
@@ -69,8 +69,14 @@ impl Partition {
         if let Some(producer) = &header.producer {
             match self.producers.check(producer, header.record_count, now) {
                 Verdict::Fresh => {}
-                Verdict::Repeat { base_offset, next_offset } => {
-                    return Ok(AppendOutcome::Repeat { base_offset, next_offset });
+                Verdict::Repeat {
+                    base_offset,
+                    next_offset,
+                } => {
+                    return Ok(AppendOutcome::Repeat {
+                        base_offset,
+                        next_offset,
+                    });
                 }
                 verdict => return Err(Refused::Sequence(verdict)),
             }
@@ -82,6 +88,15 @@ impl Partition {
             ..*header
         });
         Ok(AppendOutcome::Appended(appended))
+    }
+
+    /// Changes how the logs behave from now on. Their visibility and gaps stay.
+    pub fn reconfigure(&mut self, main: LogConfig, dead_letters: LogConfig) {
+        self.main.reconfigure(main);
+        if let Some(log) = self.dead_letters.as_mut() {
+            log.log_mut().reconfigure(dead_letters.clone());
+        }
+        self.dead_letter_config = LogConfig { gaps: self.dead_letter_config.gaps.clone(), ..dead_letters };
     }
 
     /// Returns the partition's number.
@@ -107,19 +122,29 @@ impl Partition {
     pub fn main_checkpoint(&self) -> LogCheckpoint {
         let checkpoint = self.main.checkpoint();
         let state = state::encode(self.settled_up_to(), &self.producers);
-        LogCheckpoint { state, ..checkpoint }
+        LogCheckpoint {
+            state,
+            ..checkpoint
+        }
     }
 
     /// Returns the checkpoint of the dead-letter log likewise; `None` before the first letter.
     #[must_use]
     pub fn dead_letter_checkpoint(&self) -> Option<LogCheckpoint> {
         let dead_letters = self.dead_letters.as_ref()?;
-        Some(LogCheckpoint { state: dead_letters.state(), ..dead_letters.log().checkpoint() })
+        Some(LogCheckpoint {
+            state: dead_letters.state(),
+            ..dead_letters.log().checkpoint()
+        })
     }
 
     /// Returns the first main-log offset that may hold a cause without a synced marker.
     #[must_use]
     pub fn settled_up_to(&self) -> Offset {
-        self.unsettled.keys().next().copied().unwrap_or_else(|| self.main.next_offset())
+        self.unsettled
+            .keys()
+            .next()
+            .copied()
+            .unwrap_or_else(|| self.main.next_offset())
     }
 }

@@ -34,14 +34,20 @@ impl Partition {
     /// As [`Log::begin_roll`].
     pub fn begin_roll(&mut self, kind: LogKind) -> Result<RollTask, LogError> {
         let id = LogId::new(self.number, kind);
-        self.log_mut(kind).ok_or(LogError::Rolling { log: id })?.begin_roll()
+        self.log_mut(kind)
+            .ok_or(LogError::Rolling { log: id })?
+            .begin_roll()
     }
 
     /// Takes a new segment over. The facets of the full segment, if it has any, are written by the task that is returned.
     ///
     /// # Errors
     /// As [`Log::finish_roll`].
-    pub fn finish_roll(&mut self, kind: LogKind, done: RollDone) -> Result<Option<FacetsTask>, LogError> {
+    pub fn finish_roll(
+        &mut self,
+        kind: LogKind,
+        done: RollDone,
+    ) -> Result<Option<FacetsTask>, LogError> {
         match (kind, self.dead_letters.as_mut()) {
             (LogKind::DeadLetter, Some(dead_letters)) => dead_letters.finish_roll(done),
             _ => self.main.finish_roll(done).map(|()| None),
@@ -58,6 +64,8 @@ impl Partition {
             let (log, _) = DeadLetterLog::open(place, self.dead_letter_config.clone(), None, now)?;
             self.dead_letters = Some(log);
         }
-        self.dead_letters.as_mut().ok_or(LogError::Rolling { log: self.dead_letter_place.id })
+        self.dead_letters.as_mut().ok_or(LogError::Rolling {
+            log: self.dead_letter_place.id,
+        })
     }
 }

@@ -98,11 +98,18 @@ impl Partition {
         hints: &PartitionHints,
         now: TimestampMs,
     ) -> Result<(Self, PartitionReport), LogError> {
-        let (main, main_report) =
-            Log::open(place.log(LogKind::Main), config.main, hints.main.as_ref(), now)?;
+        let (main, main_report) = Log::open(
+            place.log(LogKind::Main),
+            config.main,
+            hints.main.as_ref(),
+            now,
+        )?;
         let dead_letter_place = place.log(LogKind::DeadLetter);
         let exists = hints.dead_letters.is_some() || is_dir(&dead_letter_place)?;
-        let mut report = PartitionReport { main: main_report, ..PartitionReport::default() };
+        let mut report = PartitionReport {
+            main: main_report,
+            ..PartitionReport::default()
+        };
         let mut dead_letters = None;
         if exists {
             let config = config.dead_letters.clone();
@@ -111,7 +118,8 @@ impl Partition {
             dead_letters = Some(log);
             report.dead_letters = opened;
         }
-        let (settled_up_to, producers) = fold(&main.reader(), hints.main.as_ref(), config.producers, now)?;
+        let (settled_up_to, producers) =
+            fold(&main.reader(), hints.main.as_ref(), config.producers, now)?;
         let mut partition = Self {
             number: place.number,
             main,
@@ -128,14 +136,19 @@ impl Partition {
 
     /// Appends and syncs the markers of letters whose fresh record stands in the main log at or above `from`.
     fn finish_republishes(&mut self, from: Offset, now: TimestampMs) -> Result<usize, LogError> {
-        let Some(dead_letters) = self.dead_letters.as_mut() else { return Ok(0) };
+        let Some(dead_letters) = self.dead_letters.as_mut() else {
+            return Ok(0);
+        };
         let committed = committed(&self.main.reader(), from, dead_letters.log().reader().id())?;
         let missing: Vec<_> = committed
             .into_iter()
             .filter(|committed| dead_letters.is_live(committed.letter))
             .map(|committed| Marker {
                 letter: committed.letter,
-                resolution: Resolution::Republished { partition: self.number, offset: committed.target },
+                resolution: Resolution::Republished {
+                    partition: self.number,
+                    offset: committed.target,
+                },
                 request_id: committed.request_id,
                 time: committed.time,
                 who: RECOVERY.to_owned(),
@@ -148,7 +161,11 @@ impl Partition {
     }
 }
 
-fn append_synced(log: &mut DeadLetterLog, markers: &[Marker], now: TimestampMs) -> Result<(), LogError> {
+fn append_synced(
+    log: &mut DeadLetterLog,
+    markers: &[Marker],
+    now: TimestampMs,
+) -> Result<(), LogError> {
     match log.append_markers(markers, now) {
         Err(LogError::Rolling { .. }) => {
             let done = log.log_mut().begin_roll()?.run();
@@ -184,7 +201,11 @@ fn fold(
 ) -> Result<(Offset, Producers), LogError> {
     let log_start = main.log_start();
     let state = state::decode(hint, limits).filter(|state| state.from >= log_start);
-    let MainState { from, settled_up_to, mut producers } = state.unwrap_or_else(|| MainState {
+    let MainState {
+        from,
+        settled_up_to,
+        mut producers,
+    } = state.unwrap_or_else(|| MainState {
         from: log_start,
         settled_up_to: log_start,
         producers: Producers::new(limits),
@@ -239,7 +260,9 @@ fn committed(main: &LogReader, from: Offset, letters: LogId) -> Result<Vec<Commi
             .records(crate::limits::BATCH_BYTES_CEILING)
             .map_err(|reason| main.undecodable(base, reason))?;
         for (delta, record) in (0u64..).zip(&records) {
-            let cause = record.header(crate::cause::CAUSE_HEADER).and_then(|value| Cause::decode(value).ok());
+            let cause = record
+                .header(crate::cause::CAUSE_HEADER)
+                .and_then(|value| Cause::decode(value).ok());
             let Some(cause) = cause else { continue };
             if cause.kind == CauseKind::Republish && cause.log == letters {
                 committed.push(Committed {

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 
 use super::append::Partition;
-use crate::address::{Address, AddressKind};
+use crate::address::Address;
 use crate::batch::record::Record;
 use crate::cause::{GROUP_HEADER, LINEAGE_HEADER, RESERVED_PREFIX};
-use crate::dead_letter::{DeadLetter, Disposition, History, Lineage, Receiver, Source};
+use crate::dead_letter::{
+    DeadLetter, Disposition, Fingerprint, History, Lineage, Receiver, Source,
+};
 use crate::error::LogError;
 use crate::limits::BATCH_BYTES_CEILING;
 use crate::log::{LogReader, ReadBound};
@@ -73,34 +75,47 @@ pub fn prepare_letter(
     }
     let batch = main.batch_at(rejection.offset, ReadBound::HighWatermark)?;
     let base = batch.header().base_offset;
-    let at = rejection.offset.since(base).and_then(|delta| usize::try_from(delta).ok());
+    let at = rejection
+        .offset
+        .since(base)
+        .and_then(|delta| usize::try_from(delta).ok());
     let records = batch
         .records(BATCH_BYTES_CEILING)
         .map_err(|reason| main.undecodable(base, reason))?;
-    let record = at.and_then(|at| records.into_iter().nth(at)).ok_or_else(out_of_range)?;
+    let record = at
+        .and_then(|at| records.into_iter().nth(at))
+        .ok_or_else(out_of_range)?;
     let is_broker_built = batch.header().attributes.is_broker_built;
     let (record, lineage) = take_reserved(record, is_broker_built);
-    let address = Address {
-        kind: AddressKind::Message,
-        partition: main.id().partition,
-        offset: rejection.offset,
-    };
+    let address = Address::message(main.id().partition, rejection.offset);
     let source = Source {
         topic: rejection.topic.to_owned(),
         partition_index: rejection.partition_index,
         partition: main.id().partition,
         offset: rejection.offset,
     };
-    Ok(DeadLetter::new(
+    let lineage = lineage.unwrap_or(Lineage {
+        first_message_id: Some(address.to_string()),
+        republished: 0,
+    });
+    let mut letter = DeadLetter {
         source,
-        Receiver::Group(rejection.group.to_owned()),
+        receiver: Receiver::Group(rejection.group.to_owned()),
         record,
-        Disposition::REJECTED,
-        now,
-    )
-    .with_reason(rejection.reason, rejection.details)
-    .with_history(History::default())
-    .with_lineage(lineage.unwrap_or(Lineage { first_message_id: Some(address.to_string()), republished: 0 })))
+        disposition: Disposition::REJECTED,
+        died_at: now,
+        reason: rejection.reason.to_owned(),
+        details: rejection.details.map(str::to_owned),
+        history: History::default(),
+        fingerprint: Fingerprint::default(),
+        lineage,
+        labels: Vec::new(),
+        message_id: Some(address.to_string()),
+        caller: None,
+        cut: 0,
+    };
+    letter.fingerprint = letter.compute_fingerprint();
+    Ok(letter)
 }
 
 /// Takes the broker's own headers off a record that the broker built; they are not the user's to see again.
@@ -108,8 +123,12 @@ fn take_reserved(mut record: Record, is_broker_built: bool) -> (Record, Option<L
     if !is_broker_built {
         return (record, None);
     }
-    let lineage = record.header(LINEAGE_HEADER).and_then(|value| Lineage::decode(value).ok());
-    record.headers.retain(|(name, _)| !name.starts_with(RESERVED_PREFIX));
+    let lineage = record
+        .header(LINEAGE_HEADER)
+        .and_then(|value| Lineage::decode(value).ok());
+    record
+        .headers
+        .retain(|(name, _)| !name.starts_with(RESERVED_PREFIX));
     (record, lineage)
 }
 
@@ -120,9 +139,15 @@ pub(super) fn fresh_headers(letter: &DeadLetter) -> Vec<(String, Option<Bytes>)>
         republished: letter.lineage.republished.saturating_add(1),
         ..letter.lineage.clone()
     };
-    headers.push((LINEAGE_HEADER.to_owned(), Some(Bytes::from(lineage.encode()))));
+    headers.push((
+        LINEAGE_HEADER.to_owned(),
+        Some(Bytes::from(lineage.encode())),
+    ));
     if let Receiver::Group(group) = &letter.receiver {
-        headers.push((GROUP_HEADER.to_owned(), Some(Bytes::copy_from_slice(group.as_bytes()))));
+        headers.push((
+            GROUP_HEADER.to_owned(),
+            Some(Bytes::copy_from_slice(group.as_bytes())),
+        ));
     }
     headers
 }
@@ -132,7 +157,11 @@ impl Partition {
     ///
     /// # Errors
     /// The dead-letter log's error: [`LogError::Rolling`] asks the caller to roll and call again.
-    pub fn reject(&mut self, letter: &DeadLetter, now: TimestampMs) -> Result<RejectOutcome, LogError> {
+    pub fn reject(
+        &mut self,
+        letter: &DeadLetter,
+        now: TimestampMs,
+    ) -> Result<RejectOutcome, LogError> {
         let dead_letters = self.dead_letters_or_create(now)?;
         let is_same = |other: &DeadLetter| {
             other.source.offset == letter.source.offset

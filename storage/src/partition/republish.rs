@@ -13,7 +13,7 @@ use crate::log_id::{LogId, LogKind};
 use crate::offset::{Offset, TimestampMs};
 
 /// Markers of one batch.
-pub const MARKERS_PER_BATCH_MAX: usize = 10_000;
+pub(super) const MARKERS_PER_BATCH_MAX: usize = 10_000;
 
 /// How far the resolution of a letter has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,10 @@ impl Republished {
     /// Returns each letter with the offset of its fresh record.
     pub fn targets(&self) -> impl Iterator<Item = (Offset, Offset)> + '_ {
         let base = self.base_offset.0;
-        self.letters.iter().zip(0u64..).map(move |(letter, at)| (*letter, Offset(base.saturating_add(at))))
+        self.letters
+            .iter()
+            .zip(0u64..)
+            .map(move |(letter, at)| (*letter, Offset(base.saturating_add(at))))
     }
 }
 
@@ -79,13 +82,18 @@ impl Partition {
     /// Step 1: claims a letter for the caller.
     pub fn claim(&mut self, letter: Offset) -> Claim {
         match self.claims.get(&letter) {
-            Some(ClaimState::Committed { target }) => return Claim::Republished { target: *target },
-            Some(ClaimState::Claimed | ClaimState::Appended | ClaimState::Unknown) => return Claim::Busy,
+            Some(ClaimState::Committed { target }) => {
+                return Claim::Republished { target: *target };
+            }
+            Some(ClaimState::Claimed | ClaimState::Appended | ClaimState::Unknown) => {
+                return Claim::Busy;
+            }
             None => {}
         }
-        let is_live = self.dead_letters.as_ref().is_some_and(|log| {
-            log.is_live(letter) && letter < log.log().reader().durable_end()
-        });
+        let is_live = self
+            .dead_letters
+            .as_ref()
+            .is_some_and(|log| log.is_live(letter) && letter < log.log().reader().durable_end());
         if !is_live {
             return Claim::NotLive;
         }
@@ -141,7 +149,10 @@ impl Partition {
     /// When they are not durable: an answer would then promise what a power cut takes back.
     pub fn commit(&mut self, republished: &Republished) {
         let durable_end = self.main.reader().durable_end();
-        assert!(durable_end >= republished.next_offset, "committed before it is durable");
+        assert!(
+            durable_end >= republished.next_offset,
+            "committed before it is durable"
+        );
         for (letter, target) in republished.targets() {
             self.claims.insert(letter, ClaimState::Committed { target });
         }
@@ -161,11 +172,25 @@ impl Partition {
         let markers: Vec<_> = republished
             .targets()
             .map(|(letter, target)| {
-                marker(letter, Resolution::Republished { partition: number, offset: target }, who, now)
+                marker(
+                    letter,
+                    Resolution::Republished {
+                        partition: number,
+                        offset: target,
+                    },
+                    who,
+                    now,
+                )
             })
             .collect();
-        let end = self.dead_letters_or_create(now)?.append_markers(&markers, now)?;
-        if let Some((_, due)) = self.unsettled.range_mut(..=republished.base_offset).next_back() {
+        let end = self
+            .dead_letters_or_create(now)?
+            .append_markers(&markers, now)?;
+        if let Some((_, due)) = self
+            .unsettled
+            .range_mut(..=republished.base_offset)
+            .next_back()
+        {
             *due = Some(end);
         }
         for letter in &republished.letters {
@@ -176,9 +201,12 @@ impl Partition {
 
     /// Step 5, after any sync of the dead-letter log: forgets the causes whose markers are durable.
     pub fn settle(&mut self) {
-        let Some(dead_letters) = self.dead_letters.as_ref() else { return };
+        let Some(dead_letters) = self.dead_letters.as_ref() else {
+            return;
+        };
         let durable_end = dead_letters.log().reader().durable_end();
-        self.unsettled.retain(|_, end| end.is_none_or(|end| end > durable_end));
+        self.unsettled
+            .retain(|_, end| end.is_none_or(|end| end > durable_end));
     }
 
     /// Appends markers that delete claimed letters. They are deleted when the dead-letter log's durable end has reached the
@@ -192,15 +220,23 @@ impl Partition {
         who: Who<'_>,
         now: TimestampMs,
     ) -> Result<Offset, LogError> {
-        let markers: Vec<_> =
-            letters.iter().map(|letter| marker(*letter, Resolution::Deleted, who, now)).collect();
-        match self.dead_letters_or_create(now).and_then(|log| log.append_markers(&markers, now)) {
+        let markers: Vec<_> = letters
+            .iter()
+            .map(|letter| marker(*letter, Resolution::Deleted, who, now))
+            .collect();
+        match self
+            .dead_letters_or_create(now)
+            .and_then(|log| log.append_markers(&markers, now))
+        {
             Ok(end) => {
                 self.set_claims(letters, ClaimState::Appended);
                 Ok(end)
             }
             Err(error) => {
-                let poison = self.dead_letters.as_ref().and_then(|log| log.log().poison());
+                let poison = self
+                    .dead_letters
+                    .as_ref()
+                    .and_then(|log| log.log().poison());
                 self.after_failed_append(letters, &error, poison);
                 Err(error)
             }
@@ -232,11 +268,19 @@ impl Partition {
             })
             .collect();
         due.sort_unstable();
-        let batch_of = |target: Offset| self.unsettled.range(..=target).next_back().map(|(base, _)| *base);
+        let batch_of = |target: Offset| {
+            self.unsettled
+                .range(..=target)
+                .next_back()
+                .map(|(base, _)| *base)
+        };
         let mut grouped: Vec<Republished> = Vec::new();
         for (target, letter) in due {
             match grouped.last_mut() {
-                Some(last) if last.next_offset == target && batch_of(target) == batch_of(last.base_offset) => {
+                Some(last)
+                    if last.next_offset == target
+                        && batch_of(target) == batch_of(last.base_offset) =>
+                {
                     last.letters.push(letter);
                     last.next_offset = target.next();
                 }
@@ -257,7 +301,12 @@ impl Partition {
     }
 
     /// Nothing was written unless the append poisoned its log.
-    fn after_failed_append(&mut self, letters: &[Offset], error: &LogError, poison: Option<PoisonCause>) {
+    fn after_failed_append(
+        &mut self,
+        letters: &[Offset],
+        error: &LogError,
+        poison: Option<PoisonCause>,
+    ) {
         match (error, poison) {
             (LogError::Rolling { .. }, _) => {}
             (LogError::Io { .. }, Some(_)) => self.set_claims(letters, ClaimState::Unknown),
@@ -265,7 +314,11 @@ impl Partition {
         }
     }
 
-    fn build_fresh(&self, letters: &[(Offset, DeadLetter)], who: Who<'_>) -> Result<Vec<u8>, LogError> {
+    fn build_fresh(
+        &self,
+        letters: &[(Offset, DeadLetter)],
+        who: Who<'_>,
+    ) -> Result<Vec<u8>, LogError> {
         let log = LogId::new(self.number, LogKind::DeadLetter);
         let mut builder = BatchBuilder::new(Codec::None);
         for (offset, letter) in letters {
@@ -281,14 +334,21 @@ impl Partition {
             };
             let mut record = letter.record.clone();
             record.headers = fresh_headers(letter);
-            record.headers.push((CAUSE_HEADER.to_owned(), Some(Bytes::from(cause.encode()))));
+            record
+                .headers
+                .push((CAUSE_HEADER.to_owned(), Some(Bytes::from(cause.encode()))));
             let headers = record.header_refs();
             builder
                 .push(&record.as_new(&headers))
                 .map_err(|_| too_large(u64::from(builder.estimated_bytes()), 0))?;
         }
-        let options = BuildOptions { producer: None, broker: BrokerMark::BrokerWithCauses };
-        builder.build(options).map_err(|_| too_large(u64::from(builder.estimated_bytes()), 0))
+        let options = BuildOptions {
+            producer: None,
+            broker: BrokerMark::BrokerWithCauses,
+        };
+        builder
+            .build(options)
+            .map_err(|_| too_large(u64::from(builder.estimated_bytes()), 0))
     }
 }
 

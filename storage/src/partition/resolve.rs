@@ -93,7 +93,9 @@ impl Resolver<'_> {
     /// # Errors
     /// The dead-letter log's error.
     pub fn reject(&self, letter: &DeadLetter) -> Result<RejectOutcome, LogError> {
-        let outcome = self.with_room(LogKind::DeadLetter, |partition, now| partition.reject(letter, now))?;
+        let outcome = self.with_room(LogKind::DeadLetter, |partition, now| {
+            partition.reject(letter, now)
+        })?;
         self.make_durable(LogKind::DeadLetter, outcome.letter().next())?;
         Ok(outcome)
     }
@@ -102,7 +104,10 @@ impl Resolver<'_> {
     ///
     /// `letters` must be few enough for one batch of the main log: see [`Resolver::batches`].
     pub fn republish(&self, letters: &[(Offset, DeadLetter)]) -> (Outcomes, Option<Republished>) {
-        let mut outcomes: Vec<_> = letters.iter().map(|(offset, _)| (*offset, self.claim(*offset))).collect();
+        let mut outcomes: Vec<_> = letters
+            .iter()
+            .map(|(offset, _)| (*offset, self.claim(*offset)))
+            .collect();
         let mine: Vec<_> = letters
             .iter()
             .zip(&outcomes)
@@ -116,7 +121,10 @@ impl Resolver<'_> {
             match self.append_fresh(&mine) {
                 Ok(republished) => {
                     for (letter, target) in republished.targets() {
-                        let outcome = Outcome::Republished { target, is_repeat: false };
+                        let outcome = Outcome::Republished {
+                            target,
+                            is_repeat: false,
+                        };
                         settle_outcome(&mut outcomes, letter, outcome);
                     }
                     committed = Some(republished);
@@ -144,13 +152,21 @@ impl Resolver<'_> {
 
     /// Deletes letters. Those that are answered as deleted are so durably.
     pub fn delete(&self, letters: &[Offset]) -> Outcomes {
-        let mut outcomes: Vec<_> = letters.iter().map(|offset| (*offset, self.claim(*offset))).collect();
-        let mine: Vec<_> =
-            outcomes.iter().filter(|(_, outcome)| outcome.is_none()).map(|(offset, _)| *offset).collect();
+        let mut outcomes: Vec<_> = letters
+            .iter()
+            .map(|offset| (*offset, self.claim(*offset)))
+            .collect();
+        let mine: Vec<_> = outcomes
+            .iter()
+            .filter(|(_, outcome)| outcome.is_none())
+            .map(|(offset, _)| *offset)
+            .collect();
         let mut error = None;
         for chunk in mine.chunks(MARKERS_PER_BATCH_MAX) {
             match self.delete_claimed(chunk) {
-                Ok(()) => chunk.iter().for_each(|letter| settle_outcome(&mut outcomes, *letter, Outcome::Deleted)),
+                Ok(()) => chunk
+                    .iter()
+                    .for_each(|letter| settle_outcome(&mut outcomes, *letter, Outcome::Deleted)),
                 Err(failed) => {
                     self.owner.lock().release(&mine);
                     error = Some(failed);
@@ -163,7 +179,10 @@ impl Resolver<'_> {
 
     /// Cuts letters into runs that each fit one batch of `batch_bytes_max`.
     #[must_use]
-    pub fn batches(letters: Vec<(Offset, DeadLetter)>, batch_bytes_max: u32) -> Vec<Vec<(Offset, DeadLetter)>> {
+    pub fn batches(
+        letters: Vec<(Offset, DeadLetter)>,
+        batch_bytes_max: u32,
+    ) -> Vec<Vec<(Offset, DeadLetter)>> {
         // Headers that the broker adds, varints and the batch header come on top of what a record weighs.
         const OVERHEAD_BYTES: usize = 2048;
         let room = usize::try_from(batch_bytes_max).unwrap_or(usize::MAX);
@@ -189,15 +208,21 @@ impl Resolver<'_> {
         match owner.claim(letter) {
             Claim::Yours => None,
             Claim::Busy => Some(Outcome::Busy),
-            Claim::Republished { target } => Some(Outcome::Republished { target, is_repeat: true }),
+            Claim::Republished { target } => Some(Outcome::Republished {
+                target,
+                is_repeat: true,
+            }),
             Claim::NotLive => {
-                let view = owner.dead_letters().map(crate::dead_letter::DeadLetterLog::view);
+                let view = owner
+                    .dead_letters()
+                    .map(crate::dead_letter::DeadLetterLog::view);
                 drop(owner);
                 let marker = view.and_then(|view| view.resolution_of(letter).ok().flatten());
                 match marker.map(|marker| marker.resolution) {
-                    Some(Resolution::Republished { offset, .. }) => {
-                        Some(Outcome::Republished { target: offset, is_repeat: true })
-                    }
+                    Some(Resolution::Republished { offset, .. }) => Some(Outcome::Republished {
+                        target: offset,
+                        is_repeat: true,
+                    }),
                     Some(Resolution::Deleted) | None => Some(Outcome::NotFound),
                 }
             }
@@ -270,7 +295,9 @@ impl Resolver<'_> {
         loop {
             let (reader, task): (LogReader, _) = {
                 let mut owner = self.owner.lock();
-                let Some(log) = owner.log_mut(kind) else { return Ok(()) };
+                let Some(log) = owner.log_mut(kind) else {
+                    return Ok(());
+                };
                 if log.reader().durable_end() >= end {
                     return Ok(());
                 }
@@ -280,7 +307,12 @@ impl Resolver<'_> {
                 (Some(task), _) => {
                     task.run()?;
                 }
-                (None, Some(cause)) => return Err(LogError::Poisoned { log: reader.id(), cause }),
+                (None, Some(cause)) => {
+                    return Err(LogError::Poisoned {
+                        log: reader.id(),
+                        cause,
+                    });
+                }
                 // A roll is under way, and its sync covers what we wait for.
                 (None, None) => (self.hooks.wait)(),
             }
@@ -289,13 +321,18 @@ impl Resolver<'_> {
 }
 
 fn settle_outcome(outcomes: &mut [(Offset, Option<Outcome>)], letter: Offset, outcome: Outcome) {
-    if let Some((_, place)) = outcomes.iter_mut().find(|(offset, place)| *offset == letter && place.is_none()) {
+    if let Some((_, place)) = outcomes
+        .iter_mut()
+        .find(|(offset, place)| *offset == letter && place.is_none())
+    {
         *place = Some(outcome);
     }
 }
 
 fn finished(outcomes: Vec<(Offset, Option<Outcome>)>, error: Option<LogError>) -> Outcomes {
-    let letters =
-        outcomes.into_iter().map(|(offset, outcome)| (offset, outcome.unwrap_or(Outcome::Failed))).collect();
+    let letters = outcomes
+        .into_iter()
+        .map(|(offset, outcome)| (offset, outcome.unwrap_or(Outcome::Failed)))
+        .collect();
     Outcomes { letters, error }
 }

@@ -18,7 +18,11 @@ pub struct PartitionRetention {
 impl Partition {
     /// Plans retention of the main log: returns the new log start, which never passes a cause without a synced marker.
     #[must_use]
-    pub fn plan_main_retention(&self, policy: &RetentionPolicy, now: TimestampMs) -> Option<Offset> {
+    pub fn plan_main_retention(
+        &self,
+        policy: &RetentionPolicy,
+        now: TimestampMs,
+    ) -> Option<Offset> {
         self.main.plan_retention(policy, self.settled_up_to(), now)
     }
 
@@ -45,7 +49,8 @@ impl Partition {
                 let unlink = self.dead_letters.as_mut()?.apply_log_start(start);
                 // A committed republish keeps its claim: its marker is still due, whatever became of the letter.
                 let is_due = |state: &ClaimState| matches!(state, ClaimState::Committed { .. });
-                self.claims.retain(|letter, state| *letter >= start || is_due(state));
+                self.claims
+                    .retain(|letter, state| *letter >= start || is_due(state));
                 Some(unlink)
             }
             LogKind::Delivery | LogKind::Control => None,

@@ -54,6 +54,20 @@ impl SimDisk {
         Self::from_state(new)
     }
 
+    /// Returns the disk as the next process finds it when this one is killed, with the power on: everything that was written
+    /// is visible, and what was not synced is as far from durable as before. This disk stays as it is.
+    ///
+    /// Lies and the capacity stay in force, a planned power cut or failure does not; operations are counted from 1 again.
+    #[must_use]
+    pub fn restart_process(&self) -> Self {
+        let mut state = self.state.lock().clone();
+        state.locks.clear();
+        state.op_count = 0;
+        state.is_cut = false;
+        (state.cut_at, state.fail_sync_at) = (None, None);
+        Self::from_state(state)
+    }
+
     /// Makes the `op`-th counted operation the last: it fails, having had part of its effect, and all after it fail.
     pub fn cut_power_at(&self, op: u64) {
         self.state.lock().cut_at = Some(op);

@@ -51,7 +51,7 @@ impl PowerCut {
     /// Returns whether `error` comes from a power cut.
     #[must_use]
     pub fn is_cause_of(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+        matches!(error.get_ref(), Some(inner) if inner.is::<Self>())
     }
 }
 
@@ -147,3 +147,6 @@ impl Disk for SimDisk {
         Ok(state.free_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -356,3 +356,6 @@ impl DiskFile for FaultFile {
         self.file.try_lock()
     }
 }
+
+#[cfg(test)]
+mod tests;

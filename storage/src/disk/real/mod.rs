@@ -12,8 +12,8 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
-use super::map::map_file;
 use super::{DirEntry, Disk, DiskFile, MappedBytes, OpenMode, Site};
+use crate::disk::map::map_file;
 
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
@@ -137,12 +137,11 @@ impl DiskFile for RealFile {
         }
         let allocate = || rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, bytes);
         match rustix::io::retry_on_intr(allocate) {
-            Ok(()) => Ok(()),
             // The file system cannot reserve: the file grows, and a later write may find the disk full.
             Err(Errno::OPNOTSUPP) if self.byte_count()? < bytes => {
                 self.file.set_len(bytes).map_err(full_disk)
             }
-            Err(Errno::OPNOTSUPP) => Ok(()),
+            Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
             Err(errno) => Err(full_disk(errno.into())),
         }
     }
@@ -168,3 +167,6 @@ fn full_disk(error: io::Error) -> io::Error {
         error
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! One partition, shared between connections: its owner behind a lock, and who waits for what.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use storage::batch::header::BatchHeader;
+use storage::dead_letter::DeadLetterView;
+use storage::error::{LogError, PoisonCause};
+use storage::log::{LogReader, Visibility};
+use storage::log_id::{LogKind, PartitionNumber};
+use storage::offset::{Offset, TimestampMs};
+use storage::partition::{AppendOutcome, Partition, Refused};
+use tokio::sync::watch;
+
+use super::pool::WorkPool;
+use crate::limits::WRITTEN_UNSYNCED_BYTES_MAX;
+use crate::metrics::{Metrics, observe_duration};
+
+/// Bytes that a connection's own thread may sync, when nobody else does and nothing else waits to be read.
+const INLINE_SYNC_BYTES_MAX: u64 = 256 << 10;
+
+/// When an append is to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DurabilityWanted {
+    /// When it is written.
+    Written,
+    /// When it is synced.
+    Synced,
+}
+
+const IDLE: u8 = 0;
+const BUSY: u8 = 1;
+const BUSY_AGAIN: u8 = 2;
+
+/// One of the partition's logs, as those who wait for it see it.
+#[derive(Debug)]
+struct Side {
+    kind: LogKind,
+    /// Counts changes: of the durable end, the high watermark, the poison, a roll.
+    changes: watch::Sender<u64>,
+    sync: AtomicU8,
+}
+
+impl Side {
+    fn new(kind: LogKind) -> Self {
+        Self {
+            kind,
+            changes: watch::Sender::new(0),
+            sync: AtomicU8::new(IDLE),
+        }
+    }
+
+    fn changed(&self) {
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+/// A partition that any task or thread may use.
+#[derive(Debug)]
+pub struct PartitionHandle {
+    number: PartitionNumber,
+    owner: Mutex<Partition>,
+    reader: LogReader,
+    visibility: Visibility,
+    main: Side,
+    dead_letters: Side,
+    unsynced_bytes: AtomicU64,
+    pool: WorkPool,
+    metrics: Arc<Metrics>,
+}
+
+impl PartitionHandle {
+    /// Takes a partition over.
+    #[must_use]
+    pub fn new(
+        partition: Partition,
+        visibility: Visibility,
+        pool: WorkPool,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            number: partition.number(),
+            reader: partition.main().reader(),
+            owner: Mutex::new(partition),
+            visibility,
+            main: Side::new(LogKind::Main),
+            dead_letters: Side::new(LogKind::DeadLetter),
+            unsynced_bytes: AtomicU64::new(0),
+            pool,
+            metrics,
+        })
+    }
+
+    /// Returns the partition's number.
+    #[must_use]
+    pub fn number(&self) -> PartitionNumber {
+        self.number
+    }
+
+    /// Returns the reader of the main log.
+    #[must_use]
+    pub fn reader(&self) -> &LogReader {
+        &self.reader
+    }
+
+    /// Returns the owner's lock. It must not be held across a sync or an `.await`.
+    #[must_use]
+    pub fn owner(&self) -> &Mutex<Partition> {
+        &self.owner
+    }
+
+    /// Returns a view of the dead letters as they are now; `None` before the first one.
+    #[must_use]
+    pub fn dead_letters(&self) -> Option<DeadLetterView> {
+        self.owner
+            .lock()
+            .dead_letters()
+            .map(storage::dead_letter::DeadLetterLog::view)
+    }
+
+    /// Returns a receiver that sees every change of one of the logs.
+    #[must_use]
+    pub fn subscribe(&self, kind: LogKind) -> watch::Receiver<u64> {
+        self.side(kind).changes.subscribe()
+    }
+
+    /// Tells those who wait that one of the logs has changed.
+    pub fn notify(&self, kind: LogKind) {
+        self.side(kind).changed();
+    }
+
+    /// Appends a checked batch. The caller then calls [`PartitionHandle::start_sync`] and waits as its producer asked for.
+    ///
+    /// # Errors
+    /// As [`Partition::append`]. On [`LogError::Rolling`] the caller awaits [`PartitionHandle::roll`] and calls again.
+    pub fn append(
+        &self,
+        header: &BatchHeader,
+        batch: &mut [u8],
+        now: TimestampMs,
+    ) -> Result<AppendOutcome, Refused> {
+        let outcome = self.owner.lock().append(header, batch, now)?;
+        if matches!(outcome, AppendOutcome::Appended(_)) {
+            self.unsynced_bytes
+                .fetch_add(u64::from(header.length), Ordering::Relaxed);
+            if self.visibility == Visibility::Written {
+                self.main.changed();
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Starts the sync that what was appended needs. With `is_alone` (nothing else waits on the caller's socket) and nobody
+    /// syncing, the caller's thread does it at once, which saves a wakeup.
+    pub fn start_sync(self: &Arc<Self>, wanted: DurabilityWanted, is_alone: bool) {
+        let unsynced = self.unsynced_bytes.load(Ordering::Relaxed);
+        if wanted == DurabilityWanted::Written && unsynced < WRITTEN_UNSYNCED_BYTES_MAX {
+            return;
+        }
+        let is_small = is_alone && unsynced <= INLINE_SYNC_BYTES_MAX;
+        if is_small
+            && self
+                .main
+                .sync
+                .compare_exchange(IDLE, BUSY, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+        {
+            self.run_sync(LogKind::Main);
+        } else {
+            self.schedule_sync(LogKind::Main);
+        }
+    }
+
+    /// Queues a sync of everything written to one of the logs.
+    pub fn schedule_sync(self: &Arc<Self>, kind: LogKind) {
+        let sync = &self.side(kind).sync;
+        let before = sync.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            Some(if state == IDLE { BUSY } else { BUSY_AGAIN })
+        });
+        if before == Ok(IDLE) {
+            let this = Arc::clone(self);
+            self.pool.submit(move || this.run_sync(kind));
+        }
+    }
+
+    /// Syncs, as often as something was written meanwhile; the caller has set the state to busy.
+    fn run_sync(self: &Arc<Self>, kind: LogKind) {
+        let side = self.side(kind);
+        loop {
+            side.sync.store(BUSY, Ordering::Release);
+            let task = {
+                let mut owner = self.owner.lock();
+                if kind == LogKind::Main {
+                    self.unsynced_bytes.store(0, Ordering::Relaxed);
+                }
+                owner.log_mut(kind).and_then(storage::log::Log::begin_sync)
+            };
+            if let Some(task) = task {
+                let started = std::time::Instant::now();
+                if let Err(error) = task.run() {
+                    tracing::error!(partition = self.number.0, %error, "a sync failed; the log takes no more appends");
+                }
+                observe_duration(&self.metrics.logs.sync_seconds, started.elapsed());
+                if kind == LogKind::DeadLetter {
+                    self.owner.lock().settle();
+                }
+                side.changed();
+            }
+            if side
+                .sync
+                .compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Returns when everything below `end` is durable.
+    ///
+    /// # Errors
+    /// [`LogError::Poisoned`] when the log cannot make it so: whether the append survives is then unknown.
+    pub async fn wait_durable(&self, end: Offset) -> Result<(), LogError> {
+        let mut changes = self.main.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            if self.reader.durable_end() >= end {
+                return Ok(());
+            }
+            if let Some(cause) = self.reader.poison() {
+                return Err(LogError::Poisoned {
+                    log: self.reader.id(),
+                    cause,
+                });
+            }
+            // The sender lives as long as this handle.
+            changes.changed().await.ok();
+        }
+    }
+
+    /// Starts a new segment of the main log, or waits for whoever is at it.
+    ///
+    /// # Errors
+    /// The error of the roll, or [`LogError::Poisoned`].
+    pub async fn roll(self: &Arc<Self>) -> Result<(), LogError> {
+        let mut changes = self.main.changes.subscribe();
+        changes.borrow_and_update();
+        let begun = self.owner.lock().begin_roll(LogKind::Main);
+        match begun {
+            Ok(task) => {
+                let (done, result) = tokio::sync::oneshot::channel();
+                let this = Arc::clone(self);
+                self.pool.submit(move || {
+                    let rolled = task.run();
+                    let finished = this
+                        .owner
+                        .lock()
+                        .finish_roll(LogKind::Main, rolled)
+                        .map(drop);
+                    this.metrics.logs.rolls.inc();
+                    this.main.changed();
+                    done.send(finished).ok();
+                });
+                // The pool runs every job; a lost answer means that the broker is ending.
+                result.await.unwrap_or(Ok(()))
+            }
+            Err(LogError::Rolling { .. }) => {
+                changes.changed().await.ok();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gets over a failed write of one of the logs, if there was one. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`storage::log::HealTask::run`].
+    pub fn heal(&self, kind: LogKind) -> Result<bool, LogError> {
+        let task = self
+            .owner
+            .lock()
+            .log_mut(kind)
+            .and_then(storage::log::Log::begin_heal);
+        let Some(task) = task else { return Ok(false) };
+        task.run()?;
+        self.owner.lock().release_unknown();
+        self.side(kind).changed();
+        Ok(true)
+    }
+
+    /// Returns why the main log takes no appends, if it takes none.
+    #[must_use]
+    pub fn poison(&self) -> Option<PoisonCause> {
+        self.reader.poison()
+    }
+
+    fn side(&self, kind: LogKind) -> &Side {
+        match kind {
+            LogKind::DeadLetter => &self.dead_letters,
+            LogKind::Main | LogKind::Delivery | LogKind::Control => &self.main,
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The dead-letter log of a partition: letters and the markers that resolve them, over a [`Log`].
+//!
+//! # Invariants
+//! 1. A letter is live from its append until the first marker that names it. Markers stand behind their letters, so that
+//!    retention at the head can never remove a marker and keep its letter.
+//! 2. The live set and the facets are folds of the log: what the checkpoint holds of them is a hint.
+//! 3. Only letters below the durable end are shown: a letter that somebody saw survives any crash.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::letter::{DeadLetter, LETTER_KIND};
+use super::live::{LiveCounts, LiveSet};
+use super::marker::{MARKER_KIND, Marker, Resolution};
+use super::view::DeadLetterView;
+use crate::batch::builder::{BatchBuilder, BrokerMark, BuildError, BuildOptions};
+use crate::batch::header::{BatchHeader, Codec};
+use crate::batch::record::{HeaderRef, NewRecord};
+use crate::batch::{Records, unpack};
+use crate::cause::{CAUSE_HEADER, Cause, CauseDetail, CauseKind};
+use crate::checkpoint::LogCheckpoint;
+use crate::error::{Corruption, LogError};
+use crate::limits::BATCH_BYTES_CEILING;
+use crate::log::{Appended, Log, LogConfig, LogPlace, ReadBound, RecoveryReport, RollDone, Unlink};
+use crate::log_id::{LogId, LogKind};
+use crate::offset::{Offset, TimestampMs};
+
+/// Where letters and markers are found without scanning.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Letters by the key of what died, oldest first.
+    pub(super) by_source: HashMap<u64, Vec<Offset>>,
+    /// Markers by the letter they resolve.
+    pub(super) markers: HashMap<Offset, Offset>,
+}
+
+/// The dead-letter log of one partition, as its one owner has it.
+#[derive(Debug)]
+pub struct DeadLetterLog {
+    log: Log,
+    live: Arc<LiveSet>,
+    places: Arc<RwLock<Places>>,
+}
+
+/// The facets of a segment that has just been sealed. They are written when the task is run.
+#[derive(Debug)]
+#[must_use = "the facets are rebuilt by a scan unless the task is run"]
+pub struct FacetsTask;
+
+impl FacetsTask {
+    /// Writes the facet file. It is a hint: an error costs a scan when the log is opened next.
+    pub fn run(self) {}
+}
+
+/// One entry of the log.
+enum Entry {
+    Letter(Box<DeadLetter>),
+    Marker(Marker),
+}
+
+impl DeadLetterLog {
+    /// Opens a dead-letter log, creating it where it is missing, and folds what it holds.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open(
+        place: LogPlace,
+        config: LogConfig,
+        hint: Option<&LogCheckpoint>,
+        now: TimestampMs,
+    ) -> Result<(Self, RecoveryReport), LogError> {
+        let (log, report) = Log::open(place, config, hint, now)?;
+        let mut opened = Self {
+            log,
+            live: Arc::default(),
+            places: Arc::default(),
+        };
+        opened.fold()?;
+        Ok((opened, report))
+    }
+
+    /// Returns the log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Returns the log, for its syncs, rolls and heals. Appends go through this type's own methods.
+    pub fn log_mut(&mut self) -> &mut Log {
+        &mut self.log
+    }
+
+    /// Returns a view that needs no owner. It sees the letters that are live now, and no later change.
+    #[must_use]
+    pub fn view(&self) -> DeadLetterView {
+        DeadLetterView::new(
+            self.log.reader(),
+            Arc::clone(&self.live),
+            Arc::clone(&self.places),
+        )
+    }
+
+    /// Takes a new segment over.
+    ///
+    /// # Errors
+    /// As [`Log::finish_roll`].
+    pub fn finish_roll(&mut self, done: RollDone) -> Result<Option<FacetsTask>, LogError> {
+        self.log.finish_roll(done)?;
+        Ok(Some(FacetsTask))
+    }
+
+    /// Appends letters as one batch, without syncing it. Each is cut to its limits, and carries what it died of as a cause.
+    ///
+    /// # Errors
+    /// The log's error; [`LogError::BatchTooLarge`] also when the letters do not fit one batch.
+    pub fn append_letters(
+        &mut self,
+        letters: &[DeadLetter],
+        now: TimestampMs,
+    ) -> Result<Vec<Offset>, LogError> {
+        let mut builder = BatchBuilder::new(Codec::None);
+        for letter in letters {
+            let cause = cause_of(letter).encode();
+            let headers = [HeaderRef {
+                name: CAUSE_HEADER,
+                value: Some(&cause),
+            }];
+            let mut fitted = letter.clone();
+            fitted.fit();
+            push(&mut builder, &fitted.encode(), &headers, now)?;
+        }
+        let appended = self.append(&mut builder, BrokerMark::BrokerWithCauses, now)?;
+        let offsets: Vec<_> = (0u64..)
+            .zip(letters)
+            .map(|(at, _)| Offset(appended.base_offset.0.saturating_add(at)))
+            .collect();
+        for (offset, letter) in offsets.iter().zip(letters) {
+            self.note_letter(*offset, letter);
+        }
+        Ok(offsets)
+    }
+
+    /// Appends markers as one batch, without syncing it. Their letters leave the live set at once. Returns the first offset
+    /// behind the batch.
+    ///
+    /// # Errors
+    /// The log's error.
+    pub fn append_markers(
+        &mut self,
+        markers: &[Marker],
+        now: TimestampMs,
+    ) -> Result<Offset, LogError> {
+        let mut builder = BatchBuilder::new(Codec::None);
+        let mut value = Vec::new();
+        for marker in markers {
+            value.clear();
+            marker.encode(&mut value);
+            push(&mut builder, &value, &[], now)?;
+        }
+        let appended = self.append(&mut builder, BrokerMark::Broker, now)?;
+        for (at, marker) in (0u64..).zip(markers) {
+            let offset = Offset(appended.base_offset.0.saturating_add(at));
+            self.note_marker(offset, marker.letter, marker.resolution);
+        }
+        Ok(appended.next_offset)
+    }
+
+    /// Returns whether a letter is live.
+    #[must_use]
+    pub fn is_live(&self, letter: Offset) -> bool {
+        self.live.contains(letter)
+    }
+
+    /// Returns how many letters there were and what became of them.
+    #[must_use]
+    pub fn counts(&self) -> LiveCounts {
+        self.live.counts()
+    }
+
+    /// Returns how many letters are live.
+    #[must_use]
+    pub fn live_count(&self) -> u64 {
+        self.live.live_count()
+    }
+
+    /// Returns the live letter with this source key for which `is_it` holds.
+    ///
+    /// # Errors
+    /// As [`crate::log::LogReader::read`].
+    pub fn live_from(
+        &self,
+        source_key: u64,
+        is_it: &dyn Fn(&DeadLetter) -> bool,
+    ) -> Result<Option<Offset>, LogError> {
+        let candidates = self
+            .places
+            .read()
+            .by_source
+            .get(&source_key)
+            .cloned()
+            .unwrap_or_default();
+        let view = self.view();
+        for offset in candidates {
+            let found = if self.is_live(offset) {
+                view.get_written(offset)?
+            } else {
+                None
+            };
+            if found.is_some_and(|letter| is_it(&letter)) {
+                return Ok(Some(offset));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the hint that the log's checkpoint carries.
+    #[must_use]
+    pub fn state(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Moves the log start, which must already be durable in the checkpoint. Letters below it are gone.
+    pub fn apply_log_start(&mut self, start: Offset) -> Unlink {
+        let unlink = self.log.apply_log_start(start);
+        Arc::make_mut(&mut self.live).expire_below(start);
+        let mut places = self.places.write();
+        places.markers.retain(|letter, _| *letter >= start);
+        places.by_source.retain(|_, letters| {
+            letters.retain(|letter| *letter >= start);
+            !letters.is_empty()
+        });
+        unlink
+    }
+
+    fn append(
+        &mut self,
+        builder: &mut BatchBuilder,
+        broker: BrokerMark,
+        now: TimestampMs,
+    ) -> Result<Appended, LogError> {
+        let mut batch = builder
+            .build(BuildOptions {
+                producer: None,
+                broker,
+            })
+            .map_err(|error| too_large(&error))?;
+        let header = BatchHeader::decode(&batch).map_err(|reason| {
+            self.log
+                .reader()
+                .undecodable(self.log.next_offset(), reason)
+        })?;
+        self.log.append(&header, &mut batch, now)
+    }
+
+    fn note_letter(&mut self, offset: Offset, letter: &DeadLetter) {
+        let base = self.log.segment_base_of(offset);
+        let live = Arc::make_mut(&mut self.live);
+        live.begin_segment(base);
+        live.insert(offset);
+        let mut places = self.places.write();
+        let letters = places.by_source.entry(letter.source_key()).or_default();
+        letters.push(offset);
+    }
+
+    /// The first marker of a letter wins; one of a letter that is gone says nothing.
+    fn note_marker(&mut self, offset: Offset, letter: Offset, resolution: Resolution) {
+        if Arc::make_mut(&mut self.live).resolve(letter, resolution) {
+            self.places.write().markers.insert(letter, offset);
+        }
+    }
+
+    fn fold(&mut self) -> Result<(), LogError> {
+        let reader = self.log.reader();
+        let mut next = reader.log_start();
+        loop {
+            let mut undecodable = None;
+            let scanned = reader.scan(next, ReadBound::LogEnd, &mut |header, body| {
+                match entries(header, body) {
+                    Ok(entries) => self.note_entries(header.base_offset, entries),
+                    Err(reason) => {
+                        undecodable = Some(reader.undecodable(header.base_offset, reason));
+                        return ControlFlow::Break(());
+                    }
+                }
+                ControlFlow::Continue(())
+            });
+            match (scanned, undecodable) {
+                (_, Some(error)) => return Err(error),
+                // Letters in a damaged range cannot be read; those behind it can.
+                (Err(LogError::Corrupt { to, .. }), None) if to > next && to < reader.log_end() => {
+                    next = to
+                }
+                (Err(LogError::Corrupt { .. }) | Ok(()), None) => return Ok(()),
+                (Err(error), None) => return Err(error),
+            }
+        }
+    }
+
+    fn note_entries(&mut self, base: Offset, entries: Vec<Entry>) {
+        for (at, entry) in (0u64..).zip(entries) {
+            let offset = Offset(base.0.saturating_add(at));
+            match entry {
+                Entry::Letter(letter) => self.note_letter(offset, &letter),
+                Entry::Marker(marker) => self.note_marker(offset, marker.letter, marker.resolution),
+            }
+        }
+    }
+}
+
+/// Decodes a batch of the log.
+fn entries(header: &BatchHeader, body: &[u8]) -> Result<Vec<Entry>, Corruption> {
+    let section = unpack(header, body, BATCH_BYTES_CEILING)?;
+    Records::new(header, &section)
+        .map(|record| {
+            let value = record?.value.unwrap_or_default();
+            match value.first() {
+                Some(&LETTER_KIND) => Ok(Entry::Letter(Box::new(DeadLetter::decode(value)?))),
+                Some(&MARKER_KIND) => Ok(Entry::Marker(Marker::decode(value)?)),
+                other => Err(Corruption::Field {
+                    field: "entry kind",
+                    value: u64::from(other.copied().unwrap_or_default()),
+                }),
+            }
+        })
+        .collect()
+}
+
+/// What a letter died of, as the cause that its record carries.
+fn cause_of(letter: &DeadLetter) -> Cause {
+    let group = match &letter.receiver {
+        super::letter::Receiver::Group(group) => Some(group.clone()),
+        super::letter::Receiver::Destination(_) => None,
+    };
+    Cause {
+        kind: CauseKind::DeadLettering,
+        log: LogId::new(letter.source.partition, LogKind::Main),
+        offset: letter.source.offset,
+        detail: CauseDetail {
+            group,
+            ..CauseDetail::default()
+        },
+    }
+}
+
+fn push(
+    builder: &mut BatchBuilder,
+    value: &[u8],
+    headers: &[HeaderRef<'_>],
+    now: TimestampMs,
+) -> Result<(), LogError> {
+    builder
+        .push(&NewRecord {
+            timestamp: now,
+            key: None,
+            value: Some(value),
+            headers,
+        })
+        .map_err(|error| too_large(&error))
+}
+
+fn too_large(error: &BuildError) -> LogError {
+    match error {
+        BuildError::TooLarge { found, limit, .. } => LogError::BatchTooLarge {
+            bytes: *found,
+            bytes_max: *limit,
+        },
+        _ => LogError::BatchTooLarge {
+            bytes: 0,
+            bytes_max: u64::from(BATCH_BYTES_CEILING),
+        },
+    }
+}
