@@ -25,3 +25,6 @@ pub use view::DeadLetterView;
 
 #[cfg(test)]
 mod samples;
+
+#[cfg(test)]
+mod tests;
