@@ -45,7 +45,10 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it stands where an option is asked for")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it stands where an option is asked for"
+)]
 fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
 }

@@ -137,7 +137,7 @@ impl Search<'_> {
         }
         let mut fitting = RoaringBitmap::new();
         for text in asked {
-            fitting.extend(self.view.hashed(field, hash64(&[text.as_bytes()])));
+            fitting |= bitmap_of(&self.view.hashed(field, hash64(&[text.as_bytes()])));
         }
         // Another text can have the same hash.
         self.is_exact = false;
@@ -181,6 +181,23 @@ impl Search<'_> {
     fn is_over(&self) -> bool {
         self.found.as_ref().is_some_and(RoaringBitmap::is_empty)
     }
+}
+
+/// Returns the bitmap of some offsets: fast where many follow one another, as those of a value that most letters have.
+fn bitmap_of(offsets: &[u32]) -> RoaringBitmap {
+    let mut bitmap = RoaringBitmap::new();
+    for run in offsets.chunk_by(|one, next| one.checked_add(1) == Some(*next)) {
+        match run {
+            [one] => {
+                bitmap.insert(*one);
+            }
+            [first, .., last] => {
+                bitmap.insert_range(*first..=*last);
+            }
+            [] => {}
+        }
+    }
+    bitmap
 }
 
 /// Returns the relative offsets from the first to the last letter of a block.
