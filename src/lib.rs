@@ -17,4 +17,5 @@ pub mod client;
 pub mod http;
 pub mod admin;
 pub mod server;
+pub mod run;
 pub mod cli;

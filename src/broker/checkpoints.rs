@@ -31,25 +31,41 @@ struct Shard {
 impl Checkpoints {
     pub(super) fn open(disk: &dyn Disk, root: &Path) -> Result<Self, LogError> {
         let shard = |number| {
-            let (store, entries) = CheckpointStore::open(disk, data_dir::checkpoint_paths(root, number))?;
+            let (store, entries) =
+                CheckpointStore::open(disk, data_dir::checkpoint_paths(root, number))?;
             let entries = entries.into_iter().map(|entry| (entry.id, entry)).collect();
-            Ok(Shard { store, entries, is_dirty: false })
+            Ok(Shard {
+                store,
+                entries,
+                is_dirty: false,
+            })
         };
-        Ok(Self { shards: (0..SHARD_COUNT).map(shard).collect::<Result<_, LogError>>()? })
+        Ok(Self {
+            shards: (0..SHARD_COUNT)
+                .map(shard)
+                .collect::<Result<_, LogError>>()?,
+        })
     }
 
     /// Returns all entries, by log.
     pub(super) fn hints(&self) -> HashMap<LogId, LogCheckpoint> {
-        self.shards.iter().flat_map(|shard| shard.entries.clone()).collect()
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.entries.clone())
+            .collect()
     }
 
     pub(super) fn get(&self, log: LogId) -> Option<&LogCheckpoint> {
-        self.shards.get(shard_of(log)).and_then(|shard| shard.entries.get(&log))
+        self.shards
+            .get(shard_of(log))
+            .and_then(|shard| shard.entries.get(&log))
     }
 
     /// Takes a checkpoint whose durable end has been reached. [`Checkpoints::write`] stores it.
     pub(super) fn put(&mut self, mut entry: LogCheckpoint) {
-        let Some(shard) = self.shards.get_mut(shard_of(entry.id)) else { return };
+        let Some(shard) = self.shards.get_mut(shard_of(entry.id)) else {
+            return;
+        };
         if let Some(stored) = shard.entries.get(&entry.id) {
             entry.log_start = entry.log_start.max(stored.log_start);
             if *stored == entry {

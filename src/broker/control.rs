@@ -22,7 +22,10 @@ struct Waiting {
 
 impl Control {
     pub(super) fn new(log: ControlLog) -> Self {
-        Self { log: Mutex::new(log), waiting: Mutex::new(Vec::new()) }
+        Self {
+            log: Mutex::new(log),
+            waiting: Mutex::new(Vec::new()),
+        }
     }
 
     /// Looks at the state as it is now.
@@ -83,7 +86,9 @@ pub(super) fn refusal(error: &ControlError) -> Refusal {
         ControlError::Refused(_) | ControlError::TooLarge(_) => ErrorCode::InvalidSettings,
         ControlError::Log(error) => return super::refusal::of_log(error),
         ControlError::OutcomeUnknown { .. } => ErrorCode::OutcomeUnknown,
-        ControlError::Unreadable { .. } | ControlError::Contradiction { .. } => ErrorCode::StorageFailed,
+        ControlError::Unreadable { .. } | ControlError::Contradiction { .. } => {
+            ErrorCode::StorageFailed
+        }
     };
     Refusal::new(code, chain(error))
 }

@@ -32,12 +32,24 @@ impl Broker {
             // Subscribed before the read, so that nothing that comes in between is missed.
             let changes = self.changes(request);
             let answer = self.read_all(request);
-            let bytes: usize = answer.partitions.iter().map(|partition| partition.batches.len()).sum();
-            let is_refused = answer.partitions.iter().any(|partition| partition.refusal.is_some());
-            let is_enough = u64::try_from(bytes).unwrap_or(u64::MAX) >= u64::from(request.bytes_min);
-            let Some(deadline) = deadline.filter(|deadline| !is_refused && !is_enough && *deadline > Instant::now())
+            let bytes: usize = answer
+                .partitions
+                .iter()
+                .map(|partition| partition.batches.len())
+                .sum();
+            let is_refused = answer
+                .partitions
+                .iter()
+                .any(|partition| partition.refusal.is_some());
+            let is_enough =
+                u64::try_from(bytes).unwrap_or(u64::MAX) >= u64::from(request.bytes_min);
+            let Some(deadline) =
+                deadline.filter(|deadline| !is_refused && !is_enough && *deadline > Instant::now())
             else {
-                self.metrics.traffic.fetch_bytes.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+                self.metrics
+                    .traffic
+                    .fetch_bytes
+                    .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
                 return Ok(answer);
             };
             tokio::select! {
@@ -53,7 +65,11 @@ impl Broker {
         let mut partitions = Vec::with_capacity(request.partitions.len());
         for wanted in &request.partitions {
             // The first partition with data gives at least one batch, however small the maximum is.
-            let read = if left == 0 && !partitions.is_empty() { None } else { Some(left) };
+            let read = if left == 0 && !partitions.is_empty() {
+                None
+            } else {
+                Some(left)
+            };
             let fetched = self.read_one(wanted, read);
             left = left.saturating_sub(u64::try_from(fetched.batches.len()).unwrap_or(u64::MAX));
             partitions.push(fetched);
@@ -62,10 +78,17 @@ impl Broker {
     }
 
     fn read_one(&self, wanted: &FetchPartition, bytes_left: Option<u64>) -> FetchedPartition {
-        let found = self.topic(&wanted.topic).and_then(|topic| self.partition(&topic, wanted.partition));
+        let found = self
+            .topic(&wanted.topic)
+            .and_then(|topic| self.partition(&topic, wanted.partition));
         let partition = match found {
             Ok(partition) => partition,
-            Err(refusal) => return FetchedPartition { refusal: Some(refusal), ..FetchedPartition::default() },
+            Err(refusal) => {
+                return FetchedPartition {
+                    refusal: Some(refusal),
+                    ..FetchedPartition::default()
+                };
+            }
         };
         let reader = partition.reader();
         let read = match bytes_left {
@@ -95,7 +118,9 @@ impl Broker {
     fn changes(&self, request: &FetchRequest) -> Vec<Change> {
         let mut changes: Vec<Change> = Vec::new();
         for wanted in &request.partitions {
-            let found = self.topic(&wanted.topic).and_then(|topic| self.partition(&topic, wanted.partition));
+            let found = self
+                .topic(&wanted.topic)
+                .and_then(|topic| self.partition(&topic, wanted.partition));
             let Ok(partition) = found else { continue };
             let mut receiver = partition.subscribe(LogKind::Main);
             receiver.borrow_and_update();
@@ -112,7 +137,9 @@ impl Broker {
 fn check(request: &FetchRequest) -> Result<(), Refusal> {
     let count = request.partitions.len();
     if count > usize::try_from(PARTITIONS_PER_REQUEST_MAX).unwrap_or(usize::MAX) {
-        let message = format!("{count} partitions are asked for, at most {PARTITIONS_PER_REQUEST_MAX} are answered");
+        let message = format!(
+            "{count} partitions are asked for, at most {PARTITIONS_PER_REQUEST_MAX} are answered"
+        );
         return Err(Refusal::new(ErrorCode::LimitExceeded, message));
     }
     Ok(())
@@ -121,8 +148,14 @@ fn check(request: &FetchRequest) -> Result<(), Refusal> {
 /// Ends when the first of the changes happens; never, when there is none.
 async fn first_of(mut changes: Vec<Change>) {
     std::future::poll_fn(|context| {
-        let is_done = changes.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
-        if is_done { Poll::Ready(()) } else { Poll::Pending }
+        let is_done = changes
+            .iter_mut()
+            .any(|change| change.as_mut().poll(context).is_ready());
+        if is_done {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
 }

@@ -13,8 +13,8 @@ use crate::metrics::LagLabel;
 use crate::names::GroupName;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::group_offsets::{
-    CommitOffsetsRequest, CommittedOffset, DeleteGroupRequest, FetchOffsetsAnswer, FetchOffsetsRequest,
-    GroupPartitionView, GroupView, ListGroupsAnswer,
+    CommitOffsetsRequest, CommittedOffset, DeleteGroupRequest, FetchOffsetsAnswer,
+    FetchOffsetsRequest, GroupPartitionView, GroupView, ListGroupsAnswer,
 };
 
 impl Broker {
@@ -23,7 +23,10 @@ impl Broker {
     /// # Errors
     /// [`ErrorCode::InvalidGroupName`], [`ErrorCode::UnknownTopic`], [`ErrorCode::UnknownPartition`],
     /// [`ErrorCode::OffsetOutOfRange`] above the log end, or the control log's.
-    pub async fn commit_offsets(self: &Arc<Self>, request: &CommitOffsetsRequest) -> Result<(), Refusal> {
+    pub async fn commit_offsets(
+        self: &Arc<Self>,
+        request: &CommitOffsetsRequest,
+    ) -> Result<(), Refusal> {
         let group = parse_group(&request.group)?;
         let mut commits: BTreeMap<PartitionNumber, Commit> = BTreeMap::new();
         for offset in &request.offsets {
@@ -31,11 +34,21 @@ impl Broker {
             let partition = self.partition(&topic, offset.partition)?;
             let end = partition.reader().log_end();
             if offset.offset > end {
-                let message = format!("offset {} cannot be committed, the log ends at {end}", offset.offset);
+                let message = format!(
+                    "offset {} cannot be committed, the log ends at {end}",
+                    offset.offset
+                );
                 return Err(Refusal::new(ErrorCode::OffsetOutOfRange, message));
             }
             let metadata = offset.metadata.clone();
-            commits.insert(partition.number(), Commit { partition: partition.number(), offset: offset.offset, metadata });
+            commits.insert(
+                partition.number(),
+                Commit {
+                    partition: partition.number(),
+                    offset: offset.offset,
+                    metadata,
+                },
+            );
         }
         if commits.is_empty() {
             return Ok(());
@@ -47,20 +60,38 @@ impl Broker {
         };
         let answer = self.control.queue(entry);
         let this = Arc::clone(self);
-        self.pool.submit(move || this.control.write_waiting(this.clock.now()));
-        answer.await.unwrap_or_else(|_| Err(Refusal::new(ErrorCode::ShuttingDown, "the broker is ending")))
+        self.pool
+            .submit(move || this.control.write_waiting(this.clock.now()));
+        answer.await.unwrap_or_else(|_| {
+            Err(Refusal::new(
+                ErrorCode::ShuttingDown,
+                "the broker is ending",
+            ))
+        })
     }
 
     /// Returns what a group has committed; nothing for a group that never did.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidGroupName`].
-    pub fn fetch_offsets(&self, request: &FetchOffsetsRequest) -> Result<FetchOffsetsAnswer, Refusal> {
+    pub fn fetch_offsets(
+        &self,
+        request: &FetchOffsetsRequest,
+    ) -> Result<FetchOffsetsAnswer, Refusal> {
         let group = parse_group(&request.group)?;
-        let is_wanted =
-            |topic: &str| request.topics.as_ref().is_none_or(|topics| topics.iter().any(|name| name == topic));
+        let is_wanted = |topic: &str| {
+            request
+                .topics
+                .as_ref()
+                .is_none_or(|topics| topics.iter().any(|name| name == topic))
+        };
         let offsets = self.control.look(|state| committed(state, group.as_str()));
-        Ok(FetchOffsetsAnswer { offsets: offsets.into_iter().filter(|offset| is_wanted(&offset.topic)).collect() })
+        Ok(FetchOffsetsAnswer {
+            offsets: offsets
+                .into_iter()
+                .filter(|offset| is_wanted(&offset.topic))
+                .collect(),
+        })
     }
 
     /// Lists the groups with what they committed and how far they are behind.
@@ -68,13 +99,21 @@ impl Broker {
     pub fn list_groups(&self) -> ListGroupsAnswer {
         let groups = self.control.look(|state| {
             let names: Vec<_> = state.groups().map(|(name, _)| name.to_owned()).collect();
-            names.into_iter().map(|name| (committed(state, &name), name)).collect::<Vec<_>>()
+            names
+                .into_iter()
+                .map(|name| (committed(state, &name), name))
+                .collect::<Vec<_>>()
         });
         let view = |(offsets, name): (Vec<CommittedOffset>, String)| {
-            let partitions = offsets.into_iter().filter_map(|offset| self.with_lag(offset)).collect();
+            let partitions = offsets
+                .into_iter()
+                .filter_map(|offset| self.with_lag(offset))
+                .collect();
             GroupView { name, partitions }
         };
-        ListGroupsAnswer { groups: groups.into_iter().map(view).collect() }
+        ListGroupsAnswer {
+            groups: groups.into_iter().map(view).collect(),
+        }
     }
 
     /// Forgets a group. Blocks on the disk.
@@ -85,9 +124,17 @@ impl Broker {
         let group = parse_group(&request.group)?;
         self.control.change(self.clock.now(), |state| {
             if state.group(group.as_str()).is_none() {
-                return Err(Refusal::new(ErrorCode::UnknownGroup, format!("there is no group {group}")));
+                return Err(Refusal::new(
+                    ErrorCode::UnknownGroup,
+                    format!("there is no group {group}"),
+                ));
             }
-            Ok((Entry::GroupDeleted { group: group.to_string() }, ()))
+            Ok((
+                Entry::GroupDeleted {
+                    group: group.to_string(),
+                },
+                (),
+            ))
         })
     }
 
@@ -111,7 +158,11 @@ impl Broker {
         let partition = self.partition(&topic, committed.partition).ok()?;
         let high_watermark = partition.reader().high_watermark();
         let lag = lag(&partition, committed.offset, high_watermark);
-        Some(GroupPartitionView { committed, high_watermark, lag })
+        Some(GroupPartitionView {
+            committed,
+            high_watermark,
+            lag,
+        })
     }
 }
 
@@ -122,7 +173,9 @@ fn lag(partition: &PartitionHandle, committed: Offset, high_watermark: Offset) -
 }
 
 fn committed(state: &ControlState, group: &str) -> Vec<CommittedOffset> {
-    let Some(offsets) = state.group(group) else { return Vec::new() };
+    let Some(offsets) = state.group(group) else {
+        return Vec::new();
+    };
     let view = |(number, committed): (&PartitionNumber, &storage::control::Committed)| {
         let (topic, partition) = state.partition(*number)?;
         Some(CommittedOffset {
@@ -136,5 +189,6 @@ fn committed(state: &ControlState, group: &str) -> Vec<CommittedOffset> {
 }
 
 fn parse_group(name: &str) -> Result<GroupName, Refusal> {
-    GroupName::parse(name).map_err(|error| Refusal::new(ErrorCode::InvalidGroupName, error.to_string()))
+    GroupName::parse(name)
+        .map_err(|error| Refusal::new(ErrorCode::InvalidGroupName, error.to_string()))
 }

@@ -100,7 +100,10 @@ impl Broker {
 
     pub(crate) fn topic(&self, name: &str) -> Result<Arc<Topic>, Refusal> {
         self.topics.read().get(name).cloned().ok_or_else(|| {
-            Refusal::new(ErrorCode::UnknownTopic, format!("there is no topic {name:?}"))
+            Refusal::new(
+                ErrorCode::UnknownTopic,
+                format!("there is no topic {name:?}"),
+            )
         })
     }
 
@@ -117,7 +120,11 @@ impl Broker {
             let count = topic.partitions().len();
             Refusal::new(
                 ErrorCode::UnknownPartition,
-                format!("topic {} has no partition {index}, it has {count} (0 to {})", topic.name(), count.saturating_sub(1)),
+                format!(
+                    "topic {} has no partition {index}, it has {count} (0 to {})",
+                    topic.name(),
+                    count.saturating_sub(1)
+                ),
             )
         })
     }
@@ -127,7 +134,17 @@ impl Broker {
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn open(config: &ServeConfig, metrics: Arc<Metrics>, shutdown: Shutdown) -> Result<Arc<Broker>, OpenError> {
+pub fn open(
+    config: &ServeConfig,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+) -> Result<Arc<Broker>, OpenError> {
     let clock: SharedClock = Arc::new(crate::clock::SystemClock::new());
-    Broker::open(config, Arc::new(storage::disk::RealDisk), clock, metrics, shutdown)
+    Broker::open(
+        config,
+        Arc::new(storage::disk::RealDisk),
+        clock,
+        metrics,
+        shutdown,
+    )
 }

@@ -6,7 +6,9 @@ use storage::offset::Offset;
 use super::{Broker, refusal};
 use crate::limits::{PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK};
 use crate::protocol::error_code::{ErrorCode, Refusal};
-use crate::protocol::list_offsets::{FoundOffset, ListOffsetsAnswer, ListOffsetsRequest, Place, PlaceInPartition};
+use crate::protocol::list_offsets::{
+    FoundOffset, ListOffsetsAnswer, ListOffsetsRequest, Place, PlaceInPartition,
+};
 use crate::protocol::producer_id::ProducerIdAnswer;
 
 impl Broker {
@@ -17,10 +19,16 @@ impl Broker {
     pub fn list_offsets(&self, request: &ListOffsetsRequest) -> Result<ListOffsetsAnswer, Refusal> {
         let count = request.partitions.len();
         if count > usize::try_from(PARTITIONS_PER_REQUEST_MAX).unwrap_or(usize::MAX) {
-            let message = format!("{count} partitions are asked for, at most {PARTITIONS_PER_REQUEST_MAX} are answered");
+            let message = format!(
+                "{count} partitions are asked for, at most {PARTITIONS_PER_REQUEST_MAX} are answered"
+            );
             return Err(Refusal::new(ErrorCode::LimitExceeded, message));
         }
-        let partitions = request.partitions.iter().map(|place| self.find_offset(place)).collect();
+        let partitions = request
+            .partitions
+            .iter()
+            .map(|place| self.find_offset(place))
+            .collect();
         Ok(ListOffsetsAnswer { partitions })
     }
 
@@ -28,14 +36,19 @@ impl Broker {
         let topic = self.topic(&wanted.topic)?;
         let partition = self.partition(&topic, wanted.partition)?;
         let reader = partition.reader();
-        let at = |offset: Offset| FoundOffset { offset, append_time: None };
+        let at = |offset: Offset| FoundOffset {
+            offset,
+            append_time: None,
+        };
         match wanted.place {
             Place::Earliest => Ok(at(reader.log_start())),
             Place::Latest => Ok(at(reader.high_watermark())),
             Place::AppendedAt(time) => {
                 // The end is read first: what comes in between is at or above it.
                 let end = reader.high_watermark();
-                let found = reader.offset_at_time(time).map_err(|error| refusal::of_log(&error))?;
+                let found = reader
+                    .offset_at_time(time)
+                    .map_err(|error| refusal::of_log(&error))?;
                 Ok(at(found.unwrap_or(end)))
             }
         }
@@ -50,11 +63,19 @@ impl Broker {
         if block.is_empty() {
             *block = self.control.change(self.clock.now(), |state| {
                 let first = state.next_producer_id();
-                let entry = Entry::ProducerIdBlock { first, count: PRODUCER_ID_BLOCK };
-                Ok((entry, first..first.saturating_add(u64::from(PRODUCER_ID_BLOCK))))
+                let entry = Entry::ProducerIdBlock {
+                    first,
+                    count: PRODUCER_ID_BLOCK,
+                };
+                Ok((
+                    entry,
+                    first..first.saturating_add(u64::from(PRODUCER_ID_BLOCK)),
+                ))
             })?;
         }
-        let id = block.next().ok_or_else(|| Refusal::new(ErrorCode::Internal, "no producer id is left"))?;
+        let id = block
+            .next()
+            .ok_or_else(|| Refusal::new(ErrorCode::Internal, "no producer id is left"))?;
         Ok(ProducerIdAnswer { id, epoch: 0 })
     }
 }

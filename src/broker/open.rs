@@ -83,7 +83,11 @@ impl Broker {
         let (control, report) =
             ControlLog::open(Arc::clone(&disk), &root, hints.get(&LogId::CONTROL), now)?;
         if let Some(cut) = report.cut {
-            tracing::warn!(offset = cut.offset.0, bytes = cut.bytes, "cut a torn tail of the control log");
+            tracing::warn!(
+                offset = cut.offset.0,
+                bytes = cut.bytes,
+                "cut a torn tail of the control log"
+            );
         }
         let threads = u32::try_from(config.storage.sync_threads).unwrap_or(u32::MAX);
         let pool = WorkPool::start(threads).map_err(OpenError::Threads)?;
@@ -136,7 +140,10 @@ impl Broker {
             gaps: Vec::new(),
             now: self.clock.now(),
         };
-        numbers.iter().map(|number| opener.partition(*number, settings)).collect()
+        numbers
+            .iter()
+            .map(|number| opener.partition(*number, settings))
+            .collect()
     }
 
     /// Unlinks what a deleted topic's partitions held. The control log has said so already.
@@ -153,15 +160,28 @@ impl Opener {
     ) -> Result<BTreeMap<TopicName, Arc<Topic>>, OpenError> {
         let wanted: Vec<_> = state
             .topics()
-            .flat_map(|(_, topic)| topic.partitions.iter().map(move |number| (*number, topic.settings)))
+            .flat_map(|(_, topic)| {
+                topic
+                    .partitions
+                    .iter()
+                    .map(move |number| (*number, topic.settings))
+            })
             .collect();
         let mut opened = self.partitions(&wanted)?;
         let mut topics = BTreeMap::new();
         for (name, topic) in state.topics() {
-            let parsed = TopicName::parse_internal(name)
-                .map_err(|_| OpenError::TopicName { name: name.to_owned() })?;
-            let partitions = topic.partitions.iter().filter_map(|number| opened.remove(number)).collect();
-            topics.insert(parsed.clone(), Arc::new(Topic::new(parsed, topic.settings, partitions)));
+            let parsed = TopicName::parse_internal(name).map_err(|_| OpenError::TopicName {
+                name: name.to_owned(),
+            })?;
+            let partitions = topic
+                .partitions
+                .iter()
+                .filter_map(|number| opened.remove(number))
+                .collect();
+            topics.insert(
+                parsed.clone(),
+                Arc::new(Topic::new(parsed, topic.settings, partitions)),
+            );
         }
         Ok(topics)
     }
@@ -176,13 +196,22 @@ impl Opener {
                 .chunks(share)
                 .map(|chunk| {
                     scope.spawn(move || -> Result<Vec<_>, LogError> {
-                        chunk.iter().map(|(number, settings)| Ok((*number, self.partition(*number, settings)?))).collect()
+                        chunk
+                            .iter()
+                            .map(|(number, settings)| {
+                                Ok((*number, self.partition(*number, settings)?))
+                            })
+                            .collect()
                     })
                 })
                 .collect();
             threads
                 .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
                 .collect::<Vec<_>>()
         });
         let mut opened = HashMap::new();
@@ -197,11 +226,21 @@ impl Opener {
         number: PartitionNumber,
         settings: &TopicSettings,
     ) -> Result<Arc<PartitionHandle>, LogError> {
-        let place = PartitionPlace { disk: Arc::clone(&self.disk), root: self.root.clone(), number };
+        let place = PartitionPlace {
+            disk: Arc::clone(&self.disk),
+            root: self.root.clone(),
+            number,
+        };
         let hint = |kind| self.hints.get(&LogId::new(number, kind)).cloned();
-        let hints = PartitionHints { main: hint(LogKind::Main), dead_letters: hint(LogKind::DeadLetter) };
+        let hints = PartitionHints {
+            main: hint(LogKind::Main),
+            dead_letters: hint(LogKind::DeadLetter),
+        };
         let config = PartitionConfig {
-            main: LogConfig { gaps: self.gaps_of(number, LogKind::Main), ..main_config(settings) },
+            main: LogConfig {
+                gaps: self.gaps_of(number, LogKind::Main),
+                ..main_config(settings)
+            },
             dead_letters: LogConfig {
                 gaps: self.gaps_of(number, LogKind::DeadLetter),
                 ..dead_letter_config(settings)
@@ -209,7 +248,10 @@ impl Opener {
             producers: ProducerLimits::of_retention(settings.retention_ms),
         };
         let (partition, report) = Partition::open(&place, config, &hints, self.now)?;
-        for (kind, report) in [(LogKind::Main, &report.main), (LogKind::DeadLetter, &report.dead_letters)] {
+        for (kind, report) in [
+            (LogKind::Main, &report.main),
+            (LogKind::DeadLetter, &report.dead_letters),
+        ] {
             self.metrics.logs.recoveries.inc();
             if let Some(cut) = report.cut {
                 self.metrics.logs.truncated_bytes.inc_by(cut.bytes);
@@ -220,27 +262,43 @@ impl Opener {
             }
         }
         if report.finished_count > 0 {
-            tracing::info!(partition = number.0, count = report.finished_count, "finished interrupted republishes");
+            tracing::info!(
+                partition = number.0,
+                count = report.finished_count,
+                "finished interrupted republishes"
+            );
         }
-        Ok(PartitionHandle::new(partition, visibility(settings), self.pool.clone(), Arc::clone(&self.metrics)))
+        Ok(PartitionHandle::new(
+            partition,
+            visibility(settings),
+            self.pool.clone(),
+            Arc::clone(&self.metrics),
+        ))
     }
 
     fn gaps_of(&self, number: PartitionNumber, kind: LogKind) -> Vec<storage::log::Gap> {
         let id = LogId::new(number, kind);
         let gaps = self.gaps.iter().filter(|gap| gap.log == id);
-        gaps.map(|gap| storage::log::Gap { from: gap.from, to: gap.to }).collect()
+        gaps.map(|gap| storage::log::Gap {
+            from: gap.from,
+            to: gap.to,
+        })
+        .collect()
     }
 
     /// Unlinks the partitions of topics whose deletion the control log holds and a crash interrupted.
     fn finish_deletions(&self, state: &storage::control::ControlState) -> Result<(), LogError> {
-        let known: HashSet<_> =
-            state.topics().flat_map(|(_, topic)| topic.partitions.iter().copied()).collect();
+        let known: HashSet<_> = state
+            .topics()
+            .flat_map(|(_, topic)| topic.partitions.iter().copied())
+            .collect();
         let entries = self
             .disk
             .list(&self.root)
             .map_err(|source| LogError::io("list", &self.root, source))?;
         for entry in entries.iter().filter(|entry| entry.is_dir) {
-            let is_ours = entry.name.len() == 10 && entry.name.bytes().all(|byte| byte.is_ascii_digit());
+            let is_ours =
+                entry.name.len() == 10 && entry.name.bytes().all(|byte| byte.is_ascii_digit());
             let number = entry.name.parse().ok().map(PartitionNumber);
             // A number that was never given out belongs to nobody we know: it is left alone.
             if let Some(number) = number.filter(|number| is_ours && !known.contains(number))
@@ -254,7 +312,11 @@ impl Opener {
 }
 
 /// Removes a partition's directory with everything in it. What is gone already is no error.
-fn remove_partition(disk: &dyn Disk, root: &std::path::Path, number: PartitionNumber) -> Result<(), LogError> {
+fn remove_partition(
+    disk: &dyn Disk,
+    root: &std::path::Path,
+    number: PartitionNumber,
+) -> Result<(), LogError> {
     let dir = data_dir::partition_dir(root, LogId::new(number, LogKind::Main));
     for kind in [LogKind::Main, LogKind::DeadLetter, LogKind::Delivery] {
         let log_dir = data_dir::log_dir(root, LogId::new(number, kind));
@@ -272,7 +334,9 @@ fn remove_partition(disk: &dyn Disk, root: &std::path::Path, number: PartitionNu
 
 fn remove(disk: &dyn Disk, path: &std::path::Path) -> Result<(), LogError> {
     match disk.remove(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LogError::io("remove", path, error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(LogError::io("remove", path, error))
+        }
         _ => Ok(()),
     }
 }

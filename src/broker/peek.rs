@@ -40,9 +40,16 @@ impl Broker {
     ///
     /// # Errors
     /// [`ErrorCode::LimitExceeded`], [`ErrorCode::OffsetOutOfRange`], [`ErrorCode::DamagedRecords`] with the range.
-    pub fn peek(&self, topic: &str, partition: u32, from: PeekFrom, count: u32) -> Result<Vec<PeekedRecord>, Refusal> {
+    pub fn peek(
+        &self,
+        topic: &str,
+        partition: u32,
+        from: PeekFrom,
+        count: u32,
+    ) -> Result<Vec<PeekedRecord>, Refusal> {
         if count > PEEK_RECORD_COUNT_MAX {
-            let message = format!("{count} records are asked for, at most {PEEK_RECORD_COUNT_MAX} are shown");
+            let message =
+                format!("{count} records are asked for, at most {PEEK_RECORD_COUNT_MAX} are shown");
             return Err(Refusal::new(ErrorCode::LimitExceeded, message));
         }
         let topic = self.topic(topic)?;
@@ -52,18 +59,23 @@ impl Broker {
         let mut next = match from {
             PeekFrom::Earliest => reader.log_start(),
             PeekFrom::Offset(offset) => offset,
-            PeekFrom::Time(time) => {
-                reader.offset_at_time(time).map_err(of_log)?.unwrap_or_else(|| reader.high_watermark())
-            }
+            PeekFrom::Time(time) => reader
+                .offset_at_time(time)
+                .map_err(of_log)?
+                .unwrap_or_else(|| reader.high_watermark()),
         };
         let mut peeked = Vec::new();
         let mut bytes = 0;
         let wanted = usize::try_from(count).unwrap_or(usize::MAX);
         if next > reader.high_watermark() || next < reader.log_start() {
-            reader.read(next, 0, ReadBound::HighWatermark).map_err(of_log)?;
+            reader
+                .read(next, 0, ReadBound::HighWatermark)
+                .map_err(of_log)?;
         }
         while peeked.len() < wanted && bytes < PEEK_BYTES_MAX && next < reader.high_watermark() {
-            let batch = reader.batch_at(next, ReadBound::HighWatermark).map_err(of_log)?;
+            let batch = reader
+                .batch_at(next, ReadBound::HighWatermark)
+                .map_err(of_log)?;
             let header = *batch.header();
             let records = batch
                 .records(BATCH_BYTES_CEILING)
@@ -71,7 +83,11 @@ impl Broker {
             for (at, record) in (header.base_offset.0..).zip(records) {
                 if at >= next.0 && peeked.len() < wanted {
                     bytes = record.weight().saturating_add(bytes);
-                    peeked.push(PeekedRecord { offset: Offset(at), append_time: header.append_time, record });
+                    peeked.push(PeekedRecord {
+                        offset: Offset(at),
+                        append_time: header.append_time,
+                        record,
+                    });
                 }
             }
             next = header.next_offset();

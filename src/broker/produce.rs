@@ -35,7 +35,9 @@ impl ProducePending {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.batches.iter().flatten().all(|pending| {
-            pending.end.is_none_or(|end| pending.partition.reader().durable_end() >= end)
+            pending
+                .end
+                .is_none_or(|end| pending.partition.reader().durable_end() >= end)
         })
     }
 
@@ -55,7 +57,10 @@ impl ProducePending {
 impl PendingAppend {
     async fn wait(self) -> Result<Appended, Refusal> {
         if let Some(end) = self.end {
-            self.partition.wait_durable(end).await.map_err(|error| refusal::of_log(&error))?;
+            self.partition
+                .wait_durable(end)
+                .await
+                .map_err(|error| refusal::of_log(&error))?;
         }
         Ok(self.appended)
     }
@@ -80,11 +85,15 @@ impl Broker {
             return Err(Refusal::new(ErrorCode::ReservedTopic, message));
         }
         if self.is_low_on_space.load(Ordering::Relaxed) {
-            let message = format!("fewer than {} bytes are free on the disk", self.min_free_bytes);
+            let message = format!(
+                "fewer than {} bytes are free on the disk",
+                self.min_free_bytes
+            );
             return Err(Refusal::new(ErrorCode::StorageFull, message));
         }
         let partition = self.partition(&topic, partition)?;
-        self.append_to(&topic, &partition, batch, acks, is_alone).await
+        self.append_to(&topic, &partition, batch, acks, is_alone)
+            .await
     }
 
     async fn append_to(
@@ -101,29 +110,57 @@ impl Broker {
         let outcome = loop {
             match partition.append(&header, batch, self.clock.now()) {
                 Err(Refused::Log(LogError::Rolling { .. })) => {
-                    partition.roll().await.map_err(|error| refusal::of_log(&error))?;
+                    partition
+                        .roll()
+                        .await
+                        .map_err(|error| refusal::of_log(&error))?;
                 }
                 outcome => break outcome.map_err(|error| refusal::of_append(&error))?,
             }
         };
         let (appended, end) = match outcome {
             AppendOutcome::Appended(appended) => {
-                self.metrics.traffic.produce_records.inc_by(u64::from(header.record_count));
-                self.metrics.traffic.produce_bytes.inc_by(u64::from(header.length));
+                self.metrics
+                    .traffic
+                    .produce_records
+                    .inc_by(u64::from(header.record_count));
+                self.metrics
+                    .traffic
+                    .produce_bytes
+                    .inc_by(u64::from(header.length));
                 (answer_of(&appended), appended.next_offset)
             }
             // When the first one was appended is not remembered; the time of this answer is the honest bound.
-            AppendOutcome::Repeat { base_offset, next_offset } => {
-                (Appended { base_offset, append_time: self.clock.now() }, next_offset)
-            }
+            AppendOutcome::Repeat {
+                base_offset,
+                next_offset,
+            } => (
+                Appended {
+                    base_offset,
+                    append_time: self.clock.now(),
+                },
+                next_offset,
+            ),
         };
-        let is_synced = settings.durability == storage::control::Durability::Synced || acks == Acks::Synced;
-        let wanted = if is_synced { DurabilityWanted::Synced } else { DurabilityWanted::Written };
+        let is_synced =
+            settings.durability == storage::control::Durability::Synced || acks == Acks::Synced;
+        let wanted = if is_synced {
+            DurabilityWanted::Synced
+        } else {
+            DurabilityWanted::Written
+        };
         partition.start_sync(wanted, is_alone);
-        Ok(PendingAppend { partition: Arc::clone(partition), appended, end: is_synced.then_some(end) })
+        Ok(PendingAppend {
+            partition: Arc::clone(partition),
+            appended,
+            end: is_synced.then_some(end),
+        })
     }
 }
 
 fn answer_of(appended: &storage::log::Appended) -> Appended {
-    Appended { base_offset: appended.base_offset, append_time: appended.append_time }
+    Appended {
+        base_offset: appended.base_offset,
+        append_time: appended.append_time,
+    }
 }

@@ -13,16 +13,29 @@ use crate::protocol::error_code::{ErrorCode, Refusal};
 /// Says why a log did not do what was asked.
 pub(super) fn of_log(error: &LogError) -> Refusal {
     let code = match error {
-        LogError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => ErrorCode::StorageFull,
+        LogError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
+            ErrorCode::StorageFull
+        }
         LogError::Io { op: "write", .. } => ErrorCode::LogPoisoned,
         LogError::Io { op: "sync", .. } => ErrorCode::OutcomeUnknown,
-        LogError::Io { .. } | LogError::UnknownVersion { .. } | LogError::Locked { .. } => ErrorCode::StorageFailed,
+        LogError::Io { .. } | LogError::UnknownVersion { .. } | LogError::Locked { .. } => {
+            ErrorCode::StorageFailed
+        }
         LogError::Corrupt { .. } => ErrorCode::DamagedRecords,
         LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         LogError::BatchTooLarge { .. } => ErrorCode::BatchTooLarge,
-        LogError::Poisoned { cause: PoisonCause::WriteFailed, .. } => ErrorCode::LogPoisoned,
-        LogError::Poisoned { cause: PoisonCause::SyncFailed, .. } => ErrorCode::OutcomeUnknown,
-        LogError::Poisoned { cause: PoisonCause::Damaged, .. } => ErrorCode::ReadOnly,
+        LogError::Poisoned {
+            cause: PoisonCause::WriteFailed,
+            ..
+        } => ErrorCode::LogPoisoned,
+        LogError::Poisoned {
+            cause: PoisonCause::SyncFailed,
+            ..
+        } => ErrorCode::OutcomeUnknown,
+        LogError::Poisoned {
+            cause: PoisonCause::Damaged,
+            ..
+        } => ErrorCode::ReadOnly,
         LogError::Rolling { .. } => ErrorCode::Overloaded,
     };
     Refusal::new(code, chain(error))
@@ -40,18 +53,24 @@ pub(super) fn of_append(refused: &Refused) -> Refusal {
                 ),
                 Verdict::Forgotten { expected, found } => (
                     ErrorCode::DuplicateSequence,
-                    format!("the batch has sequence {found}, which lies behind {expected} and is no longer remembered"),
+                    format!(
+                        "the batch has sequence {found}, which lies behind {expected} and is no longer remembered"
+                    ),
                 ),
                 Verdict::Unknown { found } => (
                     ErrorCode::UnknownProducer,
-                    format!("the producer is not remembered here and begins at sequence {found} instead of 0"),
+                    format!(
+                        "the producer is not remembered here and begins at sequence {found} instead of 0"
+                    ),
                 ),
-                Verdict::Fenced { current_epoch } => {
-                    (ErrorCode::ProducerFenced, format!("epoch {current_epoch} of the producer has taken over"))
-                }
-                Verdict::Fresh | Verdict::Repeat { .. } => {
-                    (ErrorCode::Internal, "a batch that fits was refused".to_owned())
-                }
+                Verdict::Fenced { current_epoch } => (
+                    ErrorCode::ProducerFenced,
+                    format!("epoch {current_epoch} of the producer has taken over"),
+                ),
+                Verdict::Fresh | Verdict::Repeat { .. } => (
+                    ErrorCode::Internal,
+                    "a batch that fits was refused".to_owned(),
+                ),
             };
             Refusal::new(code, message)
         }
@@ -63,8 +82,14 @@ pub(super) fn of_batch(refusal: &BatchRefusal) -> Refusal {
     let code = match refusal {
         BatchRefusal::Corrupt(_) => ErrorCode::CorruptBatch,
         BatchRefusal::TooLarge { .. } => ErrorCode::BatchTooLarge,
-        BatchRefusal::Record { fault: RecordFault::ReservedHeader { .. }, .. } => ErrorCode::ReservedHeader,
-        BatchRefusal::Record { fault: RecordFault::TooLarge { .. }, .. } => ErrorCode::RecordTooLarge,
+        BatchRefusal::Record {
+            fault: RecordFault::ReservedHeader { .. },
+            ..
+        } => ErrorCode::ReservedHeader,
+        BatchRefusal::Record {
+            fault: RecordFault::TooLarge { .. },
+            ..
+        } => ErrorCode::RecordTooLarge,
         BatchRefusal::Length { .. }
         | BatchRefusal::BrokerField { .. }
         | BatchRefusal::Record { .. }

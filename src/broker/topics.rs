@@ -16,7 +16,9 @@ use crate::protocol::alter_topic::AlterTopicRequest;
 use crate::protocol::create_topic::CreateTopicRequest;
 use crate::protocol::delete_topic::DeleteTopicRequest;
 use crate::protocol::error_code::{ErrorCode, Refusal};
-use crate::protocol::metadata::{LetterCounts, MetadataAnswer, MetadataRequest, PartitionView, TopicView};
+use crate::protocol::metadata::{
+    LetterCounts, MetadataAnswer, MetadataRequest, PartitionView, TopicView,
+};
 use crate::protocol::settings as wire;
 use crate::topic::{Topic, changed, durability_of, view_of};
 
@@ -64,15 +66,30 @@ impl Broker {
     /// [`ErrorCode::LimitExceeded`] when too many names are asked for.
     pub fn metadata(&self, request: &MetadataRequest) -> Result<MetadataAnswer, Refusal> {
         let Some(names) = &request.topics else {
-            let topics = self.all_topics().iter().map(|topic| (topic.name().to_string(), Ok(topic_view(topic))));
-            return Ok(MetadataAnswer { topics: topics.collect() });
+            let all = self.all_topics();
+            let topics = all
+                .iter()
+                .map(|topic| (topic.name().to_string(), Ok(topic_view(topic))));
+            return Ok(MetadataAnswer {
+                topics: topics.collect(),
+            });
         };
         if names.len() > usize::try_from(TOPICS_PER_REQUEST_MAX).unwrap_or(usize::MAX) {
-            let message = format!("{} topics are asked for, at most {TOPICS_PER_REQUEST_MAX} are answered", names.len());
+            let message = format!(
+                "{} topics are asked for, at most {TOPICS_PER_REQUEST_MAX} are answered",
+                names.len()
+            );
             return Err(Refusal::new(ErrorCode::LimitExceeded, message));
         }
-        let topics = names.iter().map(|name| (name.clone(), self.topic(name).map(|topic| topic_view(&topic))));
-        Ok(MetadataAnswer { topics: topics.collect() })
+        let topics = names.iter().map(|name| {
+            (
+                name.clone(),
+                self.topic(name).map(|topic| topic_view(&topic)),
+            )
+        });
+        Ok(MetadataAnswer {
+            topics: topics.collect(),
+        })
     }
 
     /// Creates a topic. Blocks on the disk.
@@ -84,18 +101,29 @@ impl Broker {
             .map_err(|error| Refusal::new(ErrorCode::InvalidTopicName, error.to_string()))?;
         let settings = changed(&self.default_settings(request.durability), &request.change)?;
         if request.partition_count == 0 {
-            return Err(Refusal::new(ErrorCode::InvalidSettings, "a topic needs at least 1 partition, 0 were asked for"));
+            return Err(Refusal::new(
+                ErrorCode::InvalidSettings,
+                "a topic needs at least 1 partition, 0 were asked for",
+            ));
         }
         let numbers = self.control.change(self.clock.now(), |state| {
             if state.topic(&request.name).is_some() {
-                return Err(Refusal::new(ErrorCode::TopicExists, format!("there is a topic {name} already")));
+                return Err(Refusal::new(
+                    ErrorCode::TopicExists,
+                    format!("there is a topic {name} already"),
+                ));
             }
             let partitions = numbers(state, request.partition_count)?;
-            let entry = Entry::TopicCreated { name: name.to_string(), settings, partitions: partitions.clone() };
+            let entry = Entry::TopicCreated {
+                name: name.to_string(),
+                settings,
+                partitions: partitions.clone(),
+            };
             Ok((entry, partitions))
         })?;
-        let partitions =
-            self.open_partitions(&numbers, &settings).map_err(|error| refusal::of_log(&error))?;
+        let partitions = self
+            .open_partitions(&numbers, &settings)
+            .map_err(|error| refusal::of_log(&error))?;
         let topic = Arc::new(Topic::new(name.clone(), settings, partitions));
         self.topics.write().insert(name, Arc::clone(&topic));
         Ok(topic_view(&topic))
@@ -110,14 +138,20 @@ impl Broker {
         let settings = changed(&topic.settings(), &request.change)?;
         let now = self.clock.now();
         let have = topic.partitions().len();
-        let want = request.partition_count.map_or(have, |count| usize::try_from(count).unwrap_or(usize::MAX));
+        let want = request
+            .partition_count
+            .map_or(have, |count| usize::try_from(count).unwrap_or(usize::MAX));
         if want < have {
-            let message = format!("topic {} has {have} partitions, {want} were asked for; partitions are never removed", topic.name());
+            let message = format!(
+                "topic {} has {have} partitions, {want} were asked for; partitions are never removed",
+                topic.name()
+            );
             return Err(Refusal::new(ErrorCode::InvalidSettings, message));
         }
         if settings != topic.settings() {
             let name = topic.name().to_string();
-            self.control.change(now, |_| Ok((Entry::TopicAltered { name, settings }, ())))?;
+            self.control
+                .change(now, |_| Ok((Entry::TopicAltered { name, settings }, ())))?;
             topic.set_settings(settings);
         }
         if want > have {
@@ -125,9 +159,17 @@ impl Broker {
             let added = self.control.change(now, |state| {
                 let partitions = numbers(state, count)?;
                 let name = topic.name().to_string();
-                Ok((Entry::PartitionsAdded { name, partitions: partitions.clone() }, partitions))
+                Ok((
+                    Entry::PartitionsAdded {
+                        name,
+                        partitions: partitions.clone(),
+                    },
+                    partitions,
+                ))
             })?;
-            let added = self.open_partitions(&added, &settings).map_err(|error| refusal::of_log(&error))?;
+            let added = self
+                .open_partitions(&added, &settings)
+                .map_err(|error| refusal::of_log(&error))?;
             topic.add_partitions(added);
         }
         Ok(topic_view(&topic))
@@ -140,9 +182,16 @@ impl Broker {
     pub fn delete_topic(&self, request: &DeleteTopicRequest) -> Result<(), Refusal> {
         let topic = self.topic(&request.name)?;
         if topic.name().is_internal() {
-            return Err(Refusal::new(ErrorCode::ReservedTopic, format!("topic {} belongs to the broker", topic.name())));
+            return Err(Refusal::new(
+                ErrorCode::ReservedTopic,
+                format!("topic {} belongs to the broker", topic.name()),
+            ));
         }
-        let live: u64 = topic.partitions().iter().map(|partition| letter_counts(partition).live).sum();
+        let live: u64 = topic
+            .partitions()
+            .iter()
+            .map(|partition| letter_counts(partition).live)
+            .sum();
         let numbers = self.control.change(self.clock.now(), |state| {
             let groups = state.groups_of_topic(&request.name).count();
             if !request.force && (live > 0 || groups > 0) {
@@ -177,23 +226,42 @@ impl Broker {
         let dead_letters = partition.dead_letters();
         let readers = [
             (LogKind::Main, Some(partition.reader().clone())),
-            (LogKind::DeadLetter, dead_letters.map(|view| view.reader().clone())),
+            (
+                LogKind::DeadLetter,
+                dead_letters.map(|view| view.reader().clone()),
+            ),
         ];
         let mut segments = Vec::new();
         let mut damage = Vec::new();
         for (log, reader) in readers {
             let Some(reader) = reader else { continue };
-            segments.extend(reader.segments().into_iter().map(|stats| SegmentView { log, stats }));
-            damage.extend(reader.damage().into_iter().map(|range| DamageView {
-                log,
-                from: range.from.0,
-                to: range.to.0,
-                file: range.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-                reason: range.reason.to_string(),
+            segments.extend(
+                reader
+                    .segments()
+                    .into_iter()
+                    .map(|stats| SegmentView { log, stats }),
+            );
+            damage.extend(reader.damage().into_iter().map(|range| {
+                DamageView {
+                    log,
+                    from: range.from.0,
+                    to: range.to.0,
+                    file: range
+                        .path
+                        .file_name()
+                        .map(|name| name.to_string_lossy().into_owned())
+                        .unwrap_or_default(),
+                    reason: range.reason.to_string(),
+                }
             }));
         }
         let refusal = partition.poison().map(|cause| cause.to_string());
-        Ok(PartitionDetail { view: partition_view(index, &partition), segments, damage, refusal })
+        Ok(PartitionDetail {
+            view: partition_view(index, &partition),
+            segments,
+            damage,
+            refusal,
+        })
     }
 
     /// Returns the settings of a topic that names none.
@@ -242,7 +310,9 @@ fn numbers(state: &ControlState, count: u32) -> Result<Vec<PartitionNumber>, Ref
 pub(super) fn topic_view(topic: &Topic) -> TopicView {
     let settings = topic.settings();
     let partitions = topic.partitions();
-    let views = (0u32..).zip(partitions.iter()).map(|(index, partition)| partition_view(index, partition));
+    let views = (0u32..)
+        .zip(partitions.iter())
+        .map(|(index, partition)| partition_view(index, partition));
     TopicView {
         name: topic.name().to_string(),
         durability: durability_of(&settings),
@@ -268,7 +338,9 @@ fn partition_view(index: u32, partition: &PartitionHandle) -> PartitionView {
 
 pub(super) fn letter_counts(partition: &PartitionHandle) -> LetterCounts {
     let owner = partition.owner().lock();
-    let Some(dead_letters) = owner.dead_letters() else { return LetterCounts::default() };
+    let Some(dead_letters) = owner.dead_letters() else {
+        return LetterCounts::default();
+    };
     let counts = dead_letters.counts();
     LetterCounts {
         live: dead_letters.live_count(),

@@ -18,3 +18,6 @@ pub use consumer::{Consumer, ConsumerOptions, Start};
 pub use error::ClientError;
 pub use options::ClientOptions;
 pub use producer::{Producer, ProducerOptions};
+
+#[cfg(test)]
+mod tests;

@@ -36,16 +36,14 @@ const BUSY_AGAIN: u8 = 2;
 /// One of the partition's logs, as those who wait for it see it.
 #[derive(Debug)]
 struct Side {
-    kind: LogKind,
     /// Counts changes: of the durable end, the high watermark, the poison, a roll.
     changes: watch::Sender<u64>,
     sync: AtomicU8,
 }
 
 impl Side {
-    fn new(kind: LogKind) -> Self {
+    fn new() -> Self {
         Self {
-            kind,
             changes: watch::Sender::new(0),
             sync: AtomicU8::new(IDLE),
         }
@@ -85,8 +83,8 @@ impl PartitionHandle {
             reader: partition.main().reader(),
             owner: Mutex::new(partition),
             visibility,
-            main: Side::new(LogKind::Main),
-            dead_letters: Side::new(LogKind::DeadLetter),
+            main: Side::new(),
+            dead_letters: Side::new(),
             unsynced_bytes: AtomicU64::new(0),
             pool,
             metrics,

@@ -26,7 +26,11 @@ pub struct Topic {
 impl Topic {
     /// Makes a topic of its parts; the partitions are in the order of their index.
     #[must_use]
-    pub fn new(name: TopicName, settings: TopicSettings, partitions: Vec<Arc<PartitionHandle>>) -> Self {
+    pub fn new(
+        name: TopicName,
+        settings: TopicSettings,
+        partitions: Vec<Arc<PartitionHandle>>,
+    ) -> Self {
         Self {
             name,
             settings: RwLock::new(settings),
@@ -64,7 +68,10 @@ impl Topic {
     /// Returns the partition with this index.
     #[must_use]
     pub fn partition(&self, index: u32) -> Option<Arc<PartitionHandle>> {
-        self.partitions.read().get(usize::try_from(index).ok()?).cloned()
+        self.partitions
+            .read()
+            .get(usize::try_from(index).ok()?)
+            .cloned()
     }
 
     /// Adds partitions behind the ones there are.
@@ -107,10 +114,15 @@ pub fn main_config(settings: &TopicSettings) -> LogConfig {
 /// Returns how the dead-letter logs of a topic behave: always synced, with room for a letter of the largest record.
 #[must_use]
 pub fn dead_letter_config(settings: &TopicSettings) -> LogConfig {
-    let letter_bytes = settings.record_bytes_max.saturating_add(storage::limits::LETTER_OVERHEAD_BYTES);
+    let letter_bytes = settings
+        .record_bytes_max
+        .saturating_add(storage::limits::LETTER_OVERHEAD_BYTES);
     LogConfig {
         visibility: Visibility::Synced,
-        batch_bytes_max: settings.batch_bytes_max.max(letter_bytes).min(storage::limits::BATCH_BYTES_CEILING),
+        batch_bytes_max: settings
+            .batch_bytes_max
+            .max(letter_bytes)
+            .min(storage::limits::BATCH_BYTES_CEILING),
         ..main_config(settings)
     }
 }

@@ -34,7 +34,10 @@ pub fn durability_of(settings: &TopicSettings) -> wire::Durability {
 ///
 /// # Errors
 /// [`ErrorCode::InvalidSettings`] with the setting, its value and its range.
-pub fn changed(settings: &TopicSettings, change: &wire::SettingsChange) -> Result<TopicSettings, Refusal> {
+pub fn changed(
+    settings: &TopicSettings,
+    change: &wire::SettingsChange,
+) -> Result<TopicSettings, Refusal> {
     let wanted = change.applied_to(view_of(settings));
     let settings = TopicSettings {
         durability: settings.durability,
@@ -42,7 +45,10 @@ pub fn changed(settings: &TopicSettings, change: &wire::SettingsChange) -> Resul
         segment_ms: duration("segment_ms", wanted.segment_ms)?,
         retention_ms: optional("retention_ms", wanted.retention_ms)?,
         retention_bytes: wanted.retention_bytes,
-        dead_letter_retention_ms: optional("dead_letter_retention_ms", wanted.dead_letter_retention_ms)?,
+        dead_letter_retention_ms: optional(
+            "dead_letter_retention_ms",
+            wanted.dead_letter_retention_ms,
+        )?,
         dead_letter_retention_bytes: wanted.dead_letter_retention_bytes,
         record_bytes_max: small("record_bytes_max", wanted.record_bytes_max)?,
         batch_bytes_max: small("batch_bytes_max", wanted.batch_bytes_max)?,
@@ -66,5 +72,8 @@ fn optional(setting: &str, value: Option<u64>) -> Result<Option<i64>, Refusal> {
 }
 
 fn too_large(setting: &str, value: u64, max: u64) -> Refusal {
-    Refusal::new(ErrorCode::InvalidSettings, format!("{setting} is {value}, it must be at most {max}"))
+    Refusal::new(
+        ErrorCode::InvalidSettings,
+        format!("{setting} is {value}, it must be at most {max}"),
+    )
 }

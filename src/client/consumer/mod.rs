@@ -45,6 +45,10 @@ pub enum Start {
 
 /// What to read, and how.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "three independent choices, each named where it is made"
+)]
 pub struct ConsumerOptions {
     /// The partitions; `None` for all that the topic has now.
     pub partitions: Option<Vec<u32>>,
@@ -134,7 +138,7 @@ impl Consumer {
         let topic: Arc<str> = Arc::from(topic);
         let positions = positions(client, &topic, &options).await?;
         let prefetch_bytes = options.prefetch_bytes.max(1);
-        let (sender, fetched) = mpsc::channel(BATCHES_AHEAD);
+        let (sender, ahead) = mpsc::channel(BATCHES_AHEAD);
         let consumed = positions.iter().map(|p| (p.partition, p.next)).collect();
         let fetcher = Fetcher {
             client: client.sibling(),
@@ -160,7 +164,7 @@ impl Consumer {
                 group: options.group,
                 all_groups: options.all_groups,
             },
-            fetched,
+            fetched: ahead,
             ready: VecDeque::new(),
             consumed,
             behind_ready: None,

@@ -97,7 +97,9 @@ mod tests {
         let request = next_fetch("t", &mut positions, RULES).unwrap();
         let asked: Vec<_> = request.partitions.iter().map(|p| p.partition).collect();
         assert_eq!(asked, [1]);
-        positions.iter_mut().for_each(|p| p.next = Offset(5));
+        for position in &mut positions {
+            position.next = Offset(5);
+        }
         assert_eq!(next_fetch("t", &mut positions, RULES), None);
     }
 }

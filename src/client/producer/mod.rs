@@ -64,7 +64,7 @@ impl Default for ProducerOptions {
             batch_bytes_max: 1 << 20,
             window: PRODUCER_BATCHES_MAX,
             backlog_bytes_max: 32 << 20,
-            deliver_within: Duration::from_secs(120),
+            deliver_within: Duration::from_mins(2),
             is_idempotent: true,
         }
     }

@@ -96,7 +96,10 @@ impl Partition {
         if let Some(log) = self.dead_letters.as_mut() {
             log.log_mut().reconfigure(dead_letters.clone());
         }
-        self.dead_letter_config = LogConfig { gaps: self.dead_letter_config.gaps.clone(), ..dead_letters };
+        self.dead_letter_config = LogConfig {
+            gaps: self.dead_letter_config.gaps.clone(),
+            ..dead_letters
+        };
     }
 
     /// Returns the partition's number.
