@@ -247,6 +247,20 @@ fn truncated_at_every_byte_and_every_flipped_bit_is_refused() {
 }
 
 #[test]
+fn another_version_and_a_used_reserve_are_refused() {
+    for (at, byte) in [(5, 2), (7, 1)] {
+        let mut bytes = builder(&small()).finish();
+        bytes.truncate(bytes.len() - 4);
+        bytes[at] = byte;
+        seal(&mut bytes);
+        assert!(
+            matches!(opened(bytes), Err(crate::error::Corruption::Field { .. })),
+            "byte {at}"
+        );
+    }
+}
+
+#[test]
 fn hostile_numbers_in_every_place_never_panic_nor_allocate_what_they_say() {
     let bytes = builder(&small()).finish();
     let covered = &bytes[..bytes.len() - 4];
