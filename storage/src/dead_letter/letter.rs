@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | kind | 1 | [`LETTER_KIND`] |
 //! | version | 1 | [`LETTER_VERSION`] |
-//! | fields | | tagged fields (see [`super::fields`]), by rising tag; an unknown tag is an error |
+//! | fields | | tagged fields (see `fields.rs`), by rising tag; an unknown tag is an error |
 //!
 //! | tag | field | content |
 //! |---|---|---|

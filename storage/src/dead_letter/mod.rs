@@ -11,6 +11,7 @@ mod lineage;
 pub mod marker;
 pub mod live;
 pub mod select;
+pub mod facets;
 mod log;
 mod view;
 
@@ -24,3 +25,6 @@ pub use view::DeadLetterView;
 
 #[cfg(test)]
 mod samples;
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::cast_possible_truncation,
     reason = "tests may panic"
 )]
@@ -170,7 +171,19 @@ fn a_cursor_of_another_selection_is_refused() {
 
 #[test]
 fn a_changed_cut_or_lengthened_cursor_is_refused() {
-    let text = cursor().to_string();
+    assert_has_one_text(&cursor());
+    // Every number of bytes in the last group of four characters.
+    for ranges in [&[][..], &[range(1, 128, 129)], &[range(1, 128, 300)]] {
+        let none = LetterFilter::default();
+        assert_has_one_text(&Cursor::new(Order::OldestFirst, &none, ranges).unwrap());
+    }
+    let long = "A".repeat(CURSOR_TEXT_BYTES_MAX + 4);
+    assert_eq!(long.parse::<Cursor>(), Err(CursorError::Malformed));
+}
+
+fn assert_has_one_text(cursor: &Cursor) {
+    let text = cursor.to_string();
+    assert_eq!(text.parse::<Cursor>().as_ref(), Ok(cursor));
     for at in 0..text.len() {
         assert!(text[..at].parse::<Cursor>().is_err(), "cut at {at}");
         for digit in (0..=127_u8)
@@ -184,8 +197,6 @@ fn a_changed_cut_or_lengthened_cursor_is_refused() {
     for more in ["A", "AA", "AAA", "=", "\u{e9}"] {
         assert!(format!("{text}{more}").parse::<Cursor>().is_err(), "{more}");
     }
-    let long = "A".repeat(CURSOR_TEXT_BYTES_MAX + 4);
-    assert_eq!(long.parse::<Cursor>(), Err(CursorError::Malformed));
 }
 
 #[test]
