@@ -22,14 +22,20 @@ use storage::partition::{
 };
 
 use crate::mutants::Order;
-use crate::oracle::{Fate, Flight, Of, Letter, Oracle, Stop, ensure};
+use crate::oracle::{Fate, Flight, Letter, Of, Oracle, Stop, ensure};
 
 pub const NOW: TimestampMs = TimestampMs(1_000_000);
 const ROOT: &str = "/data";
 const NUMBER: PartitionNumber = PartitionNumber(1);
 const SEGMENT_BYTES: u32 = 1500;
-const WHO: Who<'static> = Who { name: "tester", request_id: Some("request") };
-const EVERYTHING: RetentionPolicy = RetentionPolicy { retention_ms: None, retention_bytes: Some(0) };
+const WHO: Who<'static> = Who {
+    name: "tester",
+    request_id: Some("request"),
+};
+const EVERYTHING: RetentionPolicy = RetentionPolicy {
+    retention_ms: None,
+    retention_bytes: Some(0),
+};
 
 /// One request to the broker, or something that it does by itself.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +98,12 @@ pub struct Watch {
 
 impl Watch {
     pub fn new(disk: &SimDisk) -> Self {
-        Self { disk: disk.clone(), phase: Cell::new("open"), steps: RefCell::default(), cut_at_step: None }
+        Self {
+            disk: disk.clone(),
+            phase: Cell::new("open"),
+            steps: RefCell::default(),
+            cut_at_step: None,
+        }
     }
 
     fn after(&self, step: Step) {
@@ -115,7 +126,9 @@ impl Watch {
         if self.disk.is_power_cut() {
             return Stop::Cut;
         }
-        let failed = ensure(false, "nothing fails", || format!("{}: {error:?}", self.phase.get()));
+        let failed = ensure(false, "nothing fails", || {
+            format!("{}: {error:?}", self.phase.get())
+        });
         failed.unwrap_err().into()
     }
 }
@@ -140,17 +153,40 @@ impl<'a> Machine<'a> {
     fn try_open(watch: &'a Watch, order: Order) -> Result<(Self, PartitionReport), LogError> {
         let root = PathBuf::from(ROOT);
         let (store, entries) = CheckpointStore::open(&watch.disk, checkpoint_paths(&root, 0))?;
-        let stored: HashMap<_, _> = entries.into_iter().map(|entry| (entry.id.kind, entry)).collect();
+        let stored: HashMap<_, _> = entries
+            .into_iter()
+            .map(|entry| (entry.id.kind, entry))
+            .collect();
         let hints = PartitionHints {
             main: stored.get(&LogKind::Main).cloned(),
             dead_letters: stored.get(&LogKind::DeadLetter).cloned(),
         };
-        let log = LogConfig { segment_bytes: SEGMENT_BYTES, ..LogConfig::default() };
-        let config = PartitionConfig { main: log.clone(), dead_letters: log, ..PartitionConfig::default() };
-        let place = PartitionPlace { disk: Arc::new(watch.disk.clone()), root, number: NUMBER };
+        let log = LogConfig {
+            segment_bytes: SEGMENT_BYTES,
+            ..LogConfig::default()
+        };
+        let config = PartitionConfig {
+            main: log.clone(),
+            dead_letters: log,
+            ..PartitionConfig::default()
+        };
+        let place = PartitionPlace {
+            disk: Arc::new(watch.disk.clone()),
+            root,
+            number: NUMBER,
+        };
         let (partition, report) = Partition::open(&place, config, &hints, NOW)?;
         let owner = Mutex::new(partition);
-        Ok((Self { owner, store, stored, watch, order }, report))
+        Ok((
+            Self {
+                owner,
+                store,
+                stored,
+                watch,
+                order,
+            },
+            report,
+        ))
     }
 
     pub fn run(&mut self, op: Op, oracle: &mut Oracle) -> Result<(), Stop> {
@@ -166,7 +202,10 @@ impl<'a> Machine<'a> {
         match op {
             Op::Produce(count) => self.produce(count, oracle),
             Op::Reject(from) => {
-                oracle.letters.push(Letter { at: None, fate: Fate::Live });
+                oracle.letters.push(Letter {
+                    at: None,
+                    fate: Fate::Live,
+                });
                 self.reject(oracle.letters.len() - 1, from, oracle)
             }
             Op::Republish(letters) => self.republish(letters, oracle),
@@ -185,7 +224,8 @@ impl<'a> Machine<'a> {
             self.watch.phase.set("repeat");
             match op {
                 Op::Reject(from) => {
-                    let is_live = oracle.letters[letter].fate == Fate::Live && !oracle.is_expired(letter);
+                    let is_live =
+                        oracle.letters[letter].fate == Fate::Live && !oracle.is_expired(letter);
                     if is_live {
                         self.reject(letter, *from, oracle)?;
                     }
@@ -206,10 +246,17 @@ impl<'a> Machine<'a> {
         let mut builder = BatchBuilder::new(Codec::None);
         for number in first..first + count {
             let value = Some(Bytes::from(value_of(number)));
-            let record = Record { timestamp: NOW, value, ..Record::default() };
+            let record = Record {
+                timestamp: NOW,
+                value,
+                ..Record::default()
+            };
             builder.push(&record.as_new(&[])).unwrap();
         }
-        let options = BuildOptions { producer: None, broker: BrokerMark::Client };
+        let options = BuildOptions {
+            producer: None,
+            broker: BrokerMark::Client,
+        };
         let mut batch = builder.build(options).unwrap();
         let appended = self.owner.lock().main_mut().append_synced(&mut batch, NOW);
         let appended = appended.map_err(|error| self.watch.stop(&error))?;
@@ -221,7 +268,9 @@ impl<'a> Machine<'a> {
     }
 
     fn reject(&mut self, letter: usize, from: Of, oracle: &mut Oracle) -> Result<(), Stop> {
-        let Some(offset) = oracle.at(from) else { return Ok(()) };
+        let Some(offset) = oracle.at(from) else {
+            return Ok(());
+        };
         let main = self.owner.lock().main().reader();
         if offset < main.log_start() {
             return Ok(());
@@ -229,18 +278,29 @@ impl<'a> Machine<'a> {
         let before = oracle.letters[letter].at;
         oracle.flight = Some(Flight::Reject(letter));
         let reason = format!("letter {letter}");
-        let rejection =
-            Rejection { topic: "t", partition_index: 0, group: "g", offset, reason: &reason, details: None };
-        let prepared = prepare_letter(&main, &rejection, NOW).map_err(|error| self.watch.stop(&error))?;
+        let rejection = Rejection {
+            topic: "t",
+            partition_index: 0,
+            group: "g",
+            offset,
+            reason: &reason,
+            details: None,
+        };
+        let prepared =
+            prepare_letter(&main, &rejection, NOW).map_err(|error| self.watch.stop(&error))?;
         let outcome = match self.order {
             Order::RejectAnsweredBeforeSync => self.reject_at_once(&prepared, oracle, letter),
-            _ => self.resolver(&|step| self.watch.after(step)).reject(&prepared),
+            _ => self
+                .resolver(&|step| self.watch.after(step))
+                .reject(&prepared),
         };
         let outcome = outcome.map_err(|error| self.watch.stop(&error))?;
         let is_repeat = matches!(outcome, RejectOutcome::Live { .. });
-        ensure(is_repeat == before.is_some() || self.order != Order::Right, "a live letter is rejected once", || {
-            format!("letter {letter} at {before:?}: {outcome:?}")
-        })?;
+        ensure(
+            is_repeat == before.is_some() || self.order != Order::Right,
+            "a live letter is rejected once",
+            || format!("letter {letter} at {before:?}: {outcome:?}"),
+        )?;
         oracle.rejected(letter, outcome.letter())?;
         oracle.flight = None;
         Ok(())
@@ -250,7 +310,11 @@ impl<'a> Machine<'a> {
     fn republish(&mut self, letters: &[usize], oracle: &mut Oracle) -> Result<(), Stop> {
         let batch = self.load(letters, oracle)?;
         let is_live = |letter: &&usize| oracle.letters[**letter].fate == Fate::Live;
-        let there = letters.iter().filter(|letter| batch.iter().any(|(at, _)| oracle.letters[**letter].at == Some(*at)));
+        let there = letters.iter().filter(|letter| {
+            batch
+                .iter()
+                .any(|(at, _)| oracle.letters[**letter].at == Some(*at))
+        });
         oracle.flight = Some(Flight::Republish(there.filter(is_live).copied().collect()));
         if self.order.is_of_republish() {
             return self.republish_in_order(batch, oracle);
@@ -266,15 +330,25 @@ impl<'a> Machine<'a> {
     }
 
     fn load(&self, letters: &[usize], oracle: &Oracle) -> Result<Vec<(Offset, DeadLetter)>, Stop> {
-        let view = self.owner.lock().dead_letters().map(storage::dead_letter::DeadLetterLog::view);
-        let Some(view) = view else { return Ok(Vec::new()) };
+        let view = self
+            .owner
+            .lock()
+            .dead_letters()
+            .map(storage::dead_letter::DeadLetterLog::view);
+        let Some(view) = view else {
+            return Ok(Vec::new());
+        };
         let mut loaded = Vec::new();
         for letter in letters {
-            let Some(at) = oracle.letters.get(*letter).and_then(|letter| letter.at) else { continue };
+            let Some(at) = oracle.letters.get(*letter).and_then(|letter| letter.at) else {
+                continue;
+            };
             match view.get(at) {
                 Ok(Some(found)) => loaded.push((at, found)),
                 Ok(None) => {
-                    ensure(oracle.is_expired(*letter), "a letter can be read", || format!("letter {letter} at {at}"))?;
+                    ensure(oracle.is_expired(*letter), "a letter can be read", || {
+                        format!("letter {letter} at {at}")
+                    })?;
                 }
                 Err(_) if oracle.is_expired(*letter) && !self.watch.disk.is_power_cut() => {}
                 Err(error) => return Err(self.watch.stop(&error)),
@@ -295,7 +369,10 @@ impl<'a> Machine<'a> {
                 oracle.answered(*at, *outcome, is_retry)?;
             }
         }
-        if answers.iter().all(|(_, outcome)| *outcome != Outcome::Failed) {
+        if answers
+            .iter()
+            .all(|(_, outcome)| *outcome != Outcome::Failed)
+        {
             oracle.flight = None;
             return Ok(());
         }
@@ -303,15 +380,25 @@ impl<'a> Machine<'a> {
     }
 
     fn delete(&mut self, letters: &[usize], oracle: &mut Oracle) -> Result<(), Stop> {
-        let known: Vec<_> = letters.iter().filter_map(|letter| Some((*letter, oracle.letters.get(*letter)?.at?))).collect();
+        let known: Vec<_> = letters
+            .iter()
+            .filter_map(|letter| Some((*letter, oracle.letters.get(*letter)?.at?)))
+            .collect();
         let offsets: Vec<_> = known.iter().map(|(_, at)| *at).collect();
-        let is_live = |letter: usize| oracle.letters[letter].fate == Fate::Live && !oracle.is_expired(letter);
-        let live: Vec<_> = known.iter().map(|(letter, _)| *letter).filter(|letter| is_live(*letter)).collect();
+        let is_live =
+            |letter: usize| oracle.letters[letter].fate == Fate::Live && !oracle.is_expired(letter);
+        let live: Vec<_> = known
+            .iter()
+            .map(|(letter, _)| *letter)
+            .filter(|letter| is_live(*letter))
+            .collect();
         oracle.flight = Some(Flight::Delete(live.clone()));
         if self.order == Order::DeleteAnsweredBeforeSync && !live.is_empty() {
             return self.delete_at_once(&live, oracle);
         }
-        let outcomes = self.resolver(&|step| self.watch.after(step)).delete(&offsets);
+        let outcomes = self
+            .resolver(&|step| self.watch.after(step))
+            .delete(&offsets);
         self.answer(&outcomes.letters, outcomes.error, false, oracle)
     }
 
@@ -328,7 +415,12 @@ impl<'a> Machine<'a> {
     }
 
     /// Makes a log start durable, and only then takes the segments below it away.
-    pub fn move_start(&mut self, kind: LogKind, start: Offset, oracle: &mut Oracle) -> Result<(), Stop> {
+    pub fn move_start(
+        &mut self,
+        kind: LogKind,
+        start: Offset,
+        oracle: &mut Oracle,
+    ) -> Result<(), Stop> {
         oracle.flight = Some(match kind {
             LogKind::Main => Flight::MainStart(start),
             _ => Flight::LetterStart(start),
@@ -358,10 +450,19 @@ impl<'a> Machine<'a> {
     pub fn checkpoint(&mut self, start: Option<(LogKind, Offset)>) -> Result<(), Stop> {
         let newest = {
             let partition = self.owner.lock();
-            let letters = partition.dead_letters().map(|log| log.log().reader().durable_end());
+            let letters = partition
+                .dead_letters()
+                .map(|log| log.log().reader().durable_end());
             let durable = [Some(partition.main().reader().durable_end()), letters];
-            let entries = [Some(partition.main_checkpoint()), partition.dead_letter_checkpoint()];
-            entries.into_iter().zip(durable).filter_map(|(entry, durable)| Some((entry?, durable?))).collect::<Vec<_>>()
+            let entries = [
+                Some(partition.main_checkpoint()),
+                partition.dead_letter_checkpoint(),
+            ];
+            entries
+                .into_iter()
+                .zip(durable)
+                .filter_map(|(entry, durable)| Some((entry?, durable?)))
+                .collect::<Vec<_>>()
         };
         for (mut entry, durable) in newest {
             if self.order == Order::SettledTooEarly && entry.id.kind == LogKind::Main {
@@ -376,23 +477,41 @@ impl<'a> Machine<'a> {
             self.stored.get_mut(&kind).unwrap().log_start = start;
         }
         let entries: Vec<_> = self.stored.values().cloned().collect();
-        self.store.write(&entries).map_err(|error| self.watch.stop(&error))
+        self.store
+            .write(&entries)
+            .map_err(|error| self.watch.stop(&error))
     }
 
     pub fn resolver<'s>(&'s self, after: &'s dyn Fn(Step)) -> Resolver<'s> {
-        let hooks = Hooks { now: &|| NOW, after, wait: &|| panic!("nobody else is at it") };
-        Resolver { owner: &self.owner, who: WHO, hooks }
+        let hooks = Hooks {
+            now: &|| NOW,
+            after,
+            wait: &|| panic!("nobody else is at it"),
+        };
+        Resolver {
+            owner: &self.owner,
+            who: WHO,
+            hooks,
+        }
     }
 }
 
 /// What the mutants do instead of what the resolver does.
 impl Machine<'_> {
     fn sync(&self, kind: LogKind) -> Result<(), LogError> {
-        let task = self.owner.lock().log_mut(kind).and_then(storage::log::Log::begin_sync);
+        let task = self
+            .owner
+            .lock()
+            .log_mut(kind)
+            .and_then(storage::log::Log::begin_sync);
         task.map_or(Ok(()), |task| task.run().map(drop))
     }
 
-    fn rolled<T>(&self, kind: LogKind, act: impl Fn(&mut Partition) -> Result<T, LogError>) -> Result<T, LogError> {
+    fn rolled<T>(
+        &self,
+        kind: LogKind,
+        act: impl Fn(&mut Partition) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         let mut partition = self.owner.lock();
         match act(&mut partition) {
             Err(LogError::Rolling { .. }) => {
@@ -404,8 +523,15 @@ impl Machine<'_> {
         }
     }
 
-    fn reject_at_once(&self, letter: &DeadLetter, oracle: &mut Oracle, number: usize) -> Result<RejectOutcome, LogError> {
-        let outcome = self.rolled(LogKind::DeadLetter, |partition| partition.reject(letter, NOW))?;
+    fn reject_at_once(
+        &self,
+        letter: &DeadLetter,
+        oracle: &mut Oracle,
+        number: usize,
+    ) -> Result<RejectOutcome, LogError> {
+        let outcome = self.rolled(LogKind::DeadLetter, |partition| {
+            partition.reject(letter, NOW)
+        })?;
         oracle.letters[number].at = Some(outcome.letter());
         oracle.flight = None;
         self.sync(LogKind::DeadLetter)?;
@@ -413,22 +539,32 @@ impl Machine<'_> {
     }
 
     fn delete_at_once(&self, letters: &[usize], oracle: &mut Oracle) -> Result<(), Stop> {
-        let offsets: Vec<_> = letters.iter().map(|letter| oracle.letters[*letter].at.unwrap()).collect();
+        let offsets: Vec<_> = letters
+            .iter()
+            .map(|letter| oracle.letters[*letter].at.unwrap())
+            .collect();
         for at in &offsets {
             self.owner.lock().claim(*at);
         }
-        self.rolled(LogKind::DeadLetter, |partition| partition.append_deletions(&offsets, WHO, NOW))
-            .map_err(|error| self.watch.stop(&error))?;
+        self.rolled(LogKind::DeadLetter, |partition| {
+            partition.append_deletions(&offsets, WHO, NOW)
+        })
+        .map_err(|error| self.watch.stop(&error))?;
         for at in &offsets {
             oracle.answered(*at, Outcome::Deleted, false)?;
         }
         oracle.flight = None;
-        self.sync(LogKind::DeadLetter).map_err(|error| self.watch.stop(&error))?;
+        self.sync(LogKind::DeadLetter)
+            .map_err(|error| self.watch.stop(&error))?;
         self.owner.lock().finish_delete(&offsets);
         Ok(())
     }
 
-    fn republish_in_order(&mut self, batch: Vec<(Offset, DeadLetter)>, oracle: &mut Oracle) -> Result<(), Stop> {
+    fn republish_in_order(
+        &mut self,
+        batch: Vec<(Offset, DeadLetter)>,
+        oracle: &mut Oracle,
+    ) -> Result<(), Stop> {
         let is_claimless = self.order == Order::NoClaim;
         let mine: Vec<_> = batch
             .into_iter()
@@ -443,17 +579,25 @@ impl Machine<'_> {
         }
         let stop = |error| self.watch.stop(&error);
         let republished = self
-            .rolled(LogKind::Main, |partition| partition.append_republished(&mine, WHO, NOW))
+            .rolled(LogKind::Main, |partition| {
+                partition.append_republished(&mine, WHO, NOW)
+            })
             .map_err(stop)?;
         self.finish_in_order(&republished, oracle)
     }
 
-    fn finish_in_order(&mut self, republished: &Republished, oracle: &mut Oracle) -> Result<(), Stop> {
+    fn finish_in_order(
+        &mut self,
+        republished: &Republished,
+        oracle: &mut Oracle,
+    ) -> Result<(), Stop> {
         let watch = self.watch;
         let stop = |error| watch.stop(&error);
         let mark = |machine: &Self| {
             machine
-                .rolled(LogKind::DeadLetter, |partition| partition.append_markers(republished, WHO, NOW))
+                .rolled(LogKind::DeadLetter, |partition| {
+                    partition.append_markers(republished, WHO, NOW)
+                })
                 .map(drop)
         };
         match self.order {

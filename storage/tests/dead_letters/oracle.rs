@@ -63,7 +63,10 @@ pub struct Letter {
 /// A request without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Flight {
-    Produce { first: usize, count: usize },
+    Produce {
+        first: usize,
+        count: usize,
+    },
     Reject(usize),
     /// Letters of one batch: all of them or none.
     Republish(Vec<usize>),
@@ -80,6 +83,8 @@ pub struct Oracle {
     pub main_start: Offset,
     pub letter_start: Offset,
     pub flight: Option<Flight>,
+    /// The checkpoint files were deleted: nothing says how far retention had come.
+    pub is_checkpoint_lost: bool,
 }
 
 impl Oracle {
@@ -99,14 +104,18 @@ impl Oracle {
     }
 
     pub fn is_expired(&self, letter: usize) -> bool {
-        self.letters[letter].at.is_some_and(|at| at < self.letter_start)
+        self.letters[letter]
+            .at
+            .is_some_and(|at| at < self.letter_start)
     }
 
     pub fn rejected(&mut self, letter: usize, at: Offset) -> Result<(), Broken> {
         let before = self.letters[letter].at;
-        ensure(before.is_none_or(|before| before == at), "a repeated reject gets the same id", || {
-            format!("letter {letter}: {before:?}, then {at}")
-        })?;
+        ensure(
+            before.is_none_or(|before| before == at),
+            "a repeated reject gets the same id",
+            || format!("letter {letter}: {before:?}, then {at}"),
+        )?;
         self.letters[letter].at = Some(at);
         Ok(())
     }
@@ -116,18 +125,33 @@ impl Oracle {
         let letter = self.letter_at(at).unwrap();
         let before = self.letters[letter].fate;
         let is_expired = self.is_expired(letter);
-        let seen = || format!("letter {letter} at {at}: {before:?}, expired {is_expired}, answer {outcome:?}");
+        let seen = || {
+            format!("letter {letter} at {at}: {before:?}, expired {is_expired}, answer {outcome:?}")
+        };
         let is_right = match (outcome, before) {
             (_, _) if is_expired => outcome == Outcome::NotFound,
-            (Outcome::Republished { is_repeat: false, .. }, Fate::Live) => is_retry,
-            (Outcome::Republished { target, is_repeat: true }, Fate::Republished(first)) => target == first,
+            (
+                Outcome::Republished {
+                    is_repeat: false, ..
+                },
+                Fate::Live,
+            ) => is_retry,
+            (
+                Outcome::Republished {
+                    target,
+                    is_repeat: true,
+                },
+                Fate::Republished(first),
+            ) => target == first,
             (Outcome::Deleted, Fate::Live) => !is_retry,
             (Outcome::NotFound, Fate::Deleted) => true,
             _ => false,
         };
         ensure(is_right, "the answer fits what was answered before", seen)?;
         match outcome {
-            Outcome::Republished { target, .. } => self.letters[letter].fate = Fate::Republished(target),
+            Outcome::Republished { target, .. } => {
+                self.letters[letter].fate = Fate::Republished(target)
+            }
             Outcome::Deleted => self.letters[letter].fate = Fate::Deleted,
             _ => {}
         }

@@ -64,7 +64,10 @@ impl Truth {
             } else {
                 let marker = Marker::decode(value).unwrap();
                 if marker.letter >= start {
-                    truth.markers.entry(marker.letter).or_insert(marker.resolution);
+                    truth
+                        .markers
+                        .entry(marker.letter)
+                        .or_insert(marker.resolution);
                 }
             }
         })?;
