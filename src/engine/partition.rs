@@ -284,7 +284,7 @@ impl PartitionHandle {
             .and_then(storage::log::Log::begin_heal);
         let Some(task) = task else { return Ok(false) };
         task.run()?;
-        self.owner.lock().release_unknown();
+        self.owner.lock().release_unknown(kind);
         self.side(kind).changed();
         Ok(true)
     }

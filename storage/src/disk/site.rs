@@ -24,7 +24,7 @@ pub enum Site {
     RecoveryCut,
     /// The sync of the cut of what a failed write left, before the next append.
     RecoveryZeroed,
-    /// The sync of the directory after recovery has removed or finished files.
+    /// The sync of the directory after a segment was removed, or recovery has finished files.
     RecoveryNames,
     /// The sync of a checkpoint slot.
     Checkpoint,

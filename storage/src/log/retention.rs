@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Site};
 use crate::error::LogError;
 use crate::offset::{Offset, TimestampMs};
 use crate::segment::file_name::{self, FileKind};
@@ -80,7 +80,8 @@ impl Unlink {
         self.bases.len()
     }
 
-    /// Removes the files, oldest segment first. The names need no sync: the durable log start already rules them out.
+    /// Removes the files, oldest segment first, each durably before the next: what a crash leaves has no hole, so that it is
+    /// no damage, and no letter without its marker, even when the checkpoint with the log start is lost.
     ///
     /// # Errors
     /// [`LogError::Io`]. What is left goes when the log is opened next.
@@ -91,7 +92,7 @@ impl Unlink {
     }
 }
 
-/// Removes a segment and its hints. What is already gone is no error.
+/// Removes a segment and its hints, durably. What is already gone is no error.
 pub(super) fn remove_segment(
     disk: &dyn Disk,
     dir: &std::path::Path,
@@ -106,7 +107,8 @@ pub(super) fn remove_segment(
             _ => {}
         }
     }
-    Ok(())
+    disk.sync_dir(dir, Site::RecoveryNames)
+        .map_err(|source| LogError::io("sync", dir, source))
 }
 
 #[cfg(test)]

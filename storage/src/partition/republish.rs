@@ -8,7 +8,7 @@ use crate::batch::builder::{BatchBuilder, BrokerMark, BuildError, BuildOptions};
 use crate::batch::header::{BatchHeader, Codec};
 use crate::cause::{CAUSE_HEADER, Cause, CauseDetail, CauseKind};
 use crate::dead_letter::{DeadLetter, Marker, Receiver, Resolution};
-use crate::error::{LogError, PoisonCause};
+use crate::error::LogError;
 use crate::log_id::{LogId, LogKind};
 use crate::offset::{Offset, TimestampMs};
 
@@ -28,7 +28,10 @@ pub enum ClaimState {
         target: Offset,
     },
     /// An append failed in a way that leaves it open whether it will be found after recovery.
-    Unknown,
+    Unknown {
+        /// The log that it went to.
+        log: LogKind,
+    },
 }
 
 /// What a caller who wants to resolve a letter is told.
@@ -85,7 +88,7 @@ impl Partition {
             Some(ClaimState::Committed { target }) => {
                 return Claim::Republished { target: *target };
             }
-            Some(ClaimState::Claimed | ClaimState::Appended | ClaimState::Unknown) => {
+            Some(ClaimState::Claimed | ClaimState::Appended | ClaimState::Unknown { .. }) => {
                 return Claim::Busy;
             }
             None => {}
@@ -141,7 +144,7 @@ impl Partition {
                 })
             }
             Err(error) => {
-                self.after_failed_append(&offsets, &error, self.main.poison());
+                self.after_failed_append(&offsets, &error, LogKind::Main);
                 Err(error)
             }
         }
@@ -237,11 +240,7 @@ impl Partition {
                 Ok(end)
             }
             Err(error) => {
-                let poison = self
-                    .dead_letters
-                    .as_ref()
-                    .and_then(|log| log.log().poison());
-                self.after_failed_append(letters, &error, poison);
+                self.after_failed_append(letters, &error, LogKind::DeadLetter);
                 Err(error)
             }
         }
@@ -255,9 +254,10 @@ impl Partition {
     }
 
     /// After a failed write of the main or the dead-letter log was healed: what it had tried to append is known not to
-    /// stand there, so its letters are free again.
-    pub fn release_unknown(&mut self) {
-        self.claims.retain(|_, state| *state != ClaimState::Unknown);
+    /// stand there, so its letters are free again. Of the other log nothing is known.
+    pub fn release_unknown(&mut self, log: LogKind) {
+        self.claims
+            .retain(|_, state| *state != ClaimState::Unknown { log });
     }
 
     /// Returns the committed republishes whose markers are still to be appended, after the dead-letter log was healed.
@@ -305,15 +305,13 @@ impl Partition {
     }
 
     /// Nothing was written unless the append poisoned its log.
-    fn after_failed_append(
-        &mut self,
-        letters: &[Offset],
-        error: &LogError,
-        poison: Option<PoisonCause>,
-    ) {
+    fn after_failed_append(&mut self, letters: &[Offset], error: &LogError, log: LogKind) {
+        let poison = self.log_mut(log).and_then(|log| log.poison());
         match (error, poison) {
             (LogError::Rolling { .. }, _) => {}
-            (LogError::Io { .. }, Some(_)) => self.set_claims(letters, ClaimState::Unknown),
+            (LogError::Io { .. }, Some(_)) => {
+                self.set_claims(letters, ClaimState::Unknown { log });
+            }
             _ => self.release(letters),
         }
     }

@@ -217,13 +217,17 @@ impl Resolver<'_> {
                     .dead_letters()
                     .map(crate::dead_letter::DeadLetterLog::view);
                 drop(owner);
-                let marker = view.and_then(|view| view.resolution_of(letter).ok().flatten());
-                match marker.map(|marker| marker.resolution) {
-                    Some(Resolution::Republished { offset, .. }) => Some(Outcome::Republished {
-                        target: offset,
-                        is_repeat: true,
-                    }),
-                    Some(Resolution::Deleted) | None => Some(Outcome::NotFound),
+                let marker = view.map_or(Ok(None), |view| view.resolution_of(letter));
+                match marker.map(|marker| marker.map(|marker| marker.resolution)) {
+                    Ok(Some(Resolution::Republished { offset, .. })) => {
+                        Some(Outcome::Republished {
+                            target: offset,
+                            is_repeat: true,
+                        })
+                    }
+                    Ok(Some(Resolution::Deleted) | None) => Some(Outcome::NotFound),
+                    // What became of it stands in a marker that cannot be read now.
+                    Err(_) => Some(Outcome::Failed),
                 }
             }
         }
@@ -307,6 +311,8 @@ impl Resolver<'_> {
                 (Some(task), _) => {
                     task.run()?;
                 }
+                // Another thread's sync may have come between, whatever has poisoned the log since.
+                (None, _) if reader.durable_end() >= end => return Ok(()),
                 (None, Some(cause)) => {
                     return Err(LogError::Poisoned {
                         log: reader.id(),

@@ -1,0 +1,364 @@
+//! Crashes at every operation and behind every step, then at every operation of the recovery, and again.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use storage::data_dir::checkpoint_paths;
+use storage::disk::sim::{SimDisk, Survival};
+use storage::partition::Step;
+
+use crate::check::check;
+use crate::machine::{Machine, Op, WORKLOAD, Watch};
+use crate::mutants::Order;
+use crate::oracle::{Broken, Oracle, Stop, ensure};
+
+/// How a run of the broker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    Nothing,
+    Everything,
+    Random,
+    Kill,
+    /// As `Random`, and the checkpoint files are gone as well.
+    NoCheckpoint,
+}
+
+pub const KINDS: [Kind; 5] = [
+    Kind::Nothing,
+    Kind::Everything,
+    Kind::Random,
+    Kind::Kill,
+    Kind::NoCheckpoint,
+];
+
+impl Kind {
+    pub fn after(self, disk: &SimDisk, seed: u64) -> SimDisk {
+        let disk = match self {
+            Self::Nothing => disk.reboot(Survival::Nothing),
+            Self::Everything => disk.reboot(Survival::Everything),
+            Self::Random | Self::NoCheckpoint => disk.reboot(Survival::Random(seed)),
+            Self::Kill => disk.restart_process(),
+        };
+        if self == Self::NoCheckpoint {
+            for path in checkpoint_paths(&PathBuf::from("/data"), 0) {
+                // A crash may have left none.
+                disk.remove_file(&path).ok();
+            }
+        }
+        disk
+    }
+}
+
+/// What was cut, by the step that it was cut in.
+#[derive(Debug, Default)]
+pub struct Coverage {
+    pub cells: BTreeMap<&'static str, BTreeMap<String, u64>>,
+    pub images: HashSet<u64>,
+    pub lives: u64,
+}
+
+impl Coverage {
+    fn count(&mut self, phase: &'static str, column: String) {
+        *self
+            .cells
+            .entry(phase)
+            .or_default()
+            .entry(column)
+            .or_default() += 1;
+    }
+
+    fn print(&self) {
+        let columns: Vec<_> = self
+            .cells
+            .values()
+            .flat_map(BTreeMap::keys)
+            .collect::<HashSet<_>>()
+            .into_iter()
+            .collect();
+        for (phase, row) in &self.cells {
+            let cells: Vec<_> = row
+                .iter()
+                .map(|(column, count)| format!("{column} {count}"))
+                .collect();
+            eprintln!("{phase:26} {}", cells.join(", "));
+        }
+        eprintln!(
+            "{} columns, {} distinct images, {} recoveries",
+            columns.len(),
+            self.images.len(),
+            self.lives
+        );
+    }
+}
+
+/// Where a run is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutAt {
+    Never,
+    Op(u64),
+    Step(usize),
+}
+
+/// How much is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    pub order: Order,
+    /// Each n-th first crash is followed by second ones.
+    pub second_each: u64,
+    /// Each n-th second crash is followed by third ones.
+    pub third_each: u64,
+}
+
+/// A crashed broker and what callers know of it.
+#[derive(Debug, Clone)]
+pub struct Wreck {
+    pub disk: SimDisk,
+    pub oracle: Oracle,
+    /// Operations of the workload that were begun.
+    begun: usize,
+    phase: &'static str,
+}
+
+impl Wreck {
+    /// Returns what a crash leaves now.
+    fn crashed(&self, kind: Kind, seed: u64) -> Self {
+        let mut oracle = self.oracle.clone();
+        oracle.is_checkpoint_lost |= kind == Kind::NoCheckpoint;
+        Self {
+            disk: kind.after(&self.disk, seed),
+            oracle,
+            ..self.clone()
+        }
+    }
+}
+
+pub fn new_disk(seed: u64) -> SimDisk {
+    let disk = SimDisk::new(seed);
+    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    disk
+}
+
+/// Runs the workload up to the cut. Returns the wreck, how many operations there were and the steps.
+pub fn run_until(
+    disk: &SimDisk,
+    order: Order,
+    cut: CutAt,
+) -> Result<(Wreck, u64, Vec<Step>), Broken> {
+    let disk = disk.snapshot();
+    let mut watch = Watch::new(&disk);
+    match cut {
+        CutAt::Never => {}
+        CutAt::Op(op) => disk.cut_power_at(op),
+        CutAt::Step(step) => watch.cut_at_step = Some(step),
+    }
+    let mut oracle = Oracle::default();
+    let mut begun = 0;
+    let ended = run_all(&watch, order, &mut oracle, &mut begun);
+    match ended {
+        Ok(()) | Err(Stop::Cut) => {}
+        Err(Stop::Broken(broken)) => return Err(broken),
+    }
+    let phase = watch.phase.get();
+    let steps = watch.steps.take();
+    let ops = disk.op_count();
+    Ok((
+        Wreck {
+            disk,
+            oracle,
+            begun,
+            phase,
+        },
+        ops,
+        steps,
+    ))
+}
+
+fn run_all(
+    watch: &Watch,
+    order: Order,
+    oracle: &mut Oracle,
+    begun: &mut usize,
+) -> Result<(), Stop> {
+    let (mut machine, _) = Machine::open(watch, order)?;
+    for op in WORKLOAD {
+        *begun += 1;
+        machine.run(*op, oracle)?;
+    }
+    Ok(())
+}
+
+/// Opens what a crash left, compares, repeats the requests, compares, and goes on with the workload for a while.
+fn live(wreck: &mut Wreck, order: Order, ops_more: usize) -> Result<(), Stop> {
+    let watch = Watch::new(&wreck.disk);
+    let lived = live_on(&watch, wreck, order, ops_more);
+    wreck.phase = watch.phase.get();
+    lived
+}
+
+fn live_on(watch: &Watch, wreck: &mut Wreck, order: Order, ops_more: usize) -> Result<(), Stop> {
+    let (mut machine, report) = Machine::open(watch, order)?;
+    check_now(&machine, Some(&report), watch, &mut wreck.oracle)?;
+    let done: &[Op] = &WORKLOAD[..wreck.begun];
+    machine.repeat(done, &mut wreck.oracle)?;
+    check_now(&machine, None, watch, &mut wreck.oracle)?;
+    for op in WORKLOAD.iter().skip(wreck.begun).take(ops_more) {
+        wreck.begun += 1;
+        machine.run(*op, &mut wreck.oracle)?;
+    }
+    Ok(())
+}
+
+fn check_now(
+    machine: &Machine<'_>,
+    report: Option<&storage::partition::PartitionReport>,
+    watch: &Watch,
+    oracle: &mut Oracle,
+) -> Result<(), Stop> {
+    let mut looked = oracle.clone();
+    match check(&machine.owner.lock(), report, &mut looked) {
+        Err(_) if watch.disk.is_power_cut() => Err(Stop::Cut),
+        Err(broken) => Err(broken.into()),
+        Ok(()) => {
+            *oracle = looked;
+            Ok(())
+        }
+    }
+}
+
+/// A whole life after a crash, which nothing interrupts.
+fn recover(
+    wreck: &Wreck,
+    plan: Plan,
+    ops_more: usize,
+    coverage: &mut Coverage,
+) -> Result<u64, Broken> {
+    let mut wreck = Wreck {
+        disk: wreck.disk.snapshot(),
+        ..wreck.clone()
+    };
+    coverage.lives += 1;
+    let before = wreck.disk.op_count();
+    match live(&mut wreck, plan.order, ops_more) {
+        Ok(()) => Ok(wreck.disk.op_count() - before),
+        Err(Stop::Cut) => ensure(false, "nobody cuts the power", String::new).map(|()| 0),
+        Err(Stop::Broken(broken)) => Err(broken),
+    }
+}
+
+/// Crashes the recovery of a wreck at every operation; returns what is left each time.
+fn crash_recovery(
+    wreck: &Wreck,
+    plan: Plan,
+    ops: u64,
+    then: &[Kind],
+    found: &mut dyn FnMut(&Wreck, Kind, u64) -> Result<(), Broken>,
+) -> Result<(), Broken> {
+    for op in 1..=ops {
+        let mut again = Wreck {
+            disk: wreck.disk.snapshot(),
+            ..wreck.clone()
+        };
+        again.disk.cut_power_at(again.disk.op_count() + op);
+        match live(&mut again, plan.order, 0) {
+            Ok(()) | Err(Stop::Cut) => {}
+            Err(Stop::Broken(broken)) => return Err(broken),
+        }
+        for next in then {
+            let left = again.crashed(*next, op);
+            found(&left, *next, op)?;
+        }
+    }
+    Ok(())
+}
+
+/// Crashes the workload everywhere, in every way, and then again.
+pub fn crash_everywhere(disk: &SimDisk, plan: Plan, coverage: &mut Coverage) -> Result<(), Broken> {
+    let (_, ops, steps) = run_until(disk, plan.order, CutAt::Never)?;
+    let by_op = (1..=ops).map(CutAt::Op);
+    let by_step = (1..=steps.len()).map(CutAt::Step);
+    for (number, cut) in (0u64..).zip(by_op.chain(by_step)) {
+        let (cut_off, _, _) = run_until(disk, plan.order, cut)?;
+        for kind in KINDS {
+            let wreck = cut_off.crashed(kind, number);
+            let what = if matches!(cut, CutAt::Op(_)) {
+                "in"
+            } else {
+                "behind"
+            };
+            coverage.count(wreck.phase, format!("{what} {kind:?}"));
+            coverage.images.insert(wreck.disk.state_hash());
+            crash_on(&wreck, plan, (kind, number), coverage).map_err(|broken| Broken {
+                seen: format!(
+                    "{cut:?} {kind:?} seed {number} in {}: {}",
+                    wreck.phase, broken.seen
+                ),
+                ..broken
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Lives on after a first crash, and crashes that life as often as the plan says.
+fn crash_on(
+    wreck: &Wreck,
+    plan: Plan,
+    (kind, number): (Kind, u64),
+    coverage: &mut Coverage,
+) -> Result<(), Broken> {
+    let ops = recover(wreck, plan, 0, coverage)?;
+    if number % 5 == 0 {
+        recover(wreck, plan, usize::MAX, coverage)?;
+    }
+    if plan.second_each == 0
+        || number % plan.second_each
+            != KINDS.iter().position(|k| *k == kind).unwrap() as u64 % plan.second_each
+    {
+        return Ok(());
+    }
+    let mut seconds = Vec::new();
+    crash_recovery(wreck, plan, ops, &KINDS, &mut |left, next, op| {
+        let next_ops = if coverage.images.insert(left.disk.state_hash()) || next == Kind::Kill {
+            recover(left, plan, 0, coverage).map_err(|broken| Broken {
+                seen: format!("then op {op} {next:?}: {}", broken.seen),
+                ..broken
+            })?
+        } else {
+            0
+        };
+        coverage.count(left.phase, format!("second {next:?}"));
+        if plan.third_each > 0 && next_ops > 0 && (number + op) % plan.third_each == 0 {
+            seconds.push((left.clone(), next_ops));
+        }
+        Ok(())
+    })?;
+    for (left, ops) in seconds {
+        crash_recovery(
+            &left,
+            plan,
+            ops,
+            &[Kind::Random, Kind::Kill],
+            &mut |last, kind, _| {
+                coverage.count(last.phase, format!("third {kind:?}"));
+                coverage.images.insert(last.disk.state_hash());
+                recover(last, plan, 0, coverage).map(drop)
+            },
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn letters_are_conserved_and_republished_once_whatever_crashes() {
+    let mut coverage = Coverage::default();
+    let plan = Plan {
+        order: Order::Right,
+        second_each: 5,
+        third_each: 97,
+    };
+    let started = std::time::Instant::now();
+    let ended = crash_everywhere(&new_disk(11), plan, &mut coverage);
+    coverage.print();
+    eprintln!("{:?}", started.elapsed());
+    assert_eq!(ended, Ok(()));
+}

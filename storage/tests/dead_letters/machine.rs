@@ -1,0 +1,648 @@
+//! The workload: a partition with its checkpoints, used as a broker uses them, and told to the oracle step by step.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use storage::batch::{BatchBuilder, BrokerMark, BuildOptions, Codec, Record};
+use storage::checkpoint::{CheckpointStore, LogCheckpoint};
+use storage::data_dir::checkpoint_paths;
+use storage::dead_letter::DeadLetter;
+use storage::disk::sim::SimDisk;
+use storage::error::LogError;
+use storage::log::{LogConfig, RetentionPolicy};
+use storage::log_id::{LogKind, PartitionNumber};
+use storage::offset::{Offset, TimestampMs};
+use storage::partition::{
+    Hooks, Outcome, Partition, PartitionConfig, PartitionHints, PartitionPlace, PartitionReport,
+    RejectOutcome, Rejection, Republished, Resolver, Step, Who, prepare_letter,
+};
+
+use crate::mutants::Order;
+use crate::oracle::{Fate, Flight, Letter, Of, Oracle, Stop, ensure};
+
+pub const NOW: TimestampMs = TimestampMs(1_000_000);
+const ROOT: &str = "/data";
+const NUMBER: PartitionNumber = PartitionNumber(1);
+const SEGMENT_BYTES: u32 = 1500;
+const WHO: Who<'static> = Who {
+    name: "tester",
+    request_id: Some("request"),
+};
+const EVERYTHING: RetentionPolicy = RetentionPolicy {
+    retention_ms: None,
+    retention_bytes: Some(0),
+};
+
+/// One request to the broker, or something that it does by itself.
+#[derive(Debug, Clone, Copy)]
+pub enum Op {
+    Produce(usize),
+    Reject(Of),
+    Republish(&'static [usize]),
+    Delete(&'static [usize]),
+    RetainMain,
+    RetainLetters,
+    Checkpoint,
+}
+
+pub const WORKLOAD: &[Op] = &[
+    Op::Produce(3),
+    Op::Reject(Of::Produced(0)),
+    Op::Republish(&[0]),
+    Op::Checkpoint,
+    Op::Reject(Of::Produced(1)),
+    Op::Reject(Of::Fresh(0)),
+    Op::Republish(&[1, 2]),
+    Op::Produce(2),
+    Op::Reject(Of::Produced(2)),
+    Op::Reject(Of::Produced(3)),
+    Op::Delete(&[3]),
+    Op::Republish(&[4, 3, 0]),
+    Op::RetainMain,
+    Op::Reject(Of::Produced(4)),
+    Op::RetainLetters,
+    Op::Produce(2),
+    Op::Reject(Of::Produced(5)),
+    Op::Reject(Of::Produced(6)),
+    Op::Checkpoint,
+    Op::Republish(&[5, 6, 7]),
+    Op::RetainMain,
+    Op::Produce(1),
+    Op::Reject(Of::Produced(7)),
+    Op::Reject(Of::Fresh(7)),
+    Op::Delete(&[8, 9]),
+    Op::RetainLetters,
+    Op::Reject(Of::Produced(7)),
+    Op::Republish(&[10]),
+    Op::Checkpoint,
+];
+
+/// Returns the value of the n-th produced record.
+pub fn value_of(number: usize) -> String {
+    format!("record {number} {}", "x".repeat(150 + 37 * (number % 5)))
+}
+
+/// Where the machine is, and where it is to stop.
+#[derive(Debug)]
+pub struct Watch {
+    pub disk: SimDisk,
+    pub phase: Cell<&'static str>,
+    pub steps: RefCell<Vec<Step>>,
+    /// Cuts the power behind the n-th step, counted from 1.
+    pub cut_at_step: Option<usize>,
+}
+
+impl Watch {
+    pub fn new(disk: &SimDisk) -> Self {
+        Self {
+            disk: disk.clone(),
+            phase: Cell::new("open"),
+            steps: RefCell::default(),
+            cut_at_step: None,
+        }
+    }
+
+    fn after(&self, step: Step) {
+        self.phase.set(match step {
+            Step::Claimed => "claimed, writing",
+            Step::Written => "written, syncing",
+            Step::Synced => "synced, writing markers",
+            Step::MarkersWritten => "markers written, syncing",
+            Step::MarkersSynced => "markers synced",
+        });
+        let mut steps = self.steps.borrow_mut();
+        steps.push(step);
+        if self.cut_at_step == Some(steps.len()) {
+            self.disk.cut_power();
+        }
+    }
+
+    /// An error is the power cut's, or a broken promise.
+    fn stop(&self, error: &LogError) -> Stop {
+        if self.disk.is_power_cut() {
+            return Stop::Cut;
+        }
+        let failed = ensure(false, "nothing fails", || {
+            format!("{}: {error:?}", self.phase.get())
+        });
+        failed.unwrap_err().into()
+    }
+}
+
+/// A running broker: one partition and its checkpoints.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    pub owner: Mutex<Partition>,
+    store: CheckpointStore,
+    stored: HashMap<LogKind, LogCheckpoint>,
+    watch: &'a Watch,
+    order: Order,
+}
+
+impl<'a> Machine<'a> {
+    pub fn open(watch: &'a Watch, order: Order) -> Result<(Self, PartitionReport), Stop> {
+        watch.phase.set("open");
+        let opened = Self::try_open(watch, order);
+        opened.map_err(|error| watch.stop(&error))
+    }
+
+    fn try_open(watch: &'a Watch, order: Order) -> Result<(Self, PartitionReport), LogError> {
+        let root = PathBuf::from(ROOT);
+        let (store, entries) = CheckpointStore::open(&watch.disk, checkpoint_paths(&root, 0))?;
+        let stored: HashMap<_, _> = entries
+            .into_iter()
+            .map(|entry| (entry.id.kind, entry))
+            .collect();
+        let hints = PartitionHints {
+            main: stored.get(&LogKind::Main).cloned(),
+            dead_letters: stored.get(&LogKind::DeadLetter).cloned(),
+        };
+        let log = LogConfig {
+            segment_bytes: SEGMENT_BYTES,
+            ..LogConfig::default()
+        };
+        let config = PartitionConfig {
+            main: log.clone(),
+            dead_letters: log,
+            ..PartitionConfig::default()
+        };
+        let place = PartitionPlace {
+            disk: Arc::new(watch.disk.clone()),
+            root,
+            number: NUMBER,
+        };
+        let (partition, report) = Partition::open(&place, config, &hints, NOW)?;
+        let owner = Mutex::new(partition);
+        Ok((
+            Self {
+                owner,
+                store,
+                stored,
+                watch,
+                order,
+            },
+            report,
+        ))
+    }
+
+    pub fn run(&mut self, op: Op, oracle: &mut Oracle) -> Result<(), Stop> {
+        self.watch.phase.set(match op {
+            Op::Produce(_) => "produce",
+            Op::Reject(_) => "reject",
+            Op::Republish(_) => "republish",
+            Op::Delete(_) => "delete",
+            Op::RetainMain => "main retention",
+            Op::RetainLetters => "dead-letter retention",
+            Op::Checkpoint => "checkpoint",
+        });
+        match op {
+            Op::Produce(count) => self.produce(count, oracle),
+            Op::Reject(from) => {
+                oracle.letters.push(Letter {
+                    at: None,
+                    fate: Fate::Live,
+                });
+                self.reject(oracle.letters.len() - 1, from, oracle)
+            }
+            Op::Republish(letters) => self.republish(letters, oracle),
+            Op::Delete(letters) => self.delete(letters, oracle),
+            Op::RetainMain => self.retain(LogKind::Main, oracle),
+            Op::RetainLetters => self.retain(LogKind::DeadLetter, oracle),
+            Op::Checkpoint => self.checkpoint(None),
+        }
+    }
+
+    /// Repeats every request of `ops`, as callers do who do not know whether they were heard. Records are not produced
+    /// again, and what was rejected is rejected again only while the letter is live or was never heard of.
+    pub fn repeat(&mut self, ops: &[Op], oracle: &mut Oracle) -> Result<(), Stop> {
+        let mut letter = 0;
+        for op in ops {
+            self.watch.phase.set("repeat");
+            match op {
+                Op::Reject(from) => {
+                    let is_live =
+                        oracle.letters[letter].fate == Fate::Live && !oracle.is_expired(letter);
+                    if is_live {
+                        self.reject(letter, *from, oracle)?;
+                    }
+                    letter += 1;
+                }
+                Op::Republish(letters) => self.republish(letters, oracle)?,
+                Op::Delete(letters) => self.delete(letters, oracle)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn produce(&mut self, count: usize, oracle: &mut Oracle) -> Result<(), Stop> {
+        let first = oracle.produced.len();
+        oracle.produced.extend(vec![None; count]);
+        oracle.flight = Some(Flight::Produce { first, count });
+        let mut builder = BatchBuilder::new(Codec::None);
+        for number in first..first + count {
+            let value = Some(Bytes::from(value_of(number)));
+            let record = Record {
+                timestamp: NOW,
+                value,
+                ..Record::default()
+            };
+            builder.push(&record.as_new(&[])).unwrap();
+        }
+        let options = BuildOptions {
+            producer: None,
+            broker: BrokerMark::Client,
+        };
+        let mut batch = builder.build(options).unwrap();
+        let appended = self.owner.lock().main_mut().append_synced(&mut batch, NOW);
+        let appended = appended.map_err(|error| self.watch.stop(&error))?;
+        for at in 0..count {
+            oracle.produced[first + at] = Some(Offset(appended.base_offset.0 + at as u64));
+        }
+        oracle.flight = None;
+        Ok(())
+    }
+
+    fn reject(&mut self, letter: usize, from: Of, oracle: &mut Oracle) -> Result<(), Stop> {
+        let Some(offset) = oracle.at(from) else {
+            return Ok(());
+        };
+        let main = self.owner.lock().main().reader();
+        if offset < main.log_start() {
+            return Ok(());
+        }
+        let before = oracle.letters[letter].at;
+        oracle.flight = Some(Flight::Reject(letter));
+        let reason = format!("letter {letter}");
+        let rejection = Rejection {
+            topic: "t",
+            partition_index: 0,
+            group: "g",
+            offset,
+            reason: &reason,
+            details: None,
+        };
+        let prepared =
+            prepare_letter(&main, &rejection, NOW).map_err(|error| self.watch.stop(&error))?;
+        let outcome = match self.order {
+            Order::RejectAnsweredBeforeSync => self.reject_at_once(&prepared, oracle, letter),
+            _ => self
+                .resolver(&|step| self.watch.after(step))
+                .reject(&prepared),
+        };
+        let outcome = outcome.map_err(|error| self.watch.stop(&error))?;
+        let is_repeat = matches!(outcome, RejectOutcome::Live { .. });
+        ensure(
+            is_repeat == before.is_some() || self.order != Order::Right,
+            "a live letter is rejected once",
+            || format!("letter {letter} at {before:?}: {outcome:?}"),
+        )?;
+        oracle.rejected(letter, outcome.letter())?;
+        oracle.flight = None;
+        Ok(())
+    }
+
+    /// Claims, appends, syncs, answers, marks. Letters past their retention, which nobody can load, are asked for all the same.
+    fn republish(&mut self, letters: &[usize], oracle: &mut Oracle) -> Result<(), Stop> {
+        let batch = self.load(letters, oracle)?;
+        let is_live = |letter: &&usize| oracle.letters[**letter].fate == Fate::Live;
+        let there = letters.iter().filter(|letter| {
+            batch
+                .iter()
+                .any(|(at, _)| oracle.letters[**letter].at == Some(*at))
+        });
+        oracle.flight = Some(Flight::Republish(there.filter(is_live).copied().collect()));
+        if self.order.is_of_republish() {
+            return self.republish_in_order(batch, oracle);
+        }
+        let after = |step| self.watch.after(step);
+        let (outcomes, committed) = self.resolver(&after).republish(&batch);
+        self.answer(&outcomes.letters, outcomes.error, true, oracle)?;
+        if let Some(committed) = committed {
+            let finished = self.resolver(&after).finish(&committed);
+            finished.map_err(|error| self.watch.stop(&error))?;
+        }
+        Ok(())
+    }
+
+    fn load(&self, letters: &[usize], oracle: &Oracle) -> Result<Vec<(Offset, DeadLetter)>, Stop> {
+        let view = self
+            .owner
+            .lock()
+            .dead_letters()
+            .map(storage::dead_letter::DeadLetterLog::view);
+        let Some(view) = view else {
+            return Ok(Vec::new());
+        };
+        let mut loaded = Vec::new();
+        for letter in letters {
+            let Some(at) = oracle.letters.get(*letter).and_then(|letter| letter.at) else {
+                continue;
+            };
+            match view.get(at) {
+                Ok(Some(found)) => loaded.push((at, found)),
+                Ok(None) => {
+                    ensure(oracle.is_expired(*letter), "a letter can be read", || {
+                        format!("letter {letter} at {at}")
+                    })?;
+                }
+                Err(_) if oracle.is_expired(*letter) && !self.watch.disk.is_power_cut() => {}
+                Err(error) => return Err(self.watch.stop(&error)),
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn answer(
+        &self,
+        answers: &[(Offset, Outcome)],
+        error: Option<LogError>,
+        is_retry: bool,
+        oracle: &mut Oracle,
+    ) -> Result<(), Stop> {
+        for (at, outcome) in answers {
+            if *outcome != Outcome::Failed || !self.watch.disk.is_power_cut() {
+                oracle.answered(*at, *outcome, is_retry)?;
+            }
+        }
+        if answers
+            .iter()
+            .all(|(_, outcome)| *outcome != Outcome::Failed)
+        {
+            oracle.flight = None;
+            return Ok(());
+        }
+        Err(error.map_or(Stop::Cut, |error| self.watch.stop(&error)))
+    }
+
+    fn delete(&mut self, letters: &[usize], oracle: &mut Oracle) -> Result<(), Stop> {
+        let known: Vec<_> = letters
+            .iter()
+            .filter_map(|letter| Some((*letter, oracle.letters.get(*letter)?.at?)))
+            .collect();
+        let offsets: Vec<_> = known.iter().map(|(_, at)| *at).collect();
+        let is_live =
+            |letter: usize| oracle.letters[letter].fate == Fate::Live && !oracle.is_expired(letter);
+        let live: Vec<_> = known
+            .iter()
+            .map(|(letter, _)| *letter)
+            .filter(|letter| is_live(*letter))
+            .collect();
+        oracle.flight = Some(Flight::Delete(live.clone()));
+        if self.order == Order::DeleteAnsweredBeforeSync && !live.is_empty() {
+            return self.delete_at_once(&live, oracle);
+        }
+        let outcomes = self
+            .resolver(&|step| self.watch.after(step))
+            .delete(&offsets);
+        self.answer(&outcomes.letters, outcomes.error, false, oracle)
+    }
+
+    fn retain(&mut self, kind: LogKind, oracle: &mut Oracle) -> Result<(), Stop> {
+        let plan = {
+            let partition = self.owner.lock();
+            match kind {
+                LogKind::Main => partition.plan_main_retention(&EVERYTHING, NOW),
+                _ => partition.plan_dead_letter_retention(&EVERYTHING, NOW),
+            }
+        };
+        let Some(start) = plan else { return Ok(()) };
+        self.move_start(kind, start, oracle)
+    }
+
+    /// Makes a log start durable, and only then takes the segments below it away.
+    pub fn move_start(
+        &mut self,
+        kind: LogKind,
+        start: Offset,
+        oracle: &mut Oracle,
+    ) -> Result<(), Stop> {
+        oracle.flight = Some(match kind {
+            LogKind::Main => Flight::MainStart(start),
+            _ => Flight::LetterStart(start),
+        });
+        if self.order == Order::UnlinkBeforeCheckpoint {
+            self.unlink(kind, start)?;
+        }
+        self.checkpoint(Some((kind, start)))?;
+        match kind {
+            LogKind::Main => oracle.main_start = start,
+            _ => oracle.letter_start = start,
+        }
+        oracle.flight = None;
+        if self.order != Order::UnlinkBeforeCheckpoint {
+            self.watch.phase.set("unlink");
+            self.unlink(kind, start)?;
+        }
+        Ok(())
+    }
+
+    fn unlink(&self, kind: LogKind, start: Offset) -> Result<(), Stop> {
+        let unlink = self.owner.lock().apply_log_start(kind, start).unwrap();
+        unlink.run().map_err(|error| self.watch.stop(&error))
+    }
+
+    /// Stores a checkpoint. A log that is not durable as far as it is written keeps its older entry.
+    pub fn checkpoint(&mut self, start: Option<(LogKind, Offset)>) -> Result<(), Stop> {
+        let newest = {
+            let partition = self.owner.lock();
+            let letters = partition
+                .dead_letters()
+                .map(|log| log.log().reader().durable_end());
+            let durable = [Some(partition.main().reader().durable_end()), letters];
+            let entries = [
+                Some(partition.main_checkpoint()),
+                partition.dead_letter_checkpoint(),
+            ];
+            entries
+                .into_iter()
+                .zip(durable)
+                .filter_map(|(entry, durable)| Some((entry?, durable?)))
+                .collect::<Vec<_>>()
+        };
+        for (mut entry, durable) in newest {
+            if self.order == Order::SettledTooEarly && entry.id.kind == LogKind::Main {
+                let log_end = entry.durable_end.0.to_be_bytes();
+                entry.state[1..9].copy_from_slice(&log_end);
+            }
+            if entry.durable_end <= durable || self.order == Order::CheckpointBeforeSync {
+                self.stored.insert(entry.id.kind, entry);
+            }
+        }
+        if let Some((kind, start)) = start {
+            self.stored.get_mut(&kind).unwrap().log_start = start;
+        }
+        let entries: Vec<_> = self.stored.values().cloned().collect();
+        self.store
+            .write(&entries)
+            .map_err(|error| self.watch.stop(&error))
+    }
+
+    pub fn resolver<'s>(&'s self, after: &'s dyn Fn(Step)) -> Resolver<'s> {
+        let hooks = Hooks {
+            now: &|| NOW,
+            after,
+            wait: &|| panic!("nobody else is at it"),
+        };
+        Resolver {
+            owner: &self.owner,
+            who: WHO,
+            hooks,
+        }
+    }
+}
+
+/// What the mutants do instead of what the resolver does.
+impl Machine<'_> {
+    fn sync(&self, kind: LogKind) -> Result<(), LogError> {
+        let task = self
+            .owner
+            .lock()
+            .log_mut(kind)
+            .and_then(storage::log::Log::begin_sync);
+        task.map_or(Ok(()), |task| task.run().map(drop))
+    }
+
+    fn rolled<T>(
+        &self,
+        kind: LogKind,
+        act: impl Fn(&mut Partition) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        let mut partition = self.owner.lock();
+        match act(&mut partition) {
+            Err(LogError::Rolling { .. }) => {
+                let done = partition.begin_roll(kind)?.run();
+                partition.finish_roll(kind, done)?;
+                act(&mut partition)
+            }
+            acted => acted,
+        }
+    }
+
+    fn reject_at_once(
+        &self,
+        letter: &DeadLetter,
+        oracle: &mut Oracle,
+        number: usize,
+    ) -> Result<RejectOutcome, LogError> {
+        let outcome = self.rolled(LogKind::DeadLetter, |partition| {
+            partition.reject(letter, NOW)
+        })?;
+        oracle.letters[number].at = Some(outcome.letter());
+        oracle.flight = None;
+        self.sync(LogKind::DeadLetter)?;
+        Ok(outcome)
+    }
+
+    fn delete_at_once(&self, letters: &[usize], oracle: &mut Oracle) -> Result<(), Stop> {
+        let offsets: Vec<_> = letters
+            .iter()
+            .map(|letter| oracle.letters[*letter].at.unwrap())
+            .collect();
+        for at in &offsets {
+            self.owner.lock().claim(*at);
+        }
+        self.rolled(LogKind::DeadLetter, |partition| {
+            partition.append_deletions(&offsets, WHO, NOW)
+        })
+        .map_err(|error| self.watch.stop(&error))?;
+        for at in &offsets {
+            oracle.answered(*at, Outcome::Deleted, false)?;
+        }
+        oracle.flight = None;
+        self.sync(LogKind::DeadLetter)
+            .map_err(|error| self.watch.stop(&error))?;
+        self.owner.lock().finish_delete(&offsets);
+        Ok(())
+    }
+
+    fn republish_in_order(
+        &mut self,
+        batch: Vec<(Offset, DeadLetter)>,
+        oracle: &mut Oracle,
+    ) -> Result<(), Stop> {
+        let is_claimless = self.order == Order::NoClaim;
+        let mine: Vec<_> = batch
+            .into_iter()
+            .filter(|(at, _)| {
+                let claim = self.owner.lock().claim(*at);
+                is_claimless || claim == storage::partition::Claim::Yours
+            })
+            .collect();
+        if mine.is_empty() {
+            oracle.flight = None;
+            return Ok(());
+        }
+        let stop = |error| self.watch.stop(&error);
+        let republished = self
+            .rolled(LogKind::Main, |partition| {
+                partition.append_republished(&mine, WHO, NOW)
+            })
+            .map_err(stop)?;
+        self.finish_in_order(&republished, oracle)
+    }
+
+    fn finish_in_order(
+        &mut self,
+        republished: &Republished,
+        oracle: &mut Oracle,
+    ) -> Result<(), Stop> {
+        let watch = self.watch;
+        let stop = |error| watch.stop(&error);
+        let mark = |machine: &Self| {
+            machine
+                .rolled(LogKind::DeadLetter, |partition| {
+                    partition.append_markers(republished, WHO, NOW)
+                })
+                .map(drop)
+        };
+        match self.order {
+            Order::MarkersBeforeSync => {
+                mark(self).map_err(stop)?;
+                self.sync(LogKind::DeadLetter).map_err(stop)?;
+            }
+            Order::AnswerBeforeSync => answer_all(republished, oracle)?,
+            Order::CheckpointBeforeSync => self.checkpoint(None)?,
+            _ => {}
+        }
+        self.sync(LogKind::Main).map_err(stop)?;
+        self.owner.lock().commit(republished);
+        answer_all(republished, oracle)?;
+        if self.order == Order::SettledTooEarly {
+            self.checkpoint(None)?;
+        }
+        if self.order != Order::MarkersBeforeSync {
+            mark(self).map_err(stop)?;
+        }
+        if self.order == Order::RetentionPastSettled {
+            let plan = {
+                let partition = self.owner.lock();
+                let log_end = partition.main().next_offset();
+                partition.main().plan_retention(&EVERYTHING, log_end, NOW)
+            };
+            if let Some(start) = plan {
+                self.move_start(LogKind::Main, start, oracle)?;
+            }
+        }
+        self.sync(LogKind::DeadLetter).map_err(stop)?;
+        let mut partition = self.owner.lock();
+        partition.settle();
+        // Only a claim that was made before the marker was written is left over.
+        partition.finish_delete(&republished.letters);
+        Ok(())
+    }
+}
+
+fn answer_all(republished: &Republished, oracle: &mut Oracle) -> Result<(), Stop> {
+    for (at, target) in republished.targets() {
+        let letter = oracle.letter_at(at).unwrap();
+        let is_repeat = matches!(oracle.letters[letter].fate, Fate::Republished(_));
+        oracle.answered(at, Outcome::Republished { target, is_repeat }, true)?;
+    }
+    oracle.flight = None;
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Every sync and every order is needed: without it, a check fails.
+
+use storage::disk::Site;
+
+use crate::crashes::{Coverage, Plan, crash_everywhere, new_disk};
+
+/// In which order the steps are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Right,
+    MarkersBeforeSync,
+    AnswerBeforeSync,
+    NoClaim,
+    SettledTooEarly,
+    CheckpointBeforeSync,
+    RetentionPastSettled,
+    UnlinkBeforeCheckpoint,
+    DeleteAnsweredBeforeSync,
+    RejectAnsweredBeforeSync,
+}
+
+const WRONG: [Order; 9] = [
+    Order::MarkersBeforeSync,
+    Order::AnswerBeforeSync,
+    Order::NoClaim,
+    Order::SettledTooEarly,
+    Order::CheckpointBeforeSync,
+    Order::RetentionPastSettled,
+    Order::UnlinkBeforeCheckpoint,
+    Order::DeleteAnsweredBeforeSync,
+    Order::RejectAnsweredBeforeSync,
+];
+
+impl Order {
+    pub fn is_of_republish(self) -> bool {
+        matches!(
+            self,
+            Self::MarkersBeforeSync
+                | Self::AnswerBeforeSync
+                | Self::NoClaim
+                | Self::SettledTooEarly
+                | Self::CheckpointBeforeSync
+                | Self::RetentionPastSettled
+        )
+    }
+}
+
+/// Sites that nothing here comes to: a write that failed, and the data directory's own files.
+const ELSEWHERE: [Site; 2] = [Site::RecoveryZeroed, Site::DataDir];
+
+#[test]
+fn every_wrong_order_and_every_sync_that_is_left_out_breaks_a_promise() {
+    let mut missed = Vec::new();
+    let orders = WRONG
+        .into_iter()
+        .map(|order| (format!("{order:?}"), order, None));
+    let sites = Site::ALL
+        .into_iter()
+        .filter(|site| !ELSEWHERE.contains(site));
+    let lies = sites.map(|site| (format!("{site:?} left out"), Order::Right, Some(site)));
+    for (name, order, lie) in orders.chain(lies) {
+        let disk = new_disk(11);
+        if let Some(site) = lie {
+            disk.lie_at(site);
+        }
+        let plan = Plan {
+            order,
+            second_each: 5,
+            third_each: 0,
+        };
+        match crash_everywhere(&disk, plan, &mut Coverage::default()) {
+            Err(broken) => {
+                let seen = broken.seen.lines().next().unwrap_or_default();
+                eprintln!(
+                    "{name} -> {}: {}",
+                    broken.check,
+                    &seen[..seen.len().min(150)]
+                );
+            }
+            Ok(()) => missed.push(name),
+        }
+    }
+    assert_eq!(
+        missed,
+        Vec::<String>::new(),
+        "nothing needs these, or nothing checks them"
+    );
+}
