@@ -1,6 +1,11 @@
 //! The style that a machine can check: layers, sizes, headers, characters, and who may touch files and sockets.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may panic"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +25,9 @@ struct Source {
 
 impl Source {
     fn is_test(&self) -> bool {
-        self.name.ends_with("tests.rs") || self.name.contains("/tests/") || self.name.ends_with("samples.rs")
+        self.name.ends_with("tests.rs")
+            || self.name.contains("/tests/")
+            || self.name.ends_with("samples.rs")
     }
 
     /// The text before the tests.
@@ -47,7 +54,11 @@ fn collect(root: &Path, dir: &Path, all: &mut Vec<Source>) {
         if path.is_dir() {
             collect(root, &path, all);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+            let name = path
+                .strip_prefix(root)
+                .unwrap()
+                .to_string_lossy()
+                .replace('\\', "/");
             let text = fs::read_to_string(&path).unwrap();
             all.push(Source { path, name, text });
         }
@@ -60,10 +71,14 @@ fn report(what: &str, problems: &[String]) {
 
 /// Modules in the order of their declaration, lowest layer first.
 fn layers(root: &str) -> Vec<String> {
-    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join(root).join("lib.rs");
+    let lib = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(root)
+        .join("lib.rs");
     let text = fs::read_to_string(lib).unwrap();
     let declared = |line: &str| {
-        let rest = line.strip_prefix("pub mod ").or_else(|| line.strip_prefix("mod "))?;
+        let rest = line
+            .strip_prefix("pub mod ")
+            .or_else(|| line.strip_prefix("mod "))?;
         rest.strip_suffix(';').map(str::to_owned)
     };
     text.lines().filter_map(declared).collect()
@@ -76,22 +91,33 @@ fn modules_import_downwards_only() {
         let height = |module: &str| layers.iter().position(|layer| layer == module);
         let mut problems = Vec::new();
         for source in sources(root).iter().filter(|source| !source.is_test()) {
-            let Some(own) = height(source.module()) else { continue };
+            let Some(own) = height(source.module()) else {
+                continue;
+            };
             for (at, line) in source.production().lines().enumerate() {
                 let line = line.trim_start();
                 if line.starts_with("//") {
                     continue;
                 }
                 for imported in line.split("crate::").skip(1) {
-                    let module: String =
-                        imported.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    let module: String = imported
+                        .chars()
+                        .take_while(|c| c.is_alphanumeric() || *c == '_')
+                        .collect();
                     if height(&module).is_some_and(|other| other > own) {
-                        problems.push(format!("{}:{} imports {module} from above", source.path.display(), at + 1));
+                        problems.push(format!(
+                            "{}:{} imports {module} from above",
+                            source.path.display(),
+                            at + 1
+                        ));
                     }
                 }
             }
         }
-        report("a module imports only modules that lib.rs lists above it", &problems);
+        report(
+            "a module imports only modules that lib.rs lists above it",
+            &problems,
+        );
     }
 }
 
@@ -112,10 +138,17 @@ fn files_stay_short() {
         .filter(|source| !source.is_test())
         .map(|source| (source.production().lines().count(), source))
         .filter(|(lines, source)| {
-            let is_known = LONG_FILES.iter().any(|(name, _)| source.path.ends_with(name));
+            let is_known = LONG_FILES
+                .iter()
+                .any(|(name, _)| source.path.ends_with(name));
             *lines > PRODUCTION_LINES_MAX && !is_known
         })
-        .map(|(lines, source)| format!("{} has {lines} lines before its tests", source.path.display()))
+        .map(|(lines, source)| {
+            format!(
+                "{} has {lines} lines before its tests",
+                source.path.display()
+            )
+        })
         .collect();
     report("a file has at most 400 lines before its tests", &problems);
 }
@@ -143,7 +176,9 @@ fn only_the_disk_touches_files_in_storage() {
     let problems: Vec<_> = sources("storage/src")
         .iter()
         .filter(|source| !source.is_test() && source.module() != "disk")
-        .filter(|source| source.production().contains("std::fs") || source.production().contains("File::"))
+        .filter(|source| {
+            source.production().contains("std::fs") || source.production().contains("File::")
+        })
         .filter(|source| source.production().contains("std::fs"))
         .map(|source| source.path.display().to_string())
         .collect();
