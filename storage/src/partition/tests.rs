@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::batch::{
-    BatchBuilder, BatchHeader, BrokerMark, BuildOptions, Codec, Producer, Record, check_produced,
+    BatchBuilder, BrokerMark, BuildOptions, Codec, Producer, Record, check_produced,
 };
 use crate::cause::{CAUSE_HEADER, Cause, CauseKind, GROUP_HEADER, LINEAGE_HEADER, RESERVED_PREFIX};
 use crate::dead_letter::{DeadLetter, Lineage};
