@@ -1,14 +1,14 @@
 //! Crashes at every operation and behind every step, then at every operation of the recovery, and again.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use storage::data_dir::checkpoint_paths;
 use storage::disk::sim::{SimDisk, Survival};
 use storage::partition::Step;
 
 use crate::check::check;
-use crate::machine::{Machine, Op, WORKLOAD, Watch};
+use crate::machine::{CHECKPOINTS, Machine, Op, WORKLOAD, Watch};
 use crate::mutants::Order;
 use crate::oracle::{Broken, Oracle, Stop, ensure};
 
@@ -40,7 +40,7 @@ impl Kind {
             Self::Kill => disk.restart_process(),
         };
         if self == Self::NoCheckpoint {
-            for path in checkpoint_paths(&PathBuf::from("/data"), 0) {
+            for path in checkpoint_paths(Path::new(CHECKPOINTS), 0) {
                 // A crash may have left none.
                 disk.remove_file(&path).ok();
             }
@@ -49,45 +49,96 @@ impl Kind {
     }
 }
 
-/// What was cut, by the step that it was cut in.
+/// Crashes that were tried: which one, where it came, how the run ended.
 #[derive(Debug, Default)]
 pub struct Coverage {
-    pub cells: BTreeMap<&'static str, BTreeMap<String, u64>>,
+    cells: BTreeMap<(&'static str, String), BTreeMap<Kind, u64>>,
     pub images: HashSet<u64>,
     pub lives: u64,
 }
 
+/// Every place in which some crash must have come.
+const PLACES: [(&str, &[&str]); 4] = [
+    (
+        "first crash in",
+        &[
+            "open",
+            "produce",
+            "reject",
+            "claimed, writing",
+            "written, syncing",
+            "synced, writing markers",
+            "markers written, syncing",
+            "delete",
+            "checkpoint",
+            "main retention",
+            "dead-letter retention",
+            "unlink",
+        ],
+    ),
+    (
+        "first crash behind",
+        &[
+            "Claimed",
+            "Written",
+            "Synced",
+            "MarkersWritten",
+            "MarkersSynced",
+        ],
+    ),
+    (
+        "second crash in",
+        &[
+            "open",
+            "repeat",
+            "claimed, writing",
+            "written, syncing",
+            "synced, writing markers",
+            "markers written, syncing",
+        ],
+    ),
+    (
+        "third crash in",
+        &[
+            "open",
+            "repeat",
+            "claimed, writing",
+            "written, syncing",
+            "synced, writing markers",
+            "markers written, syncing",
+        ],
+    ),
+];
+
 impl Coverage {
-    fn count(&mut self, phase: &'static str, column: String) {
-        *self
-            .cells
-            .entry(phase)
-            .or_default()
-            .entry(column)
-            .or_default() += 1;
+    fn count(&mut self, which: &'static str, place: impl Into<String>, kind: Kind) {
+        let row = self.cells.entry((which, place.into())).or_default();
+        *row.entry(kind).or_default() += 1;
     }
 
-    fn print(&self) {
-        let columns: Vec<_> = self
-            .cells
-            .values()
-            .flat_map(BTreeMap::keys)
-            .collect::<HashSet<_>>()
-            .into_iter()
-            .collect();
-        for (phase, row) in &self.cells {
-            let cells: Vec<_> = row
-                .iter()
-                .map(|(column, count)| format!("{column} {count}"))
-                .collect();
-            eprintln!("{phase:26} {}", cells.join(", "));
+    /// Prints the table, and returns the cells that are empty.
+    fn print(&self) -> Vec<String> {
+        let mut empty = Vec::new();
+        for (which, places) in PLACES {
+            let names: String = KINDS.iter().map(|kind| format!("{:>13}", format!("{kind:?}"))).collect();
+            eprintln!("{which:26} {names}");
+            for place in places {
+                let row = self.cells.get(&(which, (*place).to_owned()));
+                let counts =
+                    KINDS.map(|kind| row.and_then(|row| row.get(&kind)).copied().unwrap_or(0));
+                let cells: String = counts.iter().map(|count| format!("{count:>13}")).collect();
+                eprintln!("  {place:24} {cells}");
+                if counts.contains(&0) {
+                    empty.push(format!("{which} {place}"));
+                }
+            }
         }
         eprintln!(
-            "{} columns, {} distinct images, {} recoveries",
-            columns.len(),
+            "{} distinct images, {} recoveries that were checked",
             self.images.len(),
             self.lives
         );
+        empty
     }
 }
 
@@ -134,7 +185,8 @@ impl Wreck {
 
 pub fn new_disk(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
-    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    let made = Path::new(CHECKPOINTS).join("made");
+    disk.write_file(&made, b"").unwrap();
     disk
 }
 
@@ -253,7 +305,8 @@ fn crash_recovery(
     then: &[Kind],
     found: &mut dyn FnMut(&Wreck, Kind, u64) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
-    for op in 1..=ops {
+    // The last one crashes when all is done.
+    for op in 1..=ops + 1 {
         let mut again = Wreck {
             disk: wreck.disk.snapshot(),
             ..wreck.clone()
@@ -280,12 +333,13 @@ pub fn crash_everywhere(disk: &SimDisk, plan: Plan, coverage: &mut Coverage) -> 
         let (cut_off, _, _) = run_until(disk, plan.order, cut)?;
         for kind in KINDS {
             let wreck = cut_off.crashed(kind, number);
-            let what = if matches!(cut, CutAt::Op(_)) {
-                "in"
-            } else {
-                "behind"
-            };
-            coverage.count(wreck.phase, format!("{what} {kind:?}"));
+            match cut {
+                CutAt::Step(step) => {
+                    let step = format!("{:?}", steps[step - 1]);
+                    coverage.count("first crash behind", step, kind);
+                }
+                _ => coverage.count("first crash in", wreck.phase, kind),
+            }
             coverage.images.insert(wreck.disk.state_hash());
             crash_on(&wreck, plan, (kind, number), coverage).map_err(|broken| Broken {
                 seen: format!(
@@ -326,7 +380,7 @@ fn crash_on(
         } else {
             0
         };
-        coverage.count(left.phase, format!("second {next:?}"));
+        coverage.count("second crash in", left.phase, next);
         if plan.third_each > 0 && next_ops > 0 && (number + op) % plan.third_each == 0 {
             seconds.push((left.clone(), next_ops));
         }
@@ -337,9 +391,9 @@ fn crash_on(
             &left,
             plan,
             ops,
-            &[Kind::Random, Kind::Kill],
+            &KINDS,
             &mut |last, kind, _| {
-                coverage.count(last.phase, format!("third {kind:?}"));
+                coverage.count("third crash in", last.phase, kind);
                 coverage.images.insert(last.disk.state_hash());
                 recover(last, plan, 0, coverage).map(drop)
             },
@@ -353,12 +407,13 @@ fn letters_are_conserved_and_republished_once_whatever_crashes() {
     let mut coverage = Coverage::default();
     let plan = Plan {
         order: Order::Right,
-        second_each: 5,
+        second_each: 2,
         third_each: 97,
     };
     let started = std::time::Instant::now();
     let ended = crash_everywhere(&new_disk(11), plan, &mut coverage);
-    coverage.print();
+    let empty = coverage.print();
     eprintln!("{:?}", started.elapsed());
     assert_eq!(ended, Ok(()));
+    assert_eq!(empty, Vec::<String>::new(), "no crash came there");
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,6 +26,8 @@ use crate::oracle::{Fate, Flight, Letter, Of, Oracle, Stop, ensure};
 
 pub const NOW: TimestampMs = TimestampMs(1_000_000);
 const ROOT: &str = "/data";
+/// A directory that nothing else syncs.
+pub const CHECKPOINTS: &str = "/data/checkpoints";
 const NUMBER: PartitionNumber = PartitionNumber(1);
 const SEGMENT_BYTES: u32 = 1500;
 const WHO: Who<'static> = Who {
@@ -152,7 +154,7 @@ impl<'a> Machine<'a> {
 
     fn try_open(watch: &'a Watch, order: Order) -> Result<(Self, PartitionReport), LogError> {
         let root = PathBuf::from(ROOT);
-        let (store, entries) = CheckpointStore::open(&watch.disk, checkpoint_paths(&root, 0))?;
+        let (store, entries) = CheckpointStore::open(&watch.disk, checkpoint_paths(Path::new(CHECKPOINTS), 0))?;
         let stored: HashMap<_, _> = entries
             .into_iter()
             .map(|entry| (entry.id.kind, entry))
@@ -619,6 +621,7 @@ impl Machine<'_> {
             mark(self).map_err(stop)?;
         }
         if self.order == Order::RetentionPastSettled {
+            self.owner.lock().main_mut().roll().map_err(stop)?;
             let plan = {
                 let partition = self.owner.lock();
                 let log_end = partition.main().next_offset();
