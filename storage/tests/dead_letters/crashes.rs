@@ -120,7 +120,10 @@ impl Coverage {
     fn print(&self) -> Vec<String> {
         let mut empty = Vec::new();
         for (which, places) in PLACES {
-            let names: String = KINDS.iter().map(|kind| format!("{:>13}", format!("{kind:?}"))).collect();
+            let names: String = KINDS
+                .iter()
+                .map(|kind| format!("{:>13}", format!("{kind:?}")))
+                .collect();
             eprintln!("{which:26} {names}");
             for place in places {
                 let row = self.cells.get(&(which, (*place).to_owned()));
@@ -154,6 +157,8 @@ pub enum CutAt {
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub order: Order,
+    /// Operations of the workload that follow each recovery.
+    pub ops_more: usize,
     /// Each n-th first crash is followed by second ones.
     pub second_each: u64,
     /// Each n-th second crash is followed by third ones.
@@ -312,7 +317,7 @@ fn crash_recovery(
             ..wreck.clone()
         };
         again.disk.cut_power_at(again.disk.op_count() + op);
-        match live(&mut again, plan.order, 0) {
+        match live(&mut again, plan.order, plan.ops_more) {
             Ok(()) | Err(Stop::Cut) => {}
             Err(Stop::Broken(broken)) => return Err(broken),
         }
@@ -360,7 +365,7 @@ fn crash_on(
     (kind, number): (Kind, u64),
     coverage: &mut Coverage,
 ) -> Result<(), Broken> {
-    let ops = recover(wreck, plan, 0, coverage)?;
+    let ops = recover(wreck, plan, plan.ops_more, coverage)?;
     if number % 5 == 0 {
         recover(wreck, plan, usize::MAX, coverage)?;
     }
@@ -373,7 +378,7 @@ fn crash_on(
     let mut seconds = Vec::new();
     crash_recovery(wreck, plan, ops, &KINDS, &mut |left, next, op| {
         let next_ops = if coverage.images.insert(left.disk.state_hash()) || next == Kind::Kill {
-            recover(left, plan, 0, coverage).map_err(|broken| Broken {
+            recover(left, plan, plan.ops_more, coverage).map_err(|broken| Broken {
                 seen: format!("then op {op} {next:?}: {}", broken.seen),
                 ..broken
             })?
@@ -387,17 +392,11 @@ fn crash_on(
         Ok(())
     })?;
     for (left, ops) in seconds {
-        crash_recovery(
-            &left,
-            plan,
-            ops,
-            &KINDS,
-            &mut |last, kind, _| {
-                coverage.count("third crash in", last.phase, kind);
-                coverage.images.insert(last.disk.state_hash());
-                recover(last, plan, 0, coverage).map(drop)
-            },
-        )?;
+        crash_recovery(&left, plan, ops, &KINDS, &mut |last, kind, _| {
+            coverage.count("third crash in", last.phase, kind);
+            coverage.images.insert(last.disk.state_hash());
+            recover(last, plan, plan.ops_more, coverage).map(drop)
+        })?;
     }
     Ok(())
 }
@@ -407,6 +406,7 @@ fn letters_are_conserved_and_republished_once_whatever_crashes() {
     let mut coverage = Coverage::default();
     let plan = Plan {
         order: Order::Right,
+        ops_more: 1,
         second_each: 2,
         third_each: 97,
     };

@@ -65,6 +65,7 @@ fn every_wrong_order_and_every_sync_that_is_left_out_breaks_a_promise() {
         }
         let plan = Plan {
             order,
+            ops_more: 2,
             second_each: 5,
             third_each: 0,
         };
