@@ -1,6 +1,7 @@
 //! Crashes at every operation and behind every step, then at every operation of the recovery, and again.
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use storage::data_dir::checkpoint_paths;
@@ -53,12 +54,13 @@ impl Kind {
 #[derive(Debug, Default)]
 pub struct Coverage {
     cells: BTreeMap<(&'static str, String), BTreeMap<Kind, u64>>,
-    pub images: HashSet<u64>,
-    pub lives: u64,
+    images: HashSet<u64>,
+    met: HashSet<u64>,
+    lives: u64,
 }
 
 /// Every place in which some crash must have come.
-const PLACES: [(&str, &[&str]); 4] = [
+const PLACES: [(&str, &[&str]); 5] = [
     (
         "first crash in",
         &[
@@ -84,6 +86,22 @@ const PLACES: [(&str, &[&str]); 4] = [
             "Synced",
             "MarkersWritten",
             "MarkersSynced",
+        ],
+    ),
+    (
+        "failed sync in",
+        &[
+            "open",
+            "produce",
+            "reject",
+            "claimed, writing",
+            "written, syncing",
+            "markers written, syncing",
+            "delete",
+            "checkpoint",
+            "main retention",
+            "dead-letter retention",
+            "unlink",
         ],
     ),
     (
@@ -114,6 +132,15 @@ impl Coverage {
     fn count(&mut self, which: &'static str, place: impl Into<String>, kind: Kind) {
         let row = self.cells.entry((which, place.into())).or_default();
         *row.entry(kind).or_default() += 1;
+    }
+
+    /// Notes what is left and what callers know; returns whether the two were never met together.
+    fn is_new(&mut self, wreck: &Wreck) -> bool {
+        let image = wreck.disk.state_hash();
+        self.images.insert(image);
+        let mut hasher = DefaultHasher::new();
+        (image, &wreck.oracle, wreck.begun).hash(&mut hasher);
+        self.met.insert(hasher.finish())
     }
 
     /// Prints the table, and returns the cells that are empty.
@@ -151,6 +178,8 @@ pub enum CutAt {
     Never,
     Op(u64),
     Step(usize),
+    /// The operation, if it is a sync, fails, and the broker goes down by itself.
+    FailedSync(u64),
 }
 
 /// How much is tried.
@@ -173,6 +202,7 @@ pub struct Wreck {
     /// Operations of the workload that were begun.
     begun: usize,
     phase: &'static str,
+    is_done: bool,
 }
 
 impl Wreck {
@@ -207,13 +237,17 @@ pub fn run_until(
         CutAt::Never => {}
         CutAt::Op(op) => disk.cut_power_at(op),
         CutAt::Step(step) => watch.cut_at_step = Some(step),
+        CutAt::FailedSync(op) => {
+            disk.fail_sync_at(op);
+            watch.fails = true;
+        }
     }
     let mut oracle = Oracle::default();
     let mut begun = 0;
     let ended = run_all(&watch, order, &mut oracle, &mut begun);
-    match ended {
-        Ok(()) | Err(Stop::Cut) => {}
-        Err(Stop::Broken(broken)) => return Err(broken),
+    let is_done = ended.is_ok();
+    if let Err(Stop::Broken(broken)) = ended {
+        return Err(broken);
     }
     let phase = watch.phase.get();
     let steps = watch.steps.take();
@@ -224,6 +258,7 @@ pub fn run_until(
             oracle,
             begun,
             phase,
+            is_done,
         },
         ops,
         steps,
@@ -334,8 +369,13 @@ pub fn crash_everywhere(disk: &SimDisk, plan: Plan, coverage: &mut Coverage) -> 
     let (_, ops, steps) = run_until(disk, plan.order, CutAt::Never)?;
     let by_op = (1..=ops).map(CutAt::Op);
     let by_step = (1..=steps.len()).map(CutAt::Step);
-    for (number, cut) in (0u64..).zip(by_op.chain(by_step)) {
+    let by_sync = (1..=ops).map(CutAt::FailedSync);
+    for (number, cut) in (0u64..).zip(by_op.chain(by_step).chain(by_sync)) {
         let (cut_off, _, _) = run_until(disk, plan.order, cut)?;
+        if cut_off.is_done && matches!(cut, CutAt::FailedSync(_)) {
+            // The operation was no sync.
+            continue;
+        }
         for kind in KINDS {
             let wreck = cut_off.crashed(kind, number);
             match cut {
@@ -343,6 +383,7 @@ pub fn crash_everywhere(disk: &SimDisk, plan: Plan, coverage: &mut Coverage) -> 
                     let step = format!("{:?}", steps[step - 1]);
                     coverage.count("first crash behind", step, kind);
                 }
+                CutAt::FailedSync(_) => coverage.count("failed sync in", wreck.phase, kind),
                 _ => coverage.count("first crash in", wreck.phase, kind),
             }
             coverage.images.insert(wreck.disk.state_hash());
@@ -377,7 +418,7 @@ fn crash_on(
     }
     let mut seconds = Vec::new();
     crash_recovery(wreck, plan, ops, &KINDS, &mut |left, next, op| {
-        let next_ops = if coverage.images.insert(left.disk.state_hash()) || next == Kind::Kill {
+        let next_ops = if coverage.is_new(left) || next == Kind::Kill {
             recover(left, plan, plan.ops_more, coverage).map_err(|broken| Broken {
                 seen: format!("then op {op} {next:?}: {}", broken.seen),
                 ..broken
@@ -407,7 +448,7 @@ fn letters_are_conserved_and_republished_once_whatever_crashes() {
     let plan = Plan {
         order: Order::Right,
         ops_more: 1,
-        second_each: 2,
+        second_each: 3,
         third_each: 97,
     };
     let started = std::time::Instant::now();

@@ -67,21 +67,22 @@ pub const WORKLOAD: &[Op] = &[
     Op::Delete(&[3]),
     Op::Republish(&[4, 3, 0]),
     Op::RetainMain,
-    Op::Reject(Of::Produced(4)),
-    Op::RetainLetters,
     Op::Burst(5),
-    Op::Reject(Of::Produced(5)),
-    Op::Reject(Of::Produced(6)),
+    Op::Reject(Of::Produced(10)),
+    Op::RetainLetters,
+    Op::Reject(Of::Produced(9)),
+    Op::Reject(Of::Produced(8)),
     Op::Checkpoint,
     Op::Republish(&[5, 6, 7]),
     Op::RetainMain,
-    Op::Burst(2),
-    Op::Reject(Of::Produced(7)),
-    Op::Reject(Of::Fresh(7)),
+    Op::Burst(3),
+    Op::Reject(Of::Produced(12)),
+    Op::Reject(Of::Produced(13)),
     Op::Delete(&[8, 9]),
     Op::RetainLetters,
-    Op::Reject(Of::Produced(7)),
-    Op::Republish(&[10]),
+    Op::Reject(Of::Produced(13)),
+    Op::Republish(&[10, 4]),
+    Op::Reject(Of::Fresh(10)),
     Op::Checkpoint,
 ];
 
@@ -113,6 +114,8 @@ pub struct Watch {
     pub steps: RefCell<Vec<Step>>,
     /// Cuts the power behind the n-th step, counted from 1.
     pub cut_at_step: Option<usize>,
+    /// A sync will fail: whatever ends the run comes from that.
+    pub fails: bool,
 }
 
 impl Watch {
@@ -122,6 +125,7 @@ impl Watch {
             phase: Cell::new("open"),
             steps: RefCell::default(),
             cut_at_step: None,
+            fails: false,
         }
     }
 
@@ -140,9 +144,14 @@ impl Watch {
         }
     }
 
+    /// Returns whether the run is over: the power is cut, or a sync was made to fail.
+    pub fn is_cut(&self) -> bool {
+        self.disk.is_power_cut() || self.fails
+    }
+
     /// An error is the power cut's, or a broken promise.
     fn stop(&self, error: &LogError) -> Stop {
-        if self.disk.is_power_cut() {
+        if self.is_cut() {
             return Stop::Cut;
         }
         let failed = ensure(false, "nothing fails", || {
@@ -369,7 +378,7 @@ impl<'a> Machine<'a> {
                         format!("letter {letter} at {at}")
                     })?;
                 }
-                Err(_) if oracle.is_expired(*letter) && !self.watch.disk.is_power_cut() => {}
+                Err(_) if oracle.is_expired(*letter) && !self.watch.is_cut() => {}
                 Err(error) => return Err(self.watch.stop(&error)),
             }
         }
@@ -384,7 +393,7 @@ impl<'a> Machine<'a> {
         oracle: &mut Oracle,
     ) -> Result<(), Stop> {
         for (at, outcome) in answers {
-            if *outcome != Outcome::Failed || !self.watch.disk.is_power_cut() {
+            if *outcome != Outcome::Failed || !self.watch.is_cut() {
                 oracle.answered(*at, *outcome, is_retry)?;
             }
         }
