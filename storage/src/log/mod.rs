@@ -19,6 +19,7 @@
 
 mod append;
 mod config;
+mod find;
 mod heal;
 mod reader;
 mod recovery;
