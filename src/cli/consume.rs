@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Map;
 use storage::offset::Offset;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::args::Connection;
 use super::error::CliError;
@@ -109,9 +109,8 @@ fn options(command: &ConsumeArgs) -> ConsumerOptions {
 /// Refuses an offset that a partition does not hold, also where nothing would be fetched.
 fn check_range(topic: &TopicView, partition: Option<u32>, offset: Offset) -> Result<(), CliError> {
     let is_read = |view: &&PartitionView| partition.is_none_or(|index| index == view.index);
-    let is_out = |view: &&PartitionView| {
-        offset < view.log_start_offset || offset > view.high_watermark
-    };
+    let is_out =
+        |view: &&PartitionView| offset < view.log_start_offset || offset > view.high_watermark;
     let Some(view) = topic.partitions.iter().filter(is_read).find(is_out) else {
         return Ok(());
     };
@@ -138,14 +137,14 @@ async fn copy(
             None => {
                 // Before waiting, the reader gets what there is.
                 output.finish()?;
-                committer.commit_if_due(consumer).await?;
-                match consumer.next().await? {
+                match committer.next(consumer).await? {
                     Some(record) => record,
                     None => return Ok(()),
                 }
             }
         };
         write(&record, output)?;
+        committer.is_behind = true;
         left -= 1;
     }
     Ok(())
@@ -170,6 +169,8 @@ fn write(record: &Record, output: &mut Output) -> Result<(), CliError> {
 /// Commits now and then, only what was written and flushed.
 struct Committer {
     is_on: bool,
+    /// Whether something was written since the last commit.
+    is_behind: bool,
     last: Instant,
 }
 
@@ -177,23 +178,29 @@ impl Committer {
     fn new(is_on: bool) -> Self {
         Self {
             is_on,
+            is_behind: false,
             last: Instant::now(),
         }
     }
 
-    /// Commits when the last time is long enough ago. All that was handed out must have been flushed.
-    async fn commit_if_due(&mut self, consumer: &mut Consumer) -> Result<(), CliError> {
-        if self.last.elapsed() < COMMIT_INTERVAL {
-            return Ok(());
+    /// Waits for the next record, and commits when it is time. All that was handed out must have been flushed.
+    async fn next(&mut self, consumer: &mut Consumer) -> Result<Option<Record>, CliError> {
+        while self.is_on && self.is_behind {
+            tokio::select! {
+                biased;
+                () = sleep_until(self.last + COMMIT_INTERVAL) => self.commit(consumer).await?,
+                next = consumer.next() => return Ok(next?),
+            }
         }
-        self.last = Instant::now();
-        self.commit(consumer).await
+        Ok(consumer.next().await?)
     }
 
-    async fn commit(&self, consumer: &mut Consumer) -> Result<(), CliError> {
-        if self.is_on {
+    async fn commit(&mut self, consumer: &mut Consumer) -> Result<(), CliError> {
+        if self.is_on && self.is_behind {
             consumer.commit().await?;
+            self.is_behind = false;
         }
+        self.last = Instant::now();
         Ok(())
     }
 }

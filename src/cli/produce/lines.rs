@@ -55,14 +55,19 @@ fn read_all(
         let (whole, rest) = new.split_at(end.map_or(0, |end| end + 1));
         if !whole.is_empty() {
             buffer.extend_from_slice(whole);
-            if blocks.blocking_send(Ok(std::mem::take(&mut buffer))).is_err() {
+            if blocks
+                .blocking_send(Ok(std::mem::take(&mut buffer)))
+                .is_err()
+            {
                 return Ok(());
             }
         }
         buffer.extend_from_slice(rest);
         if buffer.len() > line_bytes_max {
             return Err(CliError::failed(
-                format!("a line of {name} is longer than the largest batch of {line_bytes_max} bytes"),
+                format!(
+                    "a line of {name} is longer than the largest batch of {line_bytes_max} bytes"
+                ),
                 None,
             ));
         }

@@ -94,7 +94,10 @@ pub(super) fn run(
         }))?;
         output.finish()?;
     }
-    let text = format!("{} acknowledged", counted(result.counts.acknowledged, "record"));
+    let text = format!(
+        "{} acknowledged",
+        counted(result.counts.acknowledged, "record")
+    );
     match result.failure {
         None if output.is_json() => Ok(()),
         None => {
