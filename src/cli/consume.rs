@@ -1,11 +1,24 @@
 //! `redrive consume`: a value a line.
 
+use std::time::Duration;
+
 use clap::Args;
+use serde_json::Map;
+use storage::offset::Offset;
+use tokio::time::{Instant, sleep_until};
 
 use super::args::Connection;
 use super::error::CliError;
 use super::output::Output;
 use super::parse::From;
+use super::remote::{self, Patience, StopSignal};
+use super::view;
+use crate::client::consumer::Record;
+use crate::client::{ClientError, Consumer, ConsumerOptions, Start};
+use crate::protocol::metadata::{PartitionView, TopicView};
+
+/// How often a group that follows commits.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Arguments of `redrive consume`.
 #[derive(Debug, Args)]
@@ -44,9 +57,150 @@ pub struct ConsumeArgs {
 
 /// Runs `redrive consume`.
 pub(super) fn run(
-    _command: &ConsumeArgs,
-    _connection: &Connection,
-    _output: &mut Output,
+    command: &ConsumeArgs,
+    connection: &Connection,
+    output: &mut Output,
 ) -> Result<(), CliError> {
-    Err(CliError::NotBuilt { command: "consume" })
+    remote::block_on(consume(command, connection, output))
+}
+
+async fn consume(
+    command: &ConsumeArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let mut stop_signal = StopSignal::new()?;
+    // The first word comes at once; later, a restart of the broker is waited for.
+    let topic = remote::client(connection, Patience::None)
+        .topic(&command.topic)
+        .await?;
+    if let Some(From::Offset(offset)) = command.from {
+        check_range(&topic, command.partition, offset)?;
+    }
+    let client = remote::client(connection, Patience::Restart);
+    let mut consumer = Consumer::open(&client, &command.topic, options(command)).await?;
+    let mut committer = Committer::new(command.group.is_some());
+    let copied = tokio::select! {
+        copied = copy(command, &mut consumer, &mut committer, output) => copied,
+        () = stop_signal.wait() => Ok(()),
+    };
+    // What was written before an error was written all the same.
+    output.finish()?;
+    committer.commit(&mut consumer).await?;
+    copied
+}
+
+fn options(command: &ConsumeArgs) -> ConsumerOptions {
+    ConsumerOptions {
+        partitions: command.partition.map(|partition| vec![partition]),
+        start: match command.from {
+            None | Some(From::Earliest) => Start::Earliest,
+            Some(From::Latest) => Start::Latest,
+            Some(From::Offset(offset)) => Start::At(offset),
+            Some(From::Time(time)) => Start::AppendedAt(time),
+        },
+        group: command.group.clone(),
+        all_groups: command.all_groups,
+        stops_at_end: !command.follow,
+        ..ConsumerOptions::default()
+    }
+}
+
+/// Refuses an offset that a partition does not hold, also where nothing would be fetched.
+fn check_range(topic: &TopicView, partition: Option<u32>, offset: Offset) -> Result<(), CliError> {
+    let is_read = |view: &&PartitionView| partition.is_none_or(|index| index == view.index);
+    let is_out =
+        |view: &&PartitionView| offset < view.log_start_offset || offset > view.high_watermark;
+    let Some(view) = topic.partitions.iter().filter(is_read).find(is_out) else {
+        return Ok(());
+    };
+    Err(CliError::Client(ClientError::OffsetOutOfRange {
+        topic: topic.name.as_str().into(),
+        partition: view.index,
+        requested: offset,
+        log_start: view.log_start_offset,
+        high_watermark: view.high_watermark,
+    }))
+}
+
+/// Writes records until the count, the end, or an error.
+async fn copy(
+    command: &ConsumeArgs,
+    consumer: &mut Consumer,
+    committer: &mut Committer,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let mut left = command.count.unwrap_or(u64::MAX);
+    while left > 0 {
+        let record = match consumer.next_ready()? {
+            Some(record) => record,
+            None => {
+                // Before waiting, the reader gets what there is.
+                output.finish()?;
+                match committer.next(consumer).await? {
+                    Some(record) => record,
+                    None => return Ok(()),
+                }
+            }
+        };
+        write(&record, output)?;
+        committer.is_behind = true;
+        left -= 1;
+    }
+    Ok(())
+}
+
+fn write(record: &Record, output: &mut Output) -> Result<(), CliError> {
+    if !output.is_json() {
+        output.bytes(record.value.as_deref().unwrap_or_default())?;
+        return output.bytes(b"\n");
+    }
+    let mut object = Map::new();
+    object.insert("partition".to_owned(), record.partition.into());
+    object.insert("offset".to_owned(), record.offset.0.into());
+    object.insert("timestamp".to_owned(), record.timestamp.0.into());
+    object.insert("append_time".to_owned(), record.append_time.0.into());
+    view::put_bytes(&mut object, "key", record.key.as_ref());
+    view::put_bytes(&mut object, "value", record.value.as_ref());
+    object.insert("headers".to_owned(), view::headers(&record.headers));
+    output.json(&object)
+}
+
+/// Commits now and then, only what was written and flushed.
+struct Committer {
+    is_on: bool,
+    /// Whether something was written since the last commit.
+    is_behind: bool,
+    last: Instant,
+}
+
+impl Committer {
+    fn new(is_on: bool) -> Self {
+        Self {
+            is_on,
+            is_behind: false,
+            last: Instant::now(),
+        }
+    }
+
+    /// Waits for the next record, and commits when it is time. All that was handed out must have been flushed.
+    async fn next(&mut self, consumer: &mut Consumer) -> Result<Option<Record>, CliError> {
+        while self.is_on && self.is_behind {
+            tokio::select! {
+                biased;
+                () = sleep_until(self.last + COMMIT_INTERVAL) => self.commit(consumer).await?,
+                next = consumer.next() => return Ok(next?),
+            }
+        }
+        Ok(consumer.next().await?)
+    }
+
+    async fn commit(&mut self, consumer: &mut Consumer) -> Result<(), CliError> {
+        if self.is_on && self.is_behind {
+            consumer.commit().await?;
+            self.is_behind = false;
+        }
+        self.last = Instant::now();
+        Ok(())
+    }
 }

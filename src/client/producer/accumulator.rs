@@ -16,6 +16,8 @@ use super::completion::Completion;
 pub(super) struct SealRules {
     /// Before it would grow beyond this, in bytes before compression.
     pub batch_bytes_max: u32,
+    /// With this many records; it is then due at once.
+    pub batch_records_max: u32,
     /// When its first record has waited for so long, if the window has room.
     pub linger: Duration,
 }
@@ -120,8 +122,12 @@ impl Accumulator {
             self.first_at = Some(now());
         }
         self.accepted = self.accepted.saturating_add(1);
+        let completion = self.completion.clone();
+        if self.builder.record_count() >= self.rules.batch_records_max {
+            is_sealed |= self.seal()?;
+        }
         Ok(Pushed {
-            completion: self.completion.clone(),
+            completion,
             index,
             is_sealed,
             wakes: is_first || is_sealed,
@@ -276,6 +282,7 @@ mod tests {
     fn accumulator() -> Accumulator {
         let rules = SealRules {
             batch_bytes_max: 400,
+            batch_records_max: 1000,
             linger: LINGER,
         };
         Accumulator::new(rules, Codec::None, Arc::new(Backlog::new(1 << 20)))
@@ -332,6 +339,20 @@ mod tests {
         }
         records += batch(accumulator.next(now + LINGER).unwrap()).record_count;
         assert_eq!(records, 20);
+    }
+
+    #[test]
+    fn a_batch_with_all_its_records_is_due_at_once() {
+        let now = Instant::now();
+        let mut accumulator = accumulator();
+        accumulator.rules.batch_records_max = 3;
+        let sealed = [(); 7].map(|()| push(&mut accumulator, 1, now).is_sealed);
+        assert_eq!(sealed, [false, false, true, false, false, true, false]);
+        let counts = [(); 2].map(|()| batch(accumulator.next(now).unwrap()).record_count);
+        assert_eq!(counts, [3, 3]);
+        let Next::Until(_) = accumulator.next(now).unwrap() else {
+            panic!("the third batch is not full");
+        };
     }
 
     #[test]

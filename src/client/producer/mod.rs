@@ -45,6 +45,8 @@ pub struct ProducerOptions {
     pub linger: Duration,
     /// Largest batch, in bytes before compression. The topic has a maximum too.
     pub batch_bytes_max: u32,
+    /// Largest batch, in records.
+    pub batch_records_max: u32,
     /// Batches in flight at most, for each partition; no more than five.
     pub window: usize,
     /// Sealed batches that are not settled, in bytes over all partitions.
@@ -62,6 +64,7 @@ impl Default for ProducerOptions {
             codec: Codec::None,
             linger: Duration::from_millis(5),
             batch_bytes_max: 1 << 20,
+            batch_records_max: u32::MAX,
             window: PRODUCER_BATCHES_MAX,
             backlog_bytes_max: 32 << 20,
             deliver_within: Duration::from_mins(2),
@@ -124,6 +127,7 @@ impl Producer {
         });
         let rules = SealRules {
             batch_bytes_max: options.batch_bytes_max,
+            batch_records_max: options.batch_records_max,
             linger: options.linger,
         };
         let lanes = (0..partition_count.get()).map(|_| {

@@ -1,0 +1,499 @@
+//! `redrive dlq`: dead letters.
+
+mod resolve;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use storage::offset::TimestampMs;
+
+use super::args::Connection;
+use super::error::CliError;
+use super::output::Output;
+use super::parse;
+use super::remote::{self, Patience};
+use super::view;
+use crate::client::Client;
+use crate::protocol::letter::LetterView;
+use crate::protocol::read_letters::{LetterStatsAnswer, ListLettersRequest};
+use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
+
+/// Order of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OrderArg {
+    /// By time of death, rising
+    Oldest,
+    /// By time of death, falling
+    Newest,
+}
+
+/// `redrive dlq ...`
+#[derive(Debug, Subcommand)]
+pub enum DlqCommand {
+    /// List dead letters, a page at a time
+    #[command(
+        after_help = "Example:\n  redrive dlq list flights --group billing --died-from 2026-01-31T00:00:00Z"
+    )]
+    List {
+        /// Topic
+        topic: String,
+        /// Which.
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// Order
+        #[arg(long, value_enum, default_value_t = OrderArg::Oldest)]
+        order: OrderArg,
+        /// Letters a page
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        count: u32,
+        /// Go on where a page ended: the cursor that came with it
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// Show one dead letter with its record and its history
+    Get {
+        /// Topic
+        topic: String,
+        /// Id of the letter
+        id: String,
+    },
+    /// Send dead letters back to where they came from, each exactly once
+    #[command(after_help = "\
+Retrying a letter again, also from elsewhere at the same time, answers with the first message's id and appends nothing.
+
+Examples:
+  redrive dlq retry flights 1yQbGx0pZ8aK3vLq2RtW9uC
+  redrive dlq retry flights --fingerprint 01f3a92b77c0d14e55
+  redrive dlq retry flights --all --request-id deploy-42")]
+    Retry {
+        /// Topic
+        topic: String,
+        /// Which.
+        #[command(flatten)]
+        selection: SelectionArgs,
+        /// Name of this request; it names the answer in the log, a letter is retried once whatever the name
+        #[arg(long, value_name = "ID")]
+        request_id: Option<String>,
+    },
+    /// Delete dead letters
+    Delete {
+        /// Topic
+        topic: String,
+        /// Which.
+        #[command(flatten)]
+        selection: SelectionArgs,
+    },
+    /// Count dead letters by disposition, fingerprint and age
+    Stats {
+        /// Topic
+        topic: String,
+        /// Which.
+        #[command(flatten)]
+        filter: FilterArgs,
+    },
+}
+
+/// Dead letters by their fields: one of the values of a field, and all fields.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Filters (a repeated one means or, different ones mean and)")]
+pub struct FilterArgs {
+    /// Consumer group
+    #[arg(long)]
+    pub group: Vec<String>,
+    /// Fingerprint of the failure
+    #[arg(long)]
+    pub fingerprint: Vec<String>,
+    /// Why it died: retries-exhausted, not-retryable, rejected, destination-forbidden, or a number
+    #[arg(long)]
+    pub disposition: Vec<String>,
+    /// URL that it was delivered to
+    #[arg(long, value_name = "URL")]
+    pub destination: Vec<String>,
+    /// Label
+    #[arg(long)]
+    pub label: Vec<String>,
+    /// Id of the message
+    #[arg(long, value_name = "ID")]
+    pub message_id: Vec<String>,
+    /// Address that published it
+    #[arg(long, value_name = "IP")]
+    pub caller: Vec<String>,
+    /// Status of the last answer
+    #[arg(long)]
+    pub status: Vec<u16>,
+    /// Died at this time or later (RFC 3339, or milliseconds since 1970)
+    #[arg(long, value_name = "TIME", value_parser = parse::time, allow_hyphen_values = true)]
+    pub died_from: Option<TimestampMs>,
+    /// Died before this time
+    #[arg(long, value_name = "TIME", value_parser = parse::time, allow_hyphen_values = true)]
+    pub died_to: Option<TimestampMs>,
+}
+
+impl FilterArgs {
+    /// Returns true if no field is given, so that every letter would match.
+    pub fn is_empty(&self) -> bool {
+        let lists = [
+            &self.group,
+            &self.fingerprint,
+            &self.disposition,
+            &self.destination,
+            &self.label,
+            &self.message_id,
+            &self.caller,
+        ];
+        lists.iter().all(|list| list.is_empty())
+            && self.status.is_empty()
+            && self.died_from.is_none()
+            && self.died_to.is_none()
+    }
+}
+
+/// Dead letters by id, by their fields, or all.
+#[derive(Debug, Clone, Args)]
+pub struct SelectionArgs {
+    /// Ids of letters
+    pub ids: Vec<String>,
+    /// All dead letters of the topic that are live now
+    #[arg(long, conflicts_with = "ids")]
+    pub all: bool,
+    /// End after this many
+    #[arg(long, value_name = "COUNT")]
+    pub limit: Option<u64>,
+    /// By fields.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+impl SelectionArgs {
+    /// Checks that it says clearly which letters are meant: nothing is selected by saying nothing.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`].
+    pub fn check(&self) -> Result<(), CliError> {
+        let message = match (self.ids.is_empty(), self.filter.is_empty(), self.all) {
+            (true, true, false) => {
+                "say which dead letters: their ids, a filter as --group NAME, or --all"
+            }
+            (false, false, _) => "give ids or filters, not both",
+            (_, false, true) => "--all takes no filter: leave out one of them",
+            _ => return Ok(()),
+        };
+        Err(CliError::Usage {
+            message: message.to_owned(),
+        })
+    }
+}
+
+impl From<OrderArg> for Order {
+    fn from(order: OrderArg) -> Self {
+        match order {
+            OrderArg::Oldest => Self::OldestFirst,
+            OrderArg::Newest => Self::NewestFirst,
+        }
+    }
+}
+
+impl FilterArgs {
+    /// Returns what is selected: everything when no field is given.
+    fn selection(&self) -> Result<Selection, CliError> {
+        if self.is_empty() {
+            return Ok(Selection::All);
+        }
+        let dispositions = self.disposition.iter().map(|text| disposition(text));
+        Ok(Selection::Filter(LetterFilter {
+            groups: self.group.clone(),
+            fingerprints: self.fingerprint.clone(),
+            dispositions: dispositions.collect::<Result<_, _>>()?,
+            urls: self.destination.clone(),
+            labels: self.label.clone(),
+            message_ids: self.message_id.clone(),
+            callers: self.caller.clone(),
+            statuses: self.status.clone(),
+            died_from: self.died_from,
+            died_to: self.died_to,
+        }))
+    }
+}
+
+impl SelectionArgs {
+    /// Returns what is selected.
+    fn selection(&self) -> Result<Selection, CliError> {
+        self.check()?;
+        if self.ids.is_empty() {
+            self.filter.selection()
+        } else {
+            Ok(Selection::Ids(self.ids.clone()))
+        }
+    }
+}
+
+fn disposition(text: &str) -> Result<u8, CliError> {
+    let named = view::DISPOSITIONS.iter().find(|(_, name)| *name == text);
+    if let Some((number, _)) = named {
+        return Ok(*number);
+    }
+    text.parse().map_err(|_error| {
+        let names: Vec<&str> = view::DISPOSITIONS.iter().map(|(_, name)| *name).collect();
+        CliError::usage(format!(
+            "{text} is no disposition: expected {}, or a number up to 255",
+            names.join(", ")
+        ))
+    })
+}
+
+/// Runs `redrive dlq ...`.
+pub(super) fn run(
+    command: &DlqCommand,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    remote::block_on(async {
+        match command {
+            DlqCommand::List {
+                topic,
+                filter,
+                order,
+                count,
+                cursor,
+            } => {
+                let request = ListLettersRequest {
+                    topic: topic.clone(),
+                    selection: filter.selection()?,
+                    page: Page {
+                        order: (*order).into(),
+                        limit: *count,
+                        cursor: cursor.clone(),
+                    },
+                    bytes_max: 0,
+                };
+                list(&remote::client(connection, Patience::None), request, output).await
+            }
+            DlqCommand::Get { topic, id } => {
+                let client = remote::client(connection, Patience::None);
+                get(&client, topic, id, output).await
+            }
+            DlqCommand::Retry {
+                topic,
+                selection,
+                request_id,
+            } => {
+                let request_id = request_id.as_deref();
+                resolve::retry(connection, topic, selection, request_id, output).await
+            }
+            DlqCommand::Delete { topic, selection } => {
+                resolve::delete(connection, topic, selection, output).await
+            }
+            DlqCommand::Stats { topic, filter } => {
+                let client = remote::client(connection, Patience::None);
+                let stats = client.letter_stats(topic, filter.selection()?).await?;
+                show_stats(&stats, output)
+            }
+        }
+    })
+}
+
+/// Lists as many letters as were asked for: a page of the broker ends earlier when its letters are large.
+async fn list(
+    client: &Client,
+    mut request: ListLettersRequest,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let mut letters = Vec::new();
+    let cursor = loop {
+        let page = client.letters(&request).await?;
+        let count = u32::try_from(page.letters.len()).unwrap_or(u32::MAX);
+        letters.extend(page.letters);
+        request.page.limit = request.page.limit.saturating_sub(count);
+        if request.page.limit == 0 || page.cursor.is_none() {
+            break page.cursor;
+        }
+        request.page.cursor = page.cursor;
+    };
+    if output.is_json() {
+        let letters: Vec<Value> = letters.iter().map(view::letter).collect();
+        return output.json(&json!({ "letters": letters, "cursor": cursor }));
+    }
+    let rows = letters.iter().map(|letter| {
+        vec![
+            letter.id.clone(),
+            view::time(letter.died_at),
+            letter.partition.to_string(),
+            letter.source_offset.to_string(),
+            view::receiver(&letter.receiver),
+            view::disposition(letter.disposition),
+            letter.fingerprint.clone(),
+            view::cell(&letter.reason.0),
+        ]
+    });
+    let head = [
+        "ID",
+        "DIED AT",
+        "PARTITION",
+        "OFFSET",
+        "FOR",
+        "DISPOSITION",
+        "FINGERPRINT",
+        "REASON",
+    ];
+    output.table(&head, rows)?;
+    if let Some(cursor) = cursor {
+        remote::note(&format!("more: --cursor {cursor}"));
+    }
+    Ok(())
+}
+
+async fn get(client: &Client, topic: &str, id: &str, output: &mut Output) -> Result<(), CliError> {
+    let letter = client.letter(id).await?;
+    if letter.topic != topic {
+        return Err(CliError::failed(
+            format!(
+                "{id} is a dead letter of topic {}, not of {topic}",
+                letter.topic
+            ),
+            None,
+        ));
+    }
+    if output.is_json() {
+        return output.json(&view::letter(&letter));
+    }
+    show(&letter, output)
+}
+
+fn show(letter: &LetterView, output: &mut Output) -> Result<(), CliError> {
+    let facts = [
+        ("id", letter.id.clone()),
+        ("died at", view::time(letter.died_at)),
+        (
+            "record",
+            format!(
+                "{} partition {} offset {}",
+                letter.topic, letter.partition, letter.source_offset
+            ),
+        ),
+        ("for", view::receiver(&letter.receiver)),
+        ("disposition", view::disposition(letter.disposition)),
+        ("fingerprint", letter.fingerprint.clone()),
+        (
+            "republished",
+            view::counted(letter.republished.into(), "time"),
+        ),
+        ("reason", letter.reason.0.clone()),
+    ];
+    for (name, fact) in facts {
+        output.line(&format!("{name:12} {fact}"))?;
+    }
+    if let Some(details) = &letter.details {
+        output.line(&format!("details\n{}", details.0))?;
+    }
+    for attempt in &letter.history {
+        let result = match (attempt.status, &attempt.error) {
+            (Some(status), _) => format!("status {status}"),
+            (None, Some(error)) => error.0.clone(),
+            (None, None) => "no answer".to_owned(),
+        };
+        output.line(&format!(
+            "attempt      {} took {} ms: {result}",
+            view::time(attempt.started_at),
+            attempt.duration_ms
+        ))?;
+    }
+    if let Some(key) = &letter.key {
+        output.line(&format!("key          {}", String::from_utf8_lossy(key)))?;
+    }
+    output.line("value")?;
+    output.bytes(letter.value.as_deref().unwrap_or_default())?;
+    output.line("")
+}
+
+fn show_stats(stats: &LetterStatsAnswer, output: &mut Output) -> Result<(), CliError> {
+    if output.is_json() {
+        return output.json(&stats_json(stats));
+    }
+    let counts = &stats.counts;
+    output.line(&format!(
+        "live {}  republished {}  deleted {}  expired {}",
+        counts.live, counts.republished, counts.deleted, counts.expired
+    ))?;
+    output.line(&format!("selected {}", stats.selected))?;
+    if stats.selected == 0 {
+        return Ok(());
+    }
+    let rows = |pairs: Vec<(String, u64)>| {
+        pairs
+            .into_iter()
+            .map(|(name, count)| vec![count.to_string(), name])
+    };
+    output.line("")?;
+    let dispositions = stats.by_disposition.iter();
+    let dispositions = dispositions.map(|(number, count)| (view::disposition(*number), *count));
+    output.table(&["COUNT", "DISPOSITION"], rows(dispositions.collect()))?;
+    output.line("")?;
+    output.table(&["COUNT", "GROUP"], rows(stats.by_group.clone()))?;
+    output.line("")?;
+    let fingerprints = stats.by_fingerprint.iter().map(|found| {
+        vec![
+            found.count.to_string(),
+            found.fingerprint.clone(),
+            view::cell(&found.reason.0),
+        ]
+    });
+    output.table(&["COUNT", "FINGERPRINT", "REASON OF ONE"], fingerprints)?;
+    output.line("")?;
+    let ages = stats.by_age.iter();
+    let ages = ages.map(|(ms, count)| (age(*ms), *count));
+    output.table(
+        &["COUNT", "DIED LESS THAN SO LONG AGO"],
+        rows(ages.collect()),
+    )
+}
+
+fn age(ms: u64) -> String {
+    if ms == u64::MAX {
+        return "any".to_owned();
+    }
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "min"),
+        (1_000, "s"),
+    ];
+    let unit = units.iter().find(|(unit, _)| ms >= *unit && ms % unit == 0);
+    unit.map_or_else(
+        || format!("{ms} ms"),
+        |(unit, name)| format!("{} {name}", ms / unit),
+    )
+}
+
+fn stats_json(stats: &LetterStatsAnswer) -> Value {
+    let by_disposition: Vec<Value> = stats
+        .by_disposition
+        .iter()
+        .map(|(number, count)| json!({ "disposition": view::disposition(*number), "count": count }))
+        .collect();
+    let by_group: Vec<Value> = stats
+        .by_group
+        .iter()
+        .map(|(group, count)| json!({ "group": group, "count": count }))
+        .collect();
+    let by_fingerprint: Vec<Value> = stats
+        .by_fingerprint
+        .iter()
+        .map(|found| {
+            json!({ "fingerprint": found.fingerprint, "reason": found.reason.0, "count": found.count })
+        })
+        .collect();
+    let by_age: Vec<Value> = stats
+        .by_age
+        .iter()
+        .map(|(ms, count)| json!({ "age_ms_below": ms, "count": count }))
+        .collect();
+    json!({
+        "counts": view::letter_counts(&stats.counts),
+        "selected": stats.selected,
+        "by_disposition": by_disposition,
+        "by_group": by_group,
+        "by_fingerprint": by_fingerprint,
+        "by_age": by_age,
+        "oldest_died_at": stats.oldest_died_at.map(|time| time.0),
+        "newest_died_at": stats.newest_died_at.map(|time| time.0),
+    })
+}

@@ -1,0 +1,200 @@
+//! Retrying and deleting dead letters, page by page until the selection ends.
+
+use serde_json::{Value, json};
+
+use super::super::args::Connection;
+use super::super::error::CliError;
+use super::super::output::{Output, Progress};
+use super::super::remote::{self, Patience};
+use super::super::view::counted;
+use super::SelectionArgs;
+use crate::protocol::error_code::Refusal;
+use crate::protocol::resolve_letters::{DeleteLettersRequest, Republished, RetryLettersRequest};
+use crate::protocol::selection::{Order, Page};
+
+/// Letters that one request resolves: few enough that its answer does not take long.
+const LETTERS_PER_REQUEST: u32 = 1000;
+/// Refusals that are told in words.
+const REFUSALS_TOLD: usize = 20;
+
+/// Counts of what became of letters.
+#[derive(Debug, Default)]
+struct Counts {
+    done: u64,
+    before: u64,
+    refused: u64,
+}
+
+/// Republishes what is selected.
+pub(super) async fn retry(
+    connection: &Connection,
+    topic: &str,
+    selection: &SelectionArgs,
+    request_id: Option<&str>,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let client = remote::client(connection, Patience::Restart);
+    let mut request = RetryLettersRequest {
+        topic: topic.to_owned(),
+        selection: selection.selection()?,
+        page: Page::first(Order::OldestFirst, 0),
+        request_id: request_id.map(str::to_owned),
+    };
+    let mut work = Work::new(selection);
+    // The first word of a broker that is not there comes at once.
+    remote::client(connection, Patience::None).terms().await?;
+    while let Some(page) = work.next_page() {
+        request.page = page;
+        let answer = client.retry_letters(&request).await?;
+        for (id, result) in answer.letters {
+            work.take(id, result, |republished| {
+                let object = republished_json(&republished);
+                (object, republished.is_new)
+            });
+        }
+        work.go_on(answer.cursor);
+    }
+    work.report("republished", "had been republished before", output)
+}
+
+/// Deletes what is selected.
+pub(super) async fn delete(
+    connection: &Connection,
+    topic: &str,
+    selection: &SelectionArgs,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let client = remote::client(connection, Patience::Restart);
+    let mut request = DeleteLettersRequest {
+        topic: topic.to_owned(),
+        selection: selection.selection()?,
+        page: Page::first(Order::OldestFirst, 0),
+        request_id: None,
+    };
+    let mut work = Work::new(selection);
+    remote::client(connection, Patience::None).terms().await?;
+    while let Some(page) = work.next_page() {
+        request.page = page;
+        let answer = client.delete_letters(&request).await?;
+        for (id, result) in answer.letters {
+            work.take(id, result, |is_new| (json!({ "is_new": is_new }), is_new));
+        }
+        work.go_on(answer.cursor);
+    }
+    work.report("deleted", "had been deleted before", output)
+}
+
+fn republished_json(republished: &Republished) -> Value {
+    json!({
+        "message_id": republished.message_id,
+        "partition": republished.partition,
+        "offset": republished.offset.0,
+        "is_new": republished.is_new,
+    })
+}
+
+/// A selection that is worked off.
+struct Work {
+    left: u64,
+    cursor: Option<String>,
+    is_first: bool,
+    counts: Counts,
+    /// What became of each letter: only of letters that were named, of the others there may be any number.
+    results: Option<Vec<Value>>,
+    refusals: Vec<String>,
+    progress: Progress,
+}
+
+impl Work {
+    fn new(selection: &SelectionArgs) -> Self {
+        Self {
+            left: selection.limit.unwrap_or(u64::MAX),
+            cursor: None,
+            is_first: true,
+            counts: Counts::default(),
+            results: (!selection.ids.is_empty()).then(Vec::new),
+            refusals: Vec::new(),
+            progress: Progress::start(None, "dead letters"),
+        }
+    }
+
+    /// Returns the next page to ask for, `None` at the end.
+    fn next_page(&mut self) -> Option<Page> {
+        let is_over = self.left == 0 || (self.cursor.is_none() && !self.is_first);
+        if is_over {
+            return None;
+        }
+        self.is_first = false;
+        let limit = u32::try_from(self.left).unwrap_or(u32::MAX);
+        Some(Page {
+            order: Order::OldestFirst,
+            limit: limit.min(LETTERS_PER_REQUEST),
+            cursor: self.cursor.take(),
+        })
+    }
+
+    fn go_on(&mut self, cursor: Option<String>) {
+        self.cursor = cursor;
+    }
+
+    /// Counts one letter; `split` returns its result as JSON, and whether it is new.
+    fn take<T>(
+        &mut self,
+        id: String,
+        result: Result<T, Refusal>,
+        split: impl FnOnce(T) -> (Value, bool),
+    ) {
+        self.left = self.left.saturating_sub(1);
+        self.progress.add(1);
+        let json = match result {
+            Ok(done) => {
+                let (json, is_new) = split(done);
+                if is_new {
+                    self.counts.done += 1;
+                } else {
+                    self.counts.before += 1;
+                }
+                json
+            }
+            Err(refusal) => {
+                self.counts.refused += 1;
+                if self.refusals.len() < REFUSALS_TOLD {
+                    self.refusals.push(format!("{id}: {refusal}"));
+                }
+                json!({ "error": refusal.to_string() })
+            }
+        };
+        if let Some(results) = &mut self.results {
+            results.push(json!({ "id": id, "result": json }));
+        }
+    }
+
+    fn report(self, done: &str, before: &str, output: &mut Output) -> Result<(), CliError> {
+        drop(self.progress);
+        let counts = &self.counts;
+        if output.is_json() {
+            output.json(&json!({
+                done: counts.done,
+                "before": counts.before,
+                "refused": counts.refused,
+                "letters": self.results,
+            }))?;
+        } else {
+            output.line(&format!("{} {done}", counted(counts.done, "dead letter")))?;
+            if counts.before > 0 {
+                output.line(&format!("{} {before}", counts.before))?;
+            }
+        }
+        output.finish()?;
+        for refusal in &self.refusals {
+            remote::note(refusal);
+        }
+        if counts.refused > 0 {
+            return Err(CliError::failed(
+                format!("{} refused", counted(counts.refused, "dead letter")),
+                None,
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! `redrive produce`: a record a line.
+
+mod key;
+mod lines;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use storage::batch::{Codec, NewRecord};
+use tokio::sync::mpsc::Receiver;
+
+use super::args::Connection;
+use super::error::CliError;
+use super::output::{Output, Progress};
+use super::parse;
+use super::remote::{self, StopSignal};
+use super::view::counted;
+use crate::client::api::is_unknown_topic;
+use crate::client::producer::DeliveryCounts;
+use crate::client::{Client, Producer, ProducerOptions};
+use crate::clock::{Clock, SystemClock};
+use crate::protocol::create_topic::CreateTopicRequest;
+use crate::protocol::error_code::ErrorCode;
+use crate::protocol::settings::{Durability, SettingsChange};
+
+/// How batches are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompressionArg {
+    /// Not at all
+    None,
+    /// Fast
+    Lz4,
+    /// Small
+    Zstd,
+}
+
+/// Arguments of `redrive produce`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A missing topic is created with one partition, and stderr says so. Records are sent again across a restart of the broker, \
+and stored once.
+
+Examples:
+  redrive produce flights flights.ndjson --key-field flight
+  tail -f app.log | redrive produce logs --linger-ms 100")]
+pub struct ProduceArgs {
+    /// Topic
+    pub topic: String,
+    /// File to read; without it, stdin
+    pub file: Option<PathBuf>,
+    /// Field of each JSON line whose value is the record's key
+    #[arg(long, value_name = "FIELD")]
+    pub key_field: Option<String>,
+    /// Send to this partition instead of choosing by key
+    #[arg(long, conflicts_with = "key_field")]
+    pub partition: Option<u32>,
+    /// Largest number of records in a batch
+    #[arg(long, default_value_t = 1000, value_name = "RECORDS", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub batch: u32,
+    /// Largest size of a batch
+    #[arg(long, default_value = "1MiB", value_name = "SIZE", value_parser = parse::bytes_u32)]
+    pub batch_bytes: u32,
+    /// Longest wait for a batch to fill, in milliseconds
+    #[arg(long, default_value_t = 5, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=60_000))]
+    pub linger_ms: u64,
+    /// How batches are packed
+    #[arg(long, value_enum, default_value_t = CompressionArg::None)]
+    pub compression: CompressionArg,
+}
+
+/// Runs `redrive produce`.
+pub(super) fn run(
+    command: &ProduceArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    // A file that cannot be read must not leave a topic behind.
+    let input: Box<dyn Read + Send> = match &command.file {
+        None => Box::new(std::io::stdin()),
+        Some(path) => Box::new(File::open(path).map_err(|source| CliError::Io {
+            action: format!("open {}", path.display()),
+            source,
+        })?),
+    };
+    let result = remote::block_on(produce(command, connection, input))?;
+    if output.is_json() {
+        output.json(&json!({
+            "acknowledged": result.counts.acknowledged,
+            "failed": result.counts.failed,
+        }))?;
+        output.finish()?;
+    }
+    let text = format!(
+        "{} acknowledged",
+        counted(result.counts.acknowledged, "record")
+    );
+    match result.failure {
+        None if output.is_json() => Ok(()),
+        None => {
+            remote::note(&text);
+            Ok(())
+        }
+        Some(failure) => {
+            remote::note(&text);
+            Err(failure)
+        }
+    }
+}
+
+/// What became of the records, and why not all of the input is among the acknowledged.
+struct Produced {
+    counts: DeliveryCounts,
+    failure: Option<CliError>,
+}
+
+async fn produce(
+    command: &ProduceArgs,
+    connection: &Connection,
+    input: Box<dyn Read + Send>,
+) -> Result<Produced, CliError> {
+    let mut stop_signal = StopSignal::new()?;
+    let client = remote::waiting_client(connection).await?;
+    ensure_topic(&client, &command.topic).await?;
+    let producer = Producer::open(&client, &command.topic, options(command)).await?;
+    if let Some(partition) = command.partition
+        && partition >= producer.partition_count()
+    {
+        return Err(CliError::failed(
+            format!(
+                "{} has no partition {partition}: it has {} of them, counted from 0",
+                command.topic,
+                producer.partition_count()
+            ),
+            None,
+        ));
+    }
+    let mut blocks = lines::read_blocks(input, command.file.as_deref());
+    let feeding = feed(command, &producer, &mut blocks);
+    let fed = tokio::select! {
+        fed = feeding => fed,
+        () = stop_signal.wait() => {
+            remote::note("stopping; what was read is still sent");
+            Err(CliError::failed("the input was not read to its end", None))
+        }
+    };
+    let counts = tokio::select! {
+        counts = producer.flush() => counts,
+        () = stop_signal.wait() => producer.counts(),
+    };
+    let unsettled = counts.accepted.saturating_sub(counts.acknowledged);
+    let failure = match (fed, producer.first_error()) {
+        (_, Some(error)) => Some(CliError::failed(
+            format!(
+                "{} not acknowledged: {}",
+                counted(unsettled, "record"),
+                remote::with_causes(&error)
+            ),
+            None,
+        )),
+        (Err(error), None) => Some(error),
+        (Ok(()), None) => (unsettled > 0).then(|| {
+            CliError::failed(
+                format!("{} not acknowledged", counted(unsettled, "record")),
+                None,
+            )
+        }),
+    };
+    Ok(Produced { counts, failure })
+}
+
+fn options(command: &ProduceArgs) -> ProducerOptions {
+    ProducerOptions {
+        codec: match command.compression {
+            CompressionArg::None => Codec::None,
+            CompressionArg::Lz4 => Codec::Lz4,
+            CompressionArg::Zstd => Codec::Zstd,
+        },
+        linger: Duration::from_millis(command.linger_ms),
+        batch_bytes_max: command.batch_bytes,
+        batch_records_max: command.batch,
+        ..ProducerOptions::default()
+    }
+}
+
+/// Creates the topic when it is missing.
+async fn ensure_topic(client: &Client, topic: &str) -> Result<(), CliError> {
+    match client.topic(topic).await {
+        Ok(_topic) => return Ok(()),
+        Err(error) if is_unknown_topic(&error) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let request = CreateTopicRequest {
+        name: topic.to_owned(),
+        partition_count: 1,
+        durability: Durability::Synced,
+        change: SettingsChange::default(),
+    };
+    match client.create_topic(&request).await {
+        Ok(_topic) => remote::note(&format!("created topic {topic} with 1 partition")),
+        // Somebody else was faster.
+        Err(error)
+            if error
+                .refusal()
+                .is_some_and(|refusal| refusal.code == ErrorCode::TopicExists) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// Hands every line to the producer.
+async fn feed(
+    command: &ProduceArgs,
+    producer: &Producer,
+    blocks: &mut Receiver<Result<Vec<u8>, CliError>>,
+) -> Result<(), CliError> {
+    let clock = SystemClock::new();
+    let progress = Progress::start(None, "records");
+    let mut line_number = 0_u64;
+    while let Some(block) = blocks.recv().await {
+        let block = block?;
+        let timestamp = clock.now();
+        let lines_before = line_number;
+        for line in lines::of(&block) {
+            line_number = line_number.saturating_add(1);
+            let key = match &command.key_field {
+                None => None,
+                Some(field) => key::of(line, field)
+                    .map_err(|why| CliError::failed(format!("line {line_number}: {why}"), None))?,
+            };
+            let record = NewRecord {
+                timestamp,
+                key: key.as_deref(),
+                value: Some(line),
+                headers: &[],
+            };
+            let sent = match command.partition {
+                None => producer.send(&record).await,
+                Some(partition) => producer.send_to(partition, &record).await,
+            };
+            sent.map_err(|error| {
+                let why = remote::with_causes(&error);
+                CliError::failed(format!("line {line_number}: {why}"), None)
+            })?;
+            // The first batch that was given up tells what would become of the others.
+            if producer.first_error().is_some() {
+                return Ok(());
+            }
+        }
+        progress.add(line_number.saturating_sub(lines_before));
+    }
+    Ok(())
+}
