@@ -3,7 +3,13 @@
 use std::io;
 use std::process::ExitCode;
 
+use storage::error::LogError;
+
+use crate::broker::OpenError;
+use crate::client::ClientError;
 use crate::config::ConfigError;
+use crate::protocol::error_code::ErrorCode;
+use crate::run::RunError;
 
 /// A failed command.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +39,12 @@ pub enum CliError {
         /// What to try.
         hint: Option<String>,
     },
+    /// The broker cannot be reached, or refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The broker did not start.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// The command is not in this build.
     #[error("`redrive {command}` is not in this build")]
     NotBuilt {
@@ -50,10 +62,19 @@ impl CliError {
         }
     }
 
+    /// Builds wrong usage.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Usage {
+            message: message.into(),
+        }
+    }
+
     /// Returns what to try, if that is known.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Failed { hint, .. } => hint.as_deref(),
+            Self::Client(error) => client_hint(error),
+            Self::Run(error) => run_hint(error),
             Self::Config(_) | Self::Io { .. } | Self::Usage { .. } | Self::NotBuilt { .. } => None,
         }
     }
@@ -62,9 +83,7 @@ impl CliError {
     pub fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::BrokenPipe,
-            Self::Config(_) | Self::Usage { .. } | Self::Failed { .. } | Self::NotBuilt { .. } => {
-                false
-            }
+            _ => false,
         }
     }
 
@@ -72,9 +91,41 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage { .. } => ExitCode::from(2),
-            Self::Config(_) | Self::Io { .. } | Self::Failed { .. } | Self::NotBuilt { .. } => {
-                ExitCode::from(1)
-            }
+            _ => ExitCode::from(1),
         }
+    }
+}
+
+fn client_hint(error: &ClientError) -> Option<&'static str> {
+    match error {
+        ClientError::Connect { .. } => {
+            Some("is the broker running? `redrive serve` starts one; --addr or REDRIVE_ADDR says where it is")
+        }
+        ClientError::GaveUp { source, .. } => client_hint(source),
+        ClientError::OffsetOutOfRange { .. } => {
+            Some("--from earliest reads from the first offset that there is")
+        }
+        _ => match error.refusal()?.code {
+            ErrorCode::UnknownTopic => {
+                Some("`redrive topic list` shows the topics, `redrive topic create` makes one")
+            }
+            ErrorCode::WrongToken => {
+                Some("give the broker's token with --token or REDRIVE_TOKEN")
+            }
+            ErrorCode::TopicInUse => Some("--force deletes it all the same"),
+            _ => None,
+        },
+    }
+}
+
+fn run_hint(error: &RunError) -> Option<&'static str> {
+    match error {
+        RunError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            Some("another program listens there: stop it, or choose with --listen and --http; port 0 takes a free one")
+        }
+        RunError::Open(OpenError::Log(LogError::Locked { .. })) => {
+            Some("one broker at a time can have a data directory: stop that one, or choose another with --data-dir")
+        }
+        _ => None,
     }
 }

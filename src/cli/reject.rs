@@ -1,10 +1,13 @@
 //! `redrive reject`: dead-letters one record for a group.
 
 use clap::Args;
+use storage::offset::Offset;
 
 use super::args::Connection;
 use super::error::CliError;
 use super::output::Output;
+use super::remote::{self, Patience};
+use crate::client::api::rejection;
 
 /// Arguments of `redrive reject`.
 #[derive(Debug, Args)]
@@ -33,9 +36,27 @@ pub struct RejectArgs {
 
 /// Runs `redrive reject`.
 pub(super) fn run(
-    _command: &RejectArgs,
-    _connection: &Connection,
-    _output: &mut Output,
+    command: &RejectArgs,
+    connection: &Connection,
+    output: &mut Output,
 ) -> Result<(), CliError> {
-    Err(CliError::NotBuilt { command: "reject" })
+    let client = remote::client(connection, Patience::None);
+    let place = (
+        command.topic.as_str(),
+        command.partition,
+        Offset(command.offset),
+    );
+    let details = command.details.as_deref();
+    let request = rejection(&command.group, place, &command.reason, details);
+    let answer = remote::block_on(async { Ok(client.reject(&request).await?) })?;
+    if output.is_json() {
+        return output.json(&serde_json::json!({
+            "letter_id": answer.letter_id,
+            "is_new": answer.is_new,
+        }));
+    }
+    if !answer.is_new {
+        remote::note("this record is dead for this group already");
+    }
+    output.line(&answer.letter_id)
 }

@@ -1,15 +1,27 @@
 //! `redrive serve`: the configuration from its three sources, and the text that the broker starts with.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::error::CliError;
 use super::output::Output;
 use super::parse;
-use crate::config::{ConfigError, FileText, FlagValue, ServeConfig, Settings, development};
+use super::remote::StopSignal;
+use crate::config::{
+    ConfigError, FileText, FlagValue, LogFormat, LogLevel, LoggingConfig, ServeConfig, Settings,
+    development,
+};
+use crate::run::{Addresses, RunError};
+use crate::shutdown::Shutdown;
+
+/// How long a broker may take to drain. Whoever stops it waits for ten seconds.
+const DRAIN_MAX: Duration = Duration::from_secs(9);
 
 const EXAMPLES: &str = "\
 Without arguments: loopback only, data under ./redrive-data, and the development credentials that the QStash SDKs \
@@ -193,8 +205,71 @@ pub fn startup_text(start: &StartUp<'_>) -> String {
     text
 }
 
-/// Runs the broker.
-pub(super) fn run(command: &ServeArgs, _output: &mut Output) -> Result<(), CliError> {
-    let _config = ServeConfig::from_settings(&command.settings()?)?;
-    Err(CliError::NotBuilt { command: "serve" })
+/// Runs the broker until SIGTERM or Ctrl-C.
+pub(super) fn run(command: &ServeArgs, output: &mut Output) -> Result<(), CliError> {
+    let config = ServeConfig::from_settings(&command.settings()?)?;
+    log_to_stderr(config.logging);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::Thread)?;
+    let result = runtime.block_on(serve(config, output));
+    // What is still blocked after the drain has nothing left that was accepted.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: ServeConfig, output: &mut Output) -> Result<(), CliError> {
+    let data_dir = config.data_dir.clone();
+    let is_development = config.access.is_development;
+    let shutdown = Shutdown::new();
+    let mut stop_signal = StopSignal::new()?;
+    let started = |addresses: Addresses| {
+        let start = StartUp {
+            http: addresses.http,
+            protocol: addresses.protocol,
+            data_dir: &data_dir,
+            is_development,
+        };
+        let text = startup_text(&start);
+        // A broker whose stdout nobody reads serves all the same.
+        if let Err(error) = output.bytes(text.as_bytes()).and_then(|()| output.finish()) {
+            tracing::warn!(%error, "the start-up text was not written");
+        }
+    };
+    let running = crate::run::run(config, shutdown.clone(), started);
+    tokio::pin!(running);
+    tokio::select! {
+        result = &mut running => return result.map_err(CliError::from),
+        () = stop_signal.wait() => {}
+    }
+    tracing::info!("stopping");
+    shutdown.trigger();
+    match tokio::time::timeout(DRAIN_MAX, running).await {
+        Ok(result) => result.map_err(CliError::from),
+        Err(_elapsed) => Err(CliError::failed(
+            format!("the broker did not drain within {} s", DRAIN_MAX.as_secs()),
+            Some("nothing that was acknowledged is lost; the next start recovers"),
+        )),
+    }
+}
+
+fn log_to_stderr(logging: LoggingConfig) {
+    let level = match logging.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    let installed = match logging.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    // Only a second broker in one process finds one installed, and logs to that.
+    installed.ok();
 }

@@ -6,6 +6,13 @@ use super::args::Connection;
 use super::error::CliError;
 use super::output::Output;
 use super::parse::{self, Limit};
+use super::remote::{self, Patience};
+use super::{http, view};
+use crate::client::Client;
+use crate::protocol::alter_topic::AlterTopicRequest;
+use crate::protocol::create_topic::CreateTopicRequest;
+use crate::protocol::metadata::{PartitionView, TopicView};
+use crate::protocol::settings::{self, Durability, SettingsChange};
 
 /// When a batch is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -98,9 +105,202 @@ pub struct TopicSettingsArgs {
 
 /// Runs `redrive topic ...`.
 pub(super) fn run(
-    _command: &TopicCommand,
-    _connection: &Connection,
-    _output: &mut Output,
+    command: &TopicCommand,
+    connection: &Connection,
+    output: &mut Output,
 ) -> Result<(), CliError> {
-    Err(CliError::NotBuilt { command: "topic" })
+    let client = || remote::client(connection, Patience::None);
+    remote::block_on(async {
+        match command {
+            TopicCommand::Create {
+                name,
+                partitions,
+                durability,
+                settings,
+            } => {
+                let request = CreateTopicRequest {
+                    name: name.clone(),
+                    partition_count: *partitions,
+                    durability: durability.map_or(Durability::Synced, Durability::from),
+                    change: settings.change()?,
+                };
+                let topic = client().create_topic(&request).await?;
+                say(&topic, "created", output)
+            }
+            TopicCommand::List => list(&client(), output).await,
+            TopicCommand::Describe { name, segments } => {
+                let topic = client().topic(name).await?;
+                let segments = if *segments {
+                    Some(http::get(connection, &segments_paths(&topic)).await?)
+                } else {
+                    None
+                };
+                describe(&topic, segments, output)
+            }
+            TopicCommand::Alter {
+                name,
+                partitions,
+                settings,
+            } => {
+                let change = settings.change()?;
+                if partitions.is_none() && change == SettingsChange::default() {
+                    let message = "say what to change, as --retention-ms 30d or --partitions 8";
+                    return Err(CliError::usage(message));
+                }
+                let request = AlterTopicRequest {
+                    name: name.clone(),
+                    partition_count: *partitions,
+                    change,
+                };
+                let topic = client().alter_topic(&request).await?;
+                say(&topic, "altered", output)
+            }
+            TopicCommand::Delete { name, force } => {
+                client().delete_topic(name, *force).await?;
+                if output.is_json() {
+                    return output.json(&serde_json::json!({ "deleted": name }));
+                }
+                output.line(&format!("deleted topic {name}"))
+            }
+        }
+    })
+}
+
+impl From<DurabilityArg> for Durability {
+    fn from(durability: DurabilityArg) -> Self {
+        match durability {
+            DurabilityArg::Synced => Self::Synced,
+            DurabilityArg::Written => Self::Written,
+        }
+    }
+}
+
+impl TopicSettingsArgs {
+    fn change(&self) -> Result<SettingsChange, CliError> {
+        Ok(SettingsChange {
+            segment_bytes: self.segment_bytes.map(u64::from),
+            segment_ms: self.segment_ms.map(ms).transpose()?,
+            retention_ms: self.retention_ms.map(limit_ms).transpose()?,
+            retention_bytes: self.retention_bytes.map(limit_bytes),
+            dead_letter_retention_ms: self.dead_letter_retention_ms.map(limit_ms).transpose()?,
+            dead_letter_retention_bytes: self.dead_letter_retention_bytes.map(limit_bytes),
+            record_bytes_max: self.record_bytes_max.map(u64::from),
+            batch_bytes_max: self.batch_bytes_max.map(u64::from),
+        })
+    }
+}
+
+fn ms(ms: i64) -> Result<u64, CliError> {
+    u64::try_from(ms).map_err(|_error| CliError::usage(format!("{ms} ms is before it began")))
+}
+
+fn limit_ms(limit: Limit<i64>) -> Result<settings::Limit, CliError> {
+    Ok(match limit.0 {
+        None => settings::Limit::Unlimited,
+        Some(at_most) => settings::Limit::AtMost(ms(at_most)?),
+    })
+}
+
+fn limit_bytes(limit: Limit<u64>) -> settings::Limit {
+    limit
+        .0
+        .map_or(settings::Limit::Unlimited, settings::Limit::AtMost)
+}
+
+fn say(topic: &TopicView, done: &str, output: &mut Output) -> Result<(), CliError> {
+    if output.is_json() {
+        return output.json(&view::topic(topic));
+    }
+    let partitions = u64::try_from(topic.partitions.len()).unwrap_or(u64::MAX);
+    output.line(&format!(
+        "{done} topic {}: {}, {}",
+        topic.name,
+        view::counted(partitions, "partition"),
+        view::durability(topic.durability),
+    ))
+}
+
+async fn list(client: &Client, output: &mut Output) -> Result<(), CliError> {
+    let mut topics = Vec::new();
+    for (name, topic) in client.metadata(None).await? {
+        match topic {
+            Ok(topic) => topics.push(topic),
+            Err(refusal) => remote::note(&format!("{name}: {refusal}")),
+        }
+    }
+    if output.is_json() {
+        let topics: Vec<_> = topics.iter().map(view::topic).collect();
+        return output.json(&topics);
+    }
+    let rows = topics.iter().map(|topic| {
+        let sum = |of: fn(&PartitionView) -> u64| -> String {
+            let all = topic.partitions.iter().map(of);
+            all.fold(0_u64, u64::saturating_add).to_string()
+        };
+        vec![
+            topic.name.clone(),
+            topic.partitions.len().to_string(),
+            view::durability(topic.durability).to_owned(),
+            sum(records),
+            sum(|partition| partition.letters.live),
+        ]
+    });
+    let head = ["TOPIC", "PARTITIONS", "DURABILITY", "OFFSETS", "DEAD LETTERS"];
+    output.table(&head, rows)
+}
+
+fn records(partition: &PartitionView) -> u64 {
+    let (start, end) = (partition.log_start_offset, partition.high_watermark);
+    end.0.saturating_sub(start.0)
+}
+
+fn describe(
+    topic: &TopicView,
+    segments: Option<Vec<serde_json::Value>>,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    let mut json = view::topic(topic);
+    if output.is_json() {
+        let partitions = json.get_mut("partitions").and_then(|all| all.as_array_mut());
+        for (partition, segments) in partitions.into_iter().flatten().zip(segments.into_iter().flatten()) {
+            if let Some(partition) = partition.as_object_mut() {
+                partition.insert("segments".to_owned(), segments);
+            }
+        }
+        return output.json(&json);
+    }
+    output.line(&format!(
+        "topic {}, acknowledged when {}",
+        topic.name,
+        view::durability(topic.durability)
+    ))?;
+    for (name, value) in json.get("settings").and_then(|all| all.as_object()).into_iter().flatten() {
+        let shown = if value.is_null() { "none".to_owned() } else { value.to_string() };
+        output.line(&format!("  {name} = {shown}"))?;
+    }
+    output.line("")?;
+    let rows = topic.partitions.iter().map(|partition| {
+        let numbers = [
+            u64::from(partition.index),
+            u64::from(partition.number),
+            partition.log_start_offset.0,
+            partition.high_watermark.0,
+            partition.log_end_offset.0,
+            partition.letters.live,
+        ];
+        numbers.iter().map(u64::to_string).collect()
+    });
+    let head = ["PARTITION", "NUMBER", "LOG START", "HIGH WATERMARK", "LOG END", "DEAD LETTERS"];
+    output.table(&head, rows)?;
+    for (partition, segments) in topic.partitions.iter().zip(segments.into_iter().flatten()) {
+        output.line(&format!("\nsegments of partition {}: {segments}", partition.index))?;
+    }
+    Ok(())
+}
+
+fn segments_paths(topic: &TopicView) -> Vec<String> {
+    let path = |partition: &PartitionView| {
+        format!("/admin/v1/topics/{}/partitions/{}/segments", topic.name, partition.index)
+    };
+    topic.partitions.iter().map(path).collect()
 }

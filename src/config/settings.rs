@@ -12,7 +12,12 @@ use super::nearest::nearest;
 use super::secret::Secret;
 
 /// Variables that begin like ours and set no key: the command line reads them.
-const OTHER_VARIABLES: &[&str] = &["REDRIVE_CONFIG", "REDRIVE_ADDR", "REDRIVE_URL"];
+const OTHER_VARIABLES: &[&str] = &[
+    "REDRIVE_CONFIG",
+    "REDRIVE_ADDR",
+    "REDRIVE_URL",
+    "REDRIVE_TEST_ABORT",
+];
 
 /// What Kubernetes sets in every pod for a service that is called `redrive`.
 const ORCHESTRATOR_PREFIXES: &[&str] = &["REDRIVE_SERVICE_", "REDRIVE_PORT"];
