@@ -1,0 +1,1 @@
+//! What a peer should not send, and that nobody else suffers from it.

@@ -1,0 +1,19 @@
+//! The broker from outside: over real sockets with the client, with frames made by hand, and as a process that is killed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr,
+    clippy::missing_docs_in_private_items,
+    reason = "tests may panic"
+)]
+
+mod bad_input;
+mod harness;
+mod letters;
+mod produce;
+mod topics;
+mod wire;
