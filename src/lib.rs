@@ -2,19 +2,20 @@
 //!
 //! Modules are listed lowest layer first; a module imports only modules listed above it.
 
-pub mod clock;
 pub mod limits;
+pub mod clock;
 pub mod names;
 pub mod metrics;
 pub mod shutdown;
+mod failpoint;
 pub mod config;
 pub mod protocol;
 pub mod engine;
 pub mod topic;
-pub mod dlq;
 pub mod broker;
 pub mod client;
 pub mod http;
 pub mod admin;
 pub mod server;
+pub mod run;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! The binary `redrive`: everything is in the library.
+//! The program `redrive`: everything it does is in the library.
 
 use std::process::ExitCode;
 

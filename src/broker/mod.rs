@@ -1,1 +1,150 @@
-//! See the crate's documentation.
+//! The broker: topics over partitions, and everything that the surfaces ask of it, in the protocol's own types.
+//!
+//! Every operation is a method of [`Broker`] in the file that bears its name. The surfaces decode, call, and encode; they
+//! decide nothing.
+
+mod checkpoints;
+mod control;
+mod dead_letters;
+mod fetch;
+mod groups;
+mod letter_view;
+mod offsets;
+mod open;
+mod peek;
+mod produce;
+mod refusal;
+mod resolve;
+mod topics;
+mod upkeep;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use storage::data_dir::DataDir;
+use storage::disk::Disk;
+use tokio::sync::Semaphore;
+
+use crate::clock::SharedClock;
+use crate::config::{ServeConfig, TopicDefaults};
+use crate::engine::WorkPool;
+use crate::metrics::Metrics;
+use crate::names::TopicName;
+use crate::protocol::error_code::{ErrorCode, Refusal};
+use crate::shutdown::Shutdown;
+use crate::topic::Topic;
+
+use checkpoints::Checkpoints;
+use control::Control;
+
+pub use open::OpenError;
+pub use peek::{PeekFrom, PeekedRecord};
+pub use produce::{PendingAppend, ProducePending};
+pub use topics::{DamageView, PartitionDetail, SegmentView};
+pub use upkeep::{Health, RetentionRun, Upkeep};
+
+/// Operations on dead letters that may be under way at once: each holds a thread and a batch in memory.
+const RESOLVING_MAX: usize = 8;
+
+/// The broker. Shared by all surfaces.
+#[derive(Debug)]
+pub struct Broker {
+    disk: Arc<dyn Disk>,
+    root: PathBuf,
+    /// Holds the lock on the data directory.
+    _data_dir: DataDir,
+    control: Control,
+    topics: RwLock<BTreeMap<TopicName, Arc<Topic>>>,
+    checkpoints: Mutex<Checkpoints>,
+    pool: WorkPool,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    defaults: TopicDefaults,
+    min_free_bytes: u64,
+    /// Free space is below the minimum: producers are asked to wait.
+    is_low_on_space: AtomicBool,
+    /// The wall clock has departed from the monotonic clock: retention by age rests.
+    is_clock_off: AtomicBool,
+    next_producer_id: Mutex<std::ops::Range<u64>>,
+    resolving: Semaphore,
+    peers: AtomicU64,
+    shutdown: Shutdown,
+}
+
+impl Broker {
+    /// Returns the metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Returns the token that ends the broker's work.
+    #[must_use]
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Returns what a topic gets that does not say otherwise.
+    #[must_use]
+    pub fn defaults(&self) -> &TopicDefaults {
+        &self.defaults
+    }
+
+    /// Returns the number of a new peer, for the names in markers.
+    pub fn next_peer(&self) -> u64 {
+        self.peers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Result<Arc<Topic>, Refusal> {
+        self.topics.read().get(name).cloned().ok_or_else(|| {
+            Refusal::new(
+                ErrorCode::UnknownTopic,
+                format!("there is no topic {name:?}"),
+            )
+        })
+    }
+
+    pub(crate) fn all_topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.read().values().cloned().collect()
+    }
+}
+
+/// Returns a topic's partition.
+pub(crate) fn partition_of(
+    topic: &Topic,
+    index: u32,
+) -> Result<Arc<crate::engine::PartitionHandle>, Refusal> {
+    topic.partition(index).ok_or_else(|| {
+        let count = topic.partitions().len();
+        Refusal::new(
+            ErrorCode::UnknownPartition,
+            format!(
+                "topic {} has no partition {index}, it has {count} (0 to {})",
+                topic.name(),
+                count.saturating_sub(1)
+            ),
+        )
+    })
+}
+
+/// Returns everything the broker runs on, with the system's disk and clock.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open(
+    config: &ServeConfig,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+) -> Result<Arc<Broker>, OpenError> {
+    let clock: SharedClock = Arc::new(crate::clock::SystemClock::new());
+    Broker::open(
+        config,
+        Arc::new(storage::disk::RealDisk),
+        clock,
+        metrics,
+        shutdown,
+    )
+}

@@ -36,19 +36,22 @@ const BUSY_AGAIN: u8 = 2;
 /// One of the partition's logs, as those who wait for it see it.
 #[derive(Debug)]
 struct Side {
-    kind: LogKind,
     /// Counts changes: of the durable end, the high watermark, the poison, a roll.
     changes: watch::Sender<u64>,
     sync: AtomicU8,
 }
 
 impl Side {
-    fn new(kind: LogKind) -> Self {
-        Self { kind, changes: watch::Sender::new(0), sync: AtomicU8::new(IDLE) }
+    fn new() -> Self {
+        Self {
+            changes: watch::Sender::new(0),
+            sync: AtomicU8::new(IDLE),
+        }
     }
 
     fn changed(&self) {
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -80,8 +83,8 @@ impl PartitionHandle {
             reader: partition.main().reader(),
             owner: Mutex::new(partition),
             visibility,
-            main: Side::new(LogKind::Main),
-            dead_letters: Side::new(LogKind::DeadLetter),
+            main: Side::new(),
+            dead_letters: Side::new(),
             unsynced_bytes: AtomicU64::new(0),
             pool,
             metrics,
@@ -109,7 +112,10 @@ impl PartitionHandle {
     /// Returns a view of the dead letters as they are now; `None` before the first one.
     #[must_use]
     pub fn dead_letters(&self) -> Option<DeadLetterView> {
-        self.owner.lock().dead_letters().map(storage::dead_letter::DeadLetterLog::view)
+        self.owner
+            .lock()
+            .dead_letters()
+            .map(storage::dead_letter::DeadLetterLog::view)
     }
 
     /// Returns a receiver that sees every change of one of the logs.
@@ -135,7 +141,8 @@ impl PartitionHandle {
     ) -> Result<AppendOutcome, Refused> {
         let outcome = self.owner.lock().append(header, batch, now)?;
         if matches!(outcome, AppendOutcome::Appended(_)) {
-            self.unsynced_bytes.fetch_add(u64::from(header.length), Ordering::Relaxed);
+            self.unsynced_bytes
+                .fetch_add(u64::from(header.length), Ordering::Relaxed);
             if self.visibility == Visibility::Written {
                 self.main.changed();
             }
@@ -151,7 +158,13 @@ impl PartitionHandle {
             return;
         }
         let is_small = is_alone && unsynced <= INLINE_SYNC_BYTES_MAX;
-        if is_small && self.main.sync.compare_exchange(IDLE, BUSY, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        if is_small
+            && self
+                .main
+                .sync
+                .compare_exchange(IDLE, BUSY, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+        {
             self.run_sync(LogKind::Main);
         } else {
             self.schedule_sync(LogKind::Main);
@@ -193,7 +206,11 @@ impl PartitionHandle {
                 }
                 side.changed();
             }
-            if side.sync.compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            if side
+                .sync
+                .compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+            {
                 return;
             }
         }
@@ -211,7 +228,10 @@ impl PartitionHandle {
                 return Ok(());
             }
             if let Some(cause) = self.reader.poison() {
-                return Err(LogError::Poisoned { log: self.reader.id(), cause });
+                return Err(LogError::Poisoned {
+                    log: self.reader.id(),
+                    cause,
+                });
             }
             // The sender lives as long as this handle.
             changes.changed().await.ok();
@@ -232,7 +252,11 @@ impl PartitionHandle {
                 let this = Arc::clone(self);
                 self.pool.submit(move || {
                     let rolled = task.run();
-                    let finished = this.owner.lock().finish_roll(LogKind::Main, rolled).map(drop);
+                    let finished = this
+                        .owner
+                        .lock()
+                        .finish_roll(LogKind::Main, rolled)
+                        .map(drop);
                     this.metrics.logs.rolls.inc();
                     this.main.changed();
                     done.send(finished).ok();
@@ -253,7 +277,11 @@ impl PartitionHandle {
     /// # Errors
     /// As [`storage::log::HealTask::run`].
     pub fn heal(&self, kind: LogKind) -> Result<bool, LogError> {
-        let task = self.owner.lock().log_mut(kind).and_then(storage::log::Log::begin_heal);
+        let task = self
+            .owner
+            .lock()
+            .log_mut(kind)
+            .and_then(storage::log::Log::begin_heal);
         let Some(task) = task else { return Ok(false) };
         task.run()?;
         self.owner.lock().release_unknown(kind);

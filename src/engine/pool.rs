@@ -30,7 +30,9 @@ struct Threads {
 
 impl fmt::Debug for WorkPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkPool").field("threads", &self.inner.handles.len()).finish()
+        f.debug_struct("WorkPool")
+            .field("threads", &self.inner.handles.len())
+            .finish()
     }
 }
 
@@ -49,7 +51,9 @@ impl WorkPool {
                     .spawn(move || work(&queue))
             })
             .collect::<std::io::Result<_>>()?;
-        Ok(Self { inner: Arc::new(Threads { queue, handles }) })
+        Ok(Self {
+            inner: Arc::new(Threads { queue, handles }),
+        })
     }
 
     /// Hands a job in. It runs once, on any of the threads.

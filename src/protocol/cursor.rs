@@ -428,6 +428,20 @@ impl Wire for String {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Text(pub String);
 
+impl Text {
+    /// Returns the characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl Wire for Text {
     fn write(&self, writer: &mut Writer) {
         writer.length("text", self.0.len());

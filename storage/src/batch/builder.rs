@@ -3,23 +3,15 @@
 //! The records are encoded into one growing buffer with room for the header in front, so an uncompressed batch is built
 //! without copying a record twice and without an allocation for each.
 
-use std::io;
-
 use super::codec::pack;
 use super::header::{Attributes, BatchHeader, Codec, HEADER_BYTES, HEADER_BYTES_U32, Producer};
-use super::record::{NewRecord, RESERVED_PREFIX};
-use super::varint::{
-    VARINT_BYTES_MAX, VARLONG_BYTES_MAX, low_bits, size_of_u64, write_i32, zigzag_i32, zigzag_i64,
-};
+pub use super::measure::BuildError;
+use super::measure::{Parts, SECTION_BYTES_MAX, bytes_u64, length_i32, timestamp_error, too_large};
+use super::record::NewRecord;
+use super::varint::{size_of_u64, write_i32, write_u64, zigzag_i64};
 use crate::checksum::crc32;
-use crate::limits::{
-    BATCH_BYTES_CEILING, HEADER_COUNT_MAX, HEADER_NAME_BYTES_MAX, HEADER_VALUE_BYTES_MAX,
-    KEY_BYTES_MAX, RECORD_COUNT_MAX,
-};
+use crate::limits::RECORD_COUNT_MAX;
 use crate::offset::{Offset, TimestampMs};
-
-/// Largest unpacked section that is built, in bytes.
-const SECTION_BYTES_MAX: u32 = BATCH_BYTES_CEILING - HEADER_BYTES_U32;
 
 /// Who builds a batch, which decides whether its reserved record headers mean anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -40,43 +32,6 @@ pub struct BuildOptions {
     pub producer: Option<Producer>,
     /// Who builds it.
     pub broker: BrokerMark,
-}
-
-/// Why a record is not taken or a batch not built. The builder is as it was before.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// A part of the record, or the batch, would be larger than any log takes.
-    #[error("the {part} has {found}, at most {limit} are allowed")]
-    TooLarge {
-        /// The part, with the unit.
-        part: &'static str,
-        /// Its size.
-        found: u64,
-        /// The largest right size.
-        limit: u64,
-    },
-    /// The record's time is too far from the first record's.
-    #[error("the timestamp {found} is too far from the batch's first, {first}")]
-    Timestamp {
-        /// The record's time.
-        found: TimestampMs,
-        /// The first record's.
-        first: TimestampMs,
-    },
-    /// A batch has at least one record.
-    #[error("the batch has no records")]
-    Empty,
-    /// A producer's record has a header whose name belongs to the broker.
-    #[error(
-        "a record has a header whose name begins with {RESERVED_PREFIX:?}, which only the broker may use"
-    )]
-    ReservedHeader,
-    /// The codec failed.
-    #[error("cannot compress the records")]
-    Pack {
-        /// What the codec said.
-        source: io::Error,
-    },
 }
 
 /// Collects records into a batch.
@@ -261,19 +216,19 @@ impl BatchBuilder {
     #[inline]
     fn write(&mut self, record: &NewRecord<'_>, parts: &Parts, numbers: [u64; 3]) {
         let [length, delta, offset_delta] = numbers;
-        let mut lead = Lead::default();
+        let mut lead = Lead::new(&mut self.buffer);
         lead.number(length);
-        lead.byte(0);
+        lead.number(0);
         lead.number(delta);
         lead.number(offset_delta);
         lead.number(parts.key_length);
         if let Some(key) = record.key {
-            lead.append_to(&mut self.buffer);
+            lead.finish();
             self.buffer.extend_from_slice(key);
-            lead = Lead::default();
+            lead = Lead::new(&mut self.buffer);
         }
         lead.number(parts.value_length);
-        lead.append_to(&mut self.buffer);
+        lead.finish();
         if let Some(value) = record.value {
             self.buffer.extend_from_slice(value);
         }
@@ -284,6 +239,7 @@ impl BatchBuilder {
         }
     }
 
+    #[inline(never)]
     fn write_headers(&mut self, record: &NewRecord<'_>) {
         let out = &mut self.buffer;
         write_i32(out, length_i32(record.headers.len()));
@@ -299,160 +255,65 @@ impl BatchBuilder {
     }
 }
 
-/// The sizes of a record's parts, once they are known to keep the limits.
-struct Parts {
-    /// Zig-zag form of the key's length.
-    key_length: u64,
-    /// Zig-zag form of the value's length.
-    value_length: u64,
-    /// Bytes of everything from the key's length to the record's end.
-    encoded_bytes: u64,
-    has_reserved_headers: bool,
+/// Collects small numbers in a register: one store of a fixed size into the buffer instead of one for each byte.
+struct Lead<'a> {
+    buffer: &'a mut Vec<u8>,
+    /// The encoded bytes, the last one lowest.
+    word: u64,
+    /// Bytes in use of the word.
+    count: u32,
 }
 
-impl Parts {
+const WORD_BYTES: u32 = 8;
+
+impl<'a> Lead<'a> {
     #[inline]
-    fn measure(record: &NewRecord<'_>) -> Result<Self, BuildError> {
-        let key_bytes = record.key.map_or(0, |key| bytes_u64(key.len()));
-        let value_bytes = record.value.map_or(0, |value| bytes_u64(value.len()));
-        if key_bytes > u64::from(KEY_BYTES_MAX) {
-            return Err(too_large("key, in bytes,", key_bytes, KEY_BYTES_MAX));
+    fn new(buffer: &'a mut Vec<u8>) -> Self {
+        Self {
+            buffer,
+            word: 0,
+            count: 0,
         }
-        if value_bytes > u64::from(SECTION_BYTES_MAX) {
-            return Err(too_large(
-                "value, in bytes,",
-                value_bytes,
-                SECTION_BYTES_MAX,
-            ));
-        }
-        let key_length = record.key.map_or(1, |_| key_bytes << 1);
-        let value_length = record.value.map_or(1, |_| value_bytes << 1);
-        let mut parts = Self {
-            key_length,
-            value_length,
-            encoded_bytes: key_bytes
-                + value_bytes
-                + u64::from(size_of_u64(key_length))
-                + u64::from(size_of_u64(value_length))
-                + 1,
-            has_reserved_headers: false,
-        };
-        if !record.headers.is_empty() {
-            parts.measure_headers(record)?;
-        }
-        Ok(parts)
-    }
-
-    fn measure_headers(&mut self, record: &NewRecord<'_>) -> Result<(), BuildError> {
-        let mut count = 0_u64;
-        let mut bytes = u64::from(size_of_i32(length_i32(record.headers.len())));
-        for header in record.headers {
-            let name_bytes = bytes_u64(header.name.len());
-            let value_bytes = header.value.map_or(0, |value| bytes_u64(value.len()));
-            let is_reserved = header.name.starts_with(RESERVED_PREFIX);
-            self.has_reserved_headers |= is_reserved;
-            // The broker's own headers come on top of a producer's: they must not push a record over its limits.
-            if !is_reserved {
-                count = count.saturating_add(1);
-                check_header(name_bytes, value_bytes)?;
-            }
-            let value_length = header.value.map_or(-1, |value| length_i32(value.len()));
-            bytes = bytes
-                .saturating_add(name_bytes)
-                .saturating_add(value_bytes)
-                .saturating_add(u64::from(size_of_i32(length_i32(header.name.len()))))
-                .saturating_add(u64::from(size_of_i32(value_length)));
-        }
-        if count > u64::from(HEADER_COUNT_MAX) {
-            return Err(too_large("header count", count, HEADER_COUNT_MAX));
-        }
-        if bytes > u64::from(SECTION_BYTES_MAX) {
-            return Err(too_large("headers, in bytes,", bytes, SECTION_BYTES_MAX));
-        }
-        // One byte was counted for a header count of zero.
-        self.encoded_bytes = self.encoded_bytes.saturating_sub(1).saturating_add(bytes);
-        Ok(())
-    }
-}
-
-fn check_header(name_bytes: u64, value_bytes: u64) -> Result<(), BuildError> {
-    if name_bytes > u64::from(HEADER_NAME_BYTES_MAX) {
-        return Err(too_large(
-            "header name, in bytes,",
-            name_bytes,
-            HEADER_NAME_BYTES_MAX,
-        ));
-    }
-    if value_bytes > u64::from(HEADER_VALUE_BYTES_MAX) {
-        return Err(too_large(
-            "header value, in bytes,",
-            value_bytes,
-            HEADER_VALUE_BYTES_MAX,
-        ));
-    }
-    Ok(())
-}
-
-/// The fixed part of a record, put together on the stack: one copy into the buffer instead of one for each number.
-#[derive(Default)]
-struct Lead {
-    bytes: [u8; LEAD_BYTES],
-    at: usize,
-}
-
-const LEAD_BYTES: usize = 32;
-// Length, offset delta, key length and value length; timestamp delta; attributes.
-const _: () = assert!(4 * VARINT_BYTES_MAX + VARLONG_BYTES_MAX < LEAD_BYTES);
-
-impl Lead {
-    #[inline]
-    fn byte(&mut self, byte: u8) {
-        // The mask holds the place inside the array, which the assertion above says it never leaves.
-        if let Some(place) = self.bytes.get_mut(self.at & (LEAD_BYTES - 1)) {
-            *place = byte;
-        }
-        self.at = self.at.wrapping_add(1);
     }
 
     #[inline]
-    fn number(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.byte(low_bits(value) | 0x80);
-            value >>= 7;
+    fn number(&mut self, value: u64) {
+        if self.count + 2 > WORD_BYTES {
+            self.flush();
         }
-        self.byte(low_bits(value));
+        if value < 1 << 7 {
+            self.word = self.word << 8 | value;
+            self.count += 1;
+        } else if value < 1 << 14 {
+            self.word = self.word << 16 | (value & 0x7f | 0x80) << 8 | value >> 7;
+            self.count += 2;
+        } else {
+            self.long(value);
+        }
+    }
+
+    #[cold]
+    fn long(&mut self, value: u64) {
+        self.flush();
+        write_u64(self.buffer, value);
     }
 
     #[inline]
-    fn append_to(&self, buffer: &mut Vec<u8>) {
-        buffer.extend_from_slice(self.bytes.get(..self.at).unwrap_or_default());
+    fn flush(&mut self) {
+        let unused = WORD_BYTES.saturating_sub(self.count);
+        let bytes = self.word.unbounded_shl(8 * unused).to_be_bytes();
+        self.buffer.extend_from_slice(&bytes);
+        let kept = self
+            .buffer
+            .len()
+            .saturating_sub(usize::try_from(unused).unwrap_or(0));
+        self.buffer.truncate(kept);
+        self.word = 0;
+        self.count = 0;
     }
-}
 
-#[cold]
-fn too_large(part: &'static str, found: u64, limit: u32) -> BuildError {
-    BuildError::TooLarge {
-        part,
-        found,
-        limit: u64::from(limit),
+    #[inline]
+    fn finish(mut self) {
+        self.flush();
     }
-}
-
-#[cold]
-fn timestamp_error(found: TimestampMs, first: TimestampMs) -> BuildError {
-    BuildError::Timestamp { found, first }
-}
-
-#[inline]
-fn bytes_u64(bytes: usize) -> u64 {
-    u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
-/// Lengths are below the ceilings when they are written; a longer one is refused by the sum of bytes.
-fn length_i32(bytes: usize) -> i32 {
-    i32::try_from(bytes).unwrap_or(i32::MAX)
-}
-
-fn size_of_i32(value: i32) -> u32 {
-    size_of_u64(u64::from(zigzag_i32(value)))
 }

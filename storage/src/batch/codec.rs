@@ -1,22 +1,20 @@
 //! Packs and unpacks the records section: lz4 (frame format) and zstd.
 //!
 //! Unpacking is a stream that stops at the size that the header declares. Nothing is allocated from that size, nor from a
-//! size inside the packed bytes beyond a constant: one lz4 block (4 MiB) or one zstd window (8 MiB). The section is one
-//! frame and nothing behind it.
+//! size inside the packed bytes beyond a constant: the lz4 decoder's buffers (three blocks of 4 MiB) or one zstd window
+//! (8 MiB). The section is one whole frame and nothing behind it.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
 use super::header::{BatchHeader, Codec};
+use super::lz4_frame;
 use crate::error::Corruption;
 
 /// Largest zstd window that is unpacked, as a power of two: 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// zstd's own default: the packed size of level 3 at a cost that a producer can bear.
 const ZSTD_LEVEL: i32 = 3;
-/// Opens an LZ4 frame. The legacy frame has another and is refused: it says nothing of its block size.
-const LZ4_FRAME_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
-
 /// Appends the packed form of `section` to `out`; with [`Codec::None`] that is the section.
 ///
 /// # Errors
@@ -65,11 +63,11 @@ pub fn unpack<'a>(
 
 fn unpack_lz4(body: &[u8], declared: u32) -> Result<Vec<u8>, Corruption> {
     const CODEC: &str = "lz4";
-    if !body.starts_with(&LZ4_FRAME_MAGIC) {
-        return Err(packed(CODEC, &"it does not open with an LZ4 frame"));
-    }
+    let rest = lz4_frame::bytes_behind(body).map_err(|fault| packed(CODEC, &fault))?;
+    check_end(CODEC, rest)?;
     let mut decoder = lz4_flex::frame::FrameDecoder::new(body);
     let out = read_declared(CODEC, &mut decoder, declared)?;
+    // An empty block ends the decoder's stream before the frame's end.
     check_end(CODEC, decoder.get_ref())?;
     Ok(out)
 }

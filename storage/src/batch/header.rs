@@ -32,6 +32,9 @@
 //! Invariant: a header verifies alone. Decoding checks the magic, the version, the CRC, the attributes and the fields
 //! against each other, and nothing outside the 96 bytes; what a batch follows is the scan's business.
 
+pub use super::attributes::{Attributes, Codec};
+
+use super::fields::{Fields, Output};
 use crate::checksum::crc32;
 use crate::error::Corruption;
 use crate::log_id::{LogId, LogKind, PartitionNumber};
@@ -54,82 +57,6 @@ const CRC_AT: usize = 92;
 const _: () = assert!(CRC_AT + 4 == HEADER_BYTES);
 const _: () =
     assert!(4 + 1 + 1 + 2 + 4 + 4 + 8 + 4 * 4 + 8 + 2 + 2 + 4 + 8 * 3 + 4 + 8 + 4 == HEADER_BYTES);
-
-/// How the records section is compressed. The number is its value in the attributes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Codec {
-    /// Not at all.
-    #[default]
-    None,
-    /// LZ4 frame format.
-    Lz4,
-    /// Zstandard.
-    Zstd,
-}
-
-/// The attribute bits of a batch.
-///
-/// | bits | meaning | who sets it |
-/// |---|---|---|
-/// | 0 to 2 | codec: 0 none, 1 lz4, 2 zstd | builder |
-/// | 8 | the broker built this batch: reserved record headers (`redrive.*`) mean something | broker |
-/// | 9 | the batch holds records with causes | broker |
-/// | others | 0 | |
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Attributes {
-    /// How the records section is compressed.
-    pub codec: Codec,
-    /// Whether the broker built the batch.
-    pub is_broker_built: bool,
-    /// Whether records of the batch carry causes. Only in a batch that the broker built.
-    pub holds_causes: bool,
-}
-
-impl Attributes {
-    const BROKER_BUILT: u16 = 1 << 8;
-    const HOLDS_CAUSES: u16 = 1 << 9;
-
-    fn bits(self) -> u16 {
-        let codec = match self.codec {
-            Codec::None => 0,
-            Codec::Lz4 => 1,
-            Codec::Zstd => 2,
-        };
-        codec
-            | if self.is_broker_built {
-                Self::BROKER_BUILT
-            } else {
-                0
-            }
-            | if self.holds_causes {
-                Self::HOLDS_CAUSES
-            } else {
-                0
-            }
-    }
-
-    fn from_bits(bits: u16) -> Result<Self, Corruption> {
-        let wrong = || Corruption::Field {
-            field: "attributes",
-            value: u64::from(bits),
-        };
-        let codec = match bits & 0b111 {
-            0 => Codec::None,
-            1 => Codec::Lz4,
-            2 => Codec::Zstd,
-            _ => return Err(wrong()),
-        };
-        let attributes = Self {
-            codec,
-            is_broker_built: bits & Self::BROKER_BUILT != 0,
-            holds_causes: bits & Self::HOLDS_CAUSES != 0,
-        };
-        if attributes.bits() != bits || (attributes.holds_causes && !attributes.is_broker_built) {
-            return Err(wrong());
-        }
-        Ok(attributes)
-    }
-}
 
 /// Who produced a batch, for the recognition of repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -204,7 +131,7 @@ impl BatchHeader {
                 needed: u64::from(HEADER_BYTES_U32),
                 available: u64::try_from(available).unwrap_or(u64::MAX),
             })?;
-        let mut fields = Fields(header.as_slice());
+        let mut fields = Fields::new(header);
         let magic = fields.u32();
         if magic != BATCH_MAGIC {
             return Err(Corruption::Magic {
@@ -241,10 +168,7 @@ impl BatchHeader {
             self.producer.map_or((NO_PRODUCER, 0, NO_SEQUENCE), |p| {
                 (p.id, p.epoch, p.base_sequence)
             });
-        let mut out = Output {
-            bytes: [0; HEADER_BYTES],
-            at: 0,
-        };
+        let mut out = Output::<HEADER_BYTES>::default();
         out.put(&BATCH_MAGIC.to_be_bytes());
         out.put(&[BATCH_VERSION, kind]);
         out.put(&self.attributes.bits().to_be_bytes());
@@ -264,9 +188,9 @@ impl BatchHeader {
         out.put(&self.append_time.0.to_be_bytes());
         out.put(&self.prev_header_crc.to_be_bytes());
         out.put(&self.durable_up_to.0.to_be_bytes());
-        let crc = header_crc(&out.bytes);
+        let crc = header_crc(out.bytes());
         out.put(&crc.to_be_bytes());
-        out.bytes
+        *out.bytes()
     }
 
     /// Returns the header with the broker's fields filled in. Its `header_crc` is that of the stamped bytes.
@@ -428,47 +352,4 @@ fn stored_crc(header: &[u8; HEADER_BYTES]) -> u32 {
     header
         .last_chunk::<4>()
         .map_or(0, |bytes| u32::from_be_bytes(*bytes))
-}
-
-/// Reads fields one after the other from a slice that is known to hold them all.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let Some((head, rest)) = self.0.split_first_chunk::<N>() else {
-            return [0; N];
-        };
-        self.0 = rest;
-        *head
-    }
-    fn u8(&mut self) -> u8 {
-        u8::from_be_bytes(self.take())
-    }
-    fn u16(&mut self) -> u16 {
-        u16::from_be_bytes(self.take())
-    }
-    fn u32(&mut self) -> u32 {
-        u32::from_be_bytes(self.take())
-    }
-    fn u64(&mut self) -> u64 {
-        u64::from_be_bytes(self.take())
-    }
-    fn i64(&mut self) -> i64 {
-        i64::from_be_bytes(self.take())
-    }
-}
-
-struct Output {
-    bytes: [u8; HEADER_BYTES],
-    at: usize,
-}
-
-impl Output {
-    fn put(&mut self, field: &[u8]) {
-        let end = self.at.saturating_add(field.len());
-        if let Some(place) = self.bytes.get_mut(self.at..end) {
-            place.copy_from_slice(field);
-        }
-        self.at = end;
-    }
 }

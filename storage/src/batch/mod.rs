@@ -2,10 +2,15 @@
 //!
 //! A batch is the unit of append, checksum, compression and transfer: the same bytes on the wire, in memory and on disk.
 
+mod attributes;
+mod fields;
 pub mod header;
 pub mod varint;
 pub mod record;
+pub mod owned;
+mod lz4_frame;
 pub mod codec;
+mod measure;
 pub mod builder;
 pub mod check;
 #[cfg(test)]
@@ -17,7 +22,8 @@ pub use builder::{BatchBuilder, BrokerMark, BuildError, BuildOptions};
 pub use check::{BatchLimits, BatchRefusal, check_produced};
 pub use codec::unpack;
 pub use header::{Attributes, BatchHeader, Codec, HEADER_BYTES, HEADER_BYTES_U32, Producer, Stamp};
-pub use record::{HeaderRef, HeadersRef, NewRecord, RESERVED_PREFIX, Record, RecordRef, Records};
+pub use owned::Record;
+pub use record::{HeaderRef, HeadersRef, NewRecord, RESERVED_PREFIX, RecordRef, Records};
 
 use crate::error::Corruption;
 

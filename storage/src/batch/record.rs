@@ -20,10 +20,8 @@
 //!
 //! Reading trusts no length: each is held against the bytes that are there before anything is done with it.
 
-use bytes::Bytes;
-
 use super::header::BatchHeader;
-use super::varint::{VarintError, read_i32, read_i64};
+use super::varint::{VarintError, read_i64, read_u32, unzigzag_i32 as signed, zigzag_i32};
 use crate::error::{Corruption, RecordFault};
 use crate::offset::TimestampMs;
 
@@ -97,90 +95,6 @@ impl<'a> HeadersRef<'a> {
         self.iter()
             .find(|(found, _)| *found == name)
             .map(|(_, value)| value)
-    }
-}
-
-/// A record that owns its bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Record {
-    /// The record's time by the producer's clock.
-    pub timestamp: TimestampMs,
-    /// The key, if it has one.
-    pub key: Option<Bytes>,
-    /// The value, if it has one.
-    pub value: Option<Bytes>,
-    /// The headers, in order; names may repeat.
-    pub headers: Vec<(String, Option<Bytes>)>,
-}
-
-impl Record {
-    /// Returns the bytes of key, value and headers together.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        let headers = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.len().saturating_add(of(value)));
-        headers.fold(
-            of(&self.key).saturating_add(of(&self.value)),
-            usize::saturating_add,
-        )
-    }
-
-    /// Returns the value of the first header with this name; `None` also for a header without a value.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        let (_, value) = self.headers.iter().find(|(found, _)| found == name)?;
-        value.as_deref()
-    }
-
-    /// Returns the headers in the form that [`Record::as_new`] takes.
-    #[must_use]
-    pub fn header_refs(&self) -> Vec<HeaderRef<'_>> {
-        self.headers
-            .iter()
-            .map(|(name, value)| HeaderRef {
-                name,
-                value: value.as_deref(),
-            })
-            .collect()
-    }
-
-    /// Returns the record in the form that a builder takes, with `headers` for its headers.
-    #[must_use]
-    pub fn as_new<'a>(&'a self, headers: &'a [HeaderRef<'a>]) -> NewRecord<'a> {
-        NewRecord {
-            timestamp: self.timestamp,
-            key: self.key.as_deref(),
-            value: self.value.as_deref(),
-            headers,
-        }
-    }
-
-    /// Takes over a record that borrows from `section`, without copying key and values.
-    pub(super) fn share(section: &Bytes, record: &RecordRef<'_>) -> Self {
-        let share = |part: &[u8]| section.slice_ref(part);
-        Self::convert(record, share)
-    }
-
-    fn convert(record: &RecordRef<'_>, bytes: impl Fn(&[u8]) -> Bytes) -> Self {
-        Self {
-            timestamp: record.timestamp,
-            key: record.key.map(&bytes),
-            value: record.value.map(&bytes),
-            headers: record
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_owned(), value.map(&bytes)))
-                .collect(),
-        }
-    }
-}
-
-impl From<&RecordRef<'_>> for Record {
-    fn from(record: &RecordRef<'_>) -> Self {
-        Self::convert(record, Bytes::copy_from_slice)
     }
 }
 
@@ -263,10 +177,37 @@ impl<'a> Iterator for Records<'a> {
 
 type Read<'a, T> = Result<(T, &'a [u8]), RecordFault>;
 
+/// How faults call a part with a length, and its length.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    name: &'static str,
+    length: &'static str,
+}
+
+const RECORD: Part = Part {
+    name: "record",
+    length: "record length",
+};
+const KEY: Part = Part {
+    name: "key",
+    length: "key length",
+};
+const VALUE: Part = Part {
+    name: "value",
+    length: "value length",
+};
+const HEADER_NAME: Part = Part {
+    name: "header name",
+    length: "header name length",
+};
+const HEADER_VALUE: Part = Part {
+    name: "header value",
+    length: "header value length",
+};
+
 #[inline]
 fn read_record(input: &[u8], first_timestamp: TimestampMs, index: u32) -> Read<'_, RecordRef<'_>> {
-    let (length, input) = varint(input, "record length")?;
-    let (body, after) = take(input, length, "record")?;
+    let (body, after) = take(input, RECORD)?;
     let (attributes, body) = body
         .split_first()
         .ok_or_else(|| truncated("record attributes", 1, body))?;
@@ -279,15 +220,12 @@ fn read_record(input: &[u8], first_timestamp: TimestampMs, index: u32) -> Read<'
         .checked_add(delta)
         .ok_or(RecordFault::Timestamp { delta })?;
     let (offset_delta, body) = varint(body, "offset delta")?;
-    if i64::from(offset_delta) != i64::from(index) {
-        return Err(unexpected(
-            "offset delta",
-            i64::from(offset_delta),
-            i64::from(index),
-        ));
+    if u64::from(offset_delta) != u64::from(index) << 1 {
+        let found = i64::from(signed(offset_delta));
+        return Err(unexpected("offset delta", found, i64::from(index)));
     }
-    let (key, body) = nullable(body, "key length")?;
-    let (value, body) = nullable(body, "value length")?;
+    let (key, body) = take_nullable(body, KEY)?;
+    let (value, body) = take_nullable(body, VALUE)?;
     let (headers, body) = read_headers(body)?;
     if !body.is_empty() {
         return Err(RecordFault::Trailing {
@@ -308,12 +246,16 @@ fn read_record(input: &[u8], first_timestamp: TimestampMs, index: u32) -> Read<'
 #[inline]
 fn read_headers(input: &[u8]) -> Read<'_, HeadersRef<'_>> {
     let (count, bytes) = varint(input, "header count")?;
-    let Ok(count) = u32::try_from(count) else {
-        return Err(negative("header count", count, 0));
-    };
     if count == 0 {
         return Ok((HeadersRef::default(), bytes));
     }
+    if is_negative(count) {
+        return Err(negative("header count", count, 0));
+    }
+    walk_headers(count >> 1, bytes)
+}
+
+fn walk_headers(count: u32, bytes: &[u8]) -> Read<'_, HeadersRef<'_>> {
     let mut rest = bytes;
     for index in 0..count {
         (_, rest) = read_header(rest, index)?;
@@ -324,40 +266,54 @@ fn read_headers(input: &[u8]) -> Read<'_, HeadersRef<'_>> {
 }
 
 fn read_header(input: &[u8], index: u32) -> Read<'_, HeaderRef<'_>> {
-    let (length, rest) = varint(input, "header name length")?;
-    let (name, rest) = take(rest, length, "header name")?;
+    let (name, rest) = take(input, HEADER_NAME)?;
     let name =
         std::str::from_utf8(name).map_err(|_error| RecordFault::HeaderName { header: index })?;
-    let (value, rest) = nullable(rest, "header value length")?;
+    let (value, rest) = take_nullable(rest, HEADER_VALUE)?;
     Ok((HeaderRef { name, value }, rest))
 }
 
+/// Reads a zig-zag number and leaves it so: lengths and counts need no more than to know that it is not negative.
 #[inline]
-fn varint<'a>(input: &'a [u8], part: &'static str) -> Read<'a, i32> {
-    read_i32(input).map_err(|error| number(error, part, input))
+fn varint<'a>(input: &'a [u8], part: &'static str) -> Read<'a, u32> {
+    read_u32(input).map_err(|error| number(error, part, input))
 }
 
 #[inline]
-fn nullable<'a>(input: &'a [u8], part: &'static str) -> Read<'a, Option<&'a [u8]>> {
-    let (length, rest) = varint(input, part)?;
-    if length == -1 {
-        return Ok((None, rest));
+fn is_negative(zigzag: u32) -> bool {
+    zigzag & 1 != 0
+}
+
+#[inline]
+fn take(input: &[u8], part: Part) -> Read<'_, &[u8]> {
+    let (length, rest) = varint(input, part.length)?;
+    if is_negative(length) {
+        return Err(negative(part.length, length, 0));
     }
-    if length < -1 {
-        return Err(negative(part, length, -1));
+    split(rest, length >> 1, part)
+}
+
+#[inline]
+fn take_nullable(input: &[u8], part: Part) -> Read<'_, Option<&[u8]>> {
+    const NULL: u32 = zigzag_i32(-1);
+    let (length, rest) = varint(input, part.length)?;
+    if is_negative(length) {
+        return if length == NULL {
+            Ok((None, rest))
+        } else {
+            Err(negative(part.length, length, -1))
+        };
     }
-    let (bytes, rest) = take(rest, length, part)?;
+    let (bytes, rest) = split(rest, length >> 1, part)?;
     Ok((Some(bytes), rest))
 }
 
 #[inline]
-fn take<'a>(input: &'a [u8], length: i32, part: &'static str) -> Read<'a, &'a [u8]> {
-    let Ok(bytes) = usize::try_from(length) else {
-        return Err(negative(part, length, 0));
-    };
-    input
-        .split_at_checked(bytes)
-        .ok_or_else(|| truncated(part, u64::from(length.unsigned_abs()), input))
+fn split(input: &[u8], length: u32, part: Part) -> Read<'_, &[u8]> {
+    usize::try_from(length)
+        .ok()
+        .and_then(|bytes| input.split_at_checked(bytes))
+        .ok_or_else(|| truncated(part.name, u64::from(length), input))
 }
 
 #[cold]
@@ -387,10 +343,10 @@ fn unexpected(part: &'static str, found: i64, expected: i64) -> RecordFault {
 }
 
 #[cold]
-fn negative(part: &'static str, found: i32, least: i64) -> RecordFault {
+fn negative(part: &'static str, zigzag: u32, least: i64) -> RecordFault {
     RecordFault::Negative {
         part,
-        found: i64::from(found),
+        found: i64::from(signed(zigzag)),
         least,
     }
 }

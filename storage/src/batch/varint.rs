@@ -66,7 +66,7 @@ pub fn read_u64(input: &[u8]) -> Decoded<'_, u64> {
 #[inline]
 pub fn read_i32(input: &[u8]) -> Decoded<'_, i32> {
     let (raw, rest) = read_u32(input)?;
-    Ok(((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()), rest))
+    Ok((unzigzag_i32(raw), rest))
 }
 
 /// Reads a zig-zag 64-bit number (Kafka's `varlong`).
@@ -91,6 +91,13 @@ pub const fn zigzag_i32(value: i32) -> u32 {
 #[must_use]
 pub const fn zigzag_i64(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// Returns the 32-bit number with this zig-zag form.
+#[inline]
+#[must_use]
+pub const fn unzigzag_i32(zigzag: u32) -> i32 {
+    (zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed())
 }
 
 /// Returns how many bytes an unsigned number takes.
@@ -125,7 +132,7 @@ pub fn write_i64(out: &mut Vec<u8>, value: i64) {
 
 /// Returns the lowest seven bits.
 #[inline]
-pub(super) const fn low_bits(value: u64) -> u8 {
+const fn low_bits(value: u64) -> u8 {
     value.to_be_bytes()[7] & 0x7f
 }
 

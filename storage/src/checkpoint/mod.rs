@@ -243,29 +243,11 @@ impl CheckpointStore {
         paths: [PathBuf; 2],
     ) -> Result<(Self, Vec<LogCheckpoint>), LogError> {
         let mut newest = (0, Vec::new());
-        let mut slots = Vec::new();
-        for path in paths {
-            let file = open_slot(disk, &path)?;
-            let bytes =
-                read_whole(file.as_ref()).map_err(|source| LogError::io("read", &path, source))?;
-            match decode(&bytes) {
-                Ok((sequence, entries)) if sequence > newest.0 => newest = (sequence, entries),
-                Ok(_) | Err(CheckpointError::Corrupt(_)) => {}
-                Err(CheckpointError::UnknownVersion(found)) => {
-                    return Err(LogError::UnknownVersion {
-                        path,
-                        found,
-                        known: CHECKPOINT_VERSION,
-                    });
-                }
-            }
-            slots.push(Slot { path, file });
-        }
-        let slots = <[Slot; 2]>::try_from(slots).map_err(|_| LogError::Io {
-            op: "open",
-            path: PathBuf::new(),
-            source: std::io::Error::other("a shard has two slots"),
-        })?;
+        let [first, second] = paths;
+        let slots = [
+            read_slot(disk, first, &mut newest)?,
+            read_slot(disk, second, &mut newest)?,
+        ];
         let (sequence, entries) = newest;
         let store = Self {
             slots,
@@ -329,6 +311,25 @@ impl CheckpointStore {
         self.sequence = sequence;
         Ok(())
     }
+}
+
+/// Opens a slot, and takes its checkpoint over when it is newer than `newest`.
+fn read_slot(
+    disk: &dyn Disk,
+    path: PathBuf,
+    newest: &mut (u64, Vec<LogCheckpoint>),
+) -> Result<Slot, LogError> {
+    let file = open_slot(disk, &path)?;
+    let bytes = read_whole(file.as_ref()).map_err(|source| LogError::io("read", &path, source))?;
+    match decode(&bytes) {
+        Ok((sequence, entries)) if sequence > newest.0 => *newest = (sequence, entries),
+        Ok(_) | Err(CheckpointError::Corrupt(_)) => {}
+        Err(CheckpointError::UnknownVersion(found)) => {
+            let known = CHECKPOINT_VERSION;
+            return Err(LogError::UnknownVersion { path, found, known });
+        }
+    }
+    Ok(Slot { path, file })
 }
 
 fn open_slot(disk: &dyn Disk, path: &std::path::Path) -> Result<Arc<dyn DiskFile>, LogError> {

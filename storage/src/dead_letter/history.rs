@@ -284,3 +284,174 @@ impl History {
         Ok(Self { attempts, left_out })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::cast_possible_truncation,
+        reason = "tests may panic"
+    )]
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn attempt(number: u32, body_bytes: usize) -> Attempt {
+        let body = number.to_string().repeat(body_bytes);
+        Attempt {
+            number,
+            time: TimestampMs(i64::from(number) * 1000),
+            duration_ms: number,
+            result: AttemptResult::Status(503),
+            headers: vec![("retry-after".to_owned(), "9".to_owned())],
+            body: Bytes::copy_from_slice(&body.as_bytes()[..body_bytes]),
+            is_body_cut: false,
+            are_headers_cut: false,
+        }
+    }
+
+    fn history(attempts: impl IntoIterator<Item = Attempt>) -> History {
+        let mut history = History::default();
+        for attempt in attempts {
+            history.push(attempt);
+        }
+        history
+    }
+
+    fn numbers(history: &History) -> Vec<u32> {
+        history
+            .attempts()
+            .iter()
+            .map(|attempt| attempt.number)
+            .collect()
+    }
+
+    #[test]
+    fn the_first_and_the_last_fifteen_are_kept_and_the_rest_is_counted() {
+        let all = history((1..=16).map(|n| attempt(n, 1)));
+        assert_eq!((numbers(&all), all.left_out()), ((1..=16).collect(), 0));
+        let many = history((1..=40).map(|n| attempt(n, 1)));
+        let kept: Vec<_> = [1].into_iter().chain(26..=40).collect();
+        assert_eq!((numbers(&many), many.left_out()), (kept, 24));
+        assert_eq!(many.last().unwrap().number, 40);
+    }
+
+    #[test]
+    fn a_body_above_four_kib_is_cut_and_marked() {
+        for (bytes, is_cut) in [(4096, false), (4097, true), (1 << 20, true)] {
+            let history = history([attempt(7, bytes)]);
+            let last = history.last().unwrap();
+            assert_eq!(
+                (last.body.len(), last.is_body_cut),
+                (bytes.min(4096), is_cut)
+            );
+            assert_eq!(last.body, attempt(7, 4096).body.slice(..last.body.len()));
+        }
+    }
+
+    #[test]
+    fn headers_above_their_limits_are_cut_and_marked() {
+        let with = |headers: Vec<(String, String)>| {
+            let history = history([Attempt {
+                headers,
+                ..attempt(1, 1)
+            }]);
+            let last = history.last().unwrap();
+            let bytes = last
+                .headers
+                .iter()
+                .map(|(name, value)| name.len() + value.len());
+            (
+                last.headers.len(),
+                bytes.sum::<usize>(),
+                last.are_headers_cut,
+            )
+        };
+        let header = |value_bytes| ("x".to_owned(), "v".repeat(value_bytes));
+        assert_eq!(with(vec![header(2047)]), (1, 2048, false));
+        assert_eq!(with(vec![header(2048)]), (1, 2048, true));
+        assert_eq!(with(vec![header(1); 64]), (64, 128, false));
+        assert_eq!(with(vec![header(1); 65]), (64, 128, true));
+        assert_eq!(with(vec![header(1500), header(1500)]), (2, 2048, true));
+    }
+
+    #[test]
+    fn the_middle_gives_way_before_the_first_and_the_last() {
+        let history = history((1..=30).map(|n| attempt(n, 5000)));
+        let bodies: Vec<_> = history
+            .attempts()
+            .iter()
+            .map(|attempt| attempt.body.len())
+            .collect();
+        assert_eq!((bodies.first(), bodies.last()), (Some(&4096), Some(&4096)));
+        let middle = &bodies[1..15];
+        assert!(
+            middle.is_sorted() && middle[0] < 4096 && middle[13] == 4096,
+            "{middle:?}"
+        );
+        assert!(history.attempts().iter().all(|attempt| attempt.is_body_cut));
+        assert!(history.encode().len() <= HISTORY_BYTES_MAX);
+    }
+
+    fn attempts() -> impl Strategy<Value = Attempt> {
+        let header = (1..40_usize, 0..150_usize)
+            .prop_map(|(name, value)| ("n".repeat(name), "\u{e9}".repeat(value)));
+        let headers = vec(header, 0..70);
+        let result = prop_oneof![
+            any::<u16>().prop_map(AttemptResult::Status),
+            any::<u8>().prop_map(|class| AttemptResult::Error(ErrorClass(class))),
+        ];
+        let sizes = prop_oneof![0..20_usize, 3000..6000_usize];
+        (
+            any::<u32>(),
+            any::<i64>(),
+            any::<u32>(),
+            result,
+            headers,
+            sizes,
+        )
+            .prop_map(
+                |(number, time, duration_ms, result, headers, body_bytes)| Attempt {
+                    number,
+                    time: TimestampMs(time),
+                    duration_ms,
+                    result,
+                    headers,
+                    body: Bytes::from(vec![0xe9; body_bytes]),
+                    is_body_cut: false,
+                    are_headers_cut: false,
+                },
+            )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_history_keeps_its_bounds_marks_its_cuts_and_round_trips(pushed in vec(attempts(), 0..40)) {
+            let history = history(pushed.clone());
+            let kept = history.attempts();
+            prop_assert_eq!(kept.len(), pushed.len().min(ATTEMPT_COUNT_MAX));
+            prop_assert_eq!(kept.len() + history.left_out() as usize, pushed.len());
+            let left_out = history.left_out() as usize;
+            for (at, attempt) in kept.iter().enumerate() {
+                let given = &pushed[if at == 0 { 0 } else { at + left_out }];
+                prop_assert_eq!((attempt.number, attempt.result), (given.number, given.result));
+                prop_assert_eq!(attempt.is_body_cut, attempt.body != given.body);
+                prop_assert_eq!(attempt.are_headers_cut, attempt.headers != given.headers);
+            }
+            let bytes = history.encode();
+            prop_assert!(bytes.len() <= HISTORY_BYTES_MAX, "{} bytes", bytes.len());
+            prop_assert_eq!(History::decode(&bytes), Ok(history));
+        }
+
+        #[test]
+        fn decoding_any_bytes_never_panics(bytes in vec(any::<u8>(), 0..200)) {
+            if let Ok(history) = History::decode(&bytes) {
+                prop_assert_eq!(history.encode(), bytes);
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | kind | 1 | [`LETTER_KIND`] |
 //! | version | 1 | [`LETTER_VERSION`] |
-//! | fields | | tagged fields (see [`super::fields`]), by rising tag; an unknown tag is an error |
+//! | fields | | tagged fields (see `fields.rs`), by rising tag; an unknown tag is an error |
 //!
 //! | tag | field | content |
 //! |---|---|---|
@@ -36,7 +36,7 @@ use super::limits::{
     DETAILS_BYTES_MAX, LABEL_BYTES_MAX, LABEL_COUNT_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX,
     URL_BYTES_MAX,
 };
-use crate::batch::record::Record;
+use crate::batch::Record;
 use crate::error::Corruption;
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};

@@ -48,6 +48,9 @@ pub const LIVE_SET_BYTES_MAX: usize = 64 << 20;
 /// Letters that share one pair of earliest and latest death in a facet file.
 pub const DEATH_BLOCK_LETTERS: usize = 1024;
 
+/// Values of a field that are counted by name: what a person can look at. The rest is summed.
+pub const FACET_VALUE_COUNT_MAX: usize = 1000;
+
 /// Partitions that one page cursor can carry.
 pub const CURSOR_PARTITION_COUNT_MAX: usize = 1024;
 

@@ -45,9 +45,9 @@ impl Lineage {
             });
         }
         let (republished, id) = rest.split_first_chunk::<4>().ok_or(truncated(5))?;
-        let id = std::str::from_utf8(id).map_err(|_| Corruption::Field {
+        let id = std::str::from_utf8(id).map_err(|error| Corruption::Field {
             field: "first message id",
-            value: 0,
+            value: u64::try_from(error.valid_up_to()).unwrap_or(u64::MAX),
         })?;
         Ok(Self {
             first_message_id: (!id.is_empty()).then(|| id.to_owned()),

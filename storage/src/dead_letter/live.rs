@@ -94,15 +94,9 @@ impl LiveSet {
         self.segments.get(&base)
     }
 
-    /// Returns the live letters from `from` up to `to` (exclusive), in rising order.
-    #[must_use]
-    pub fn offsets(&self, from: Offset, to: Offset) -> Vec<Offset> {
-        let all = self.segments.iter().flat_map(|(base, set)| {
-            set.iter()
-                .map(|at| Offset(base.0.saturating_add(u64::from(at))))
-        });
-        all.filter(|offset| from <= *offset && *offset < to)
-            .collect()
+    /// Returns the base offsets of the segments that hold letters, in rising order.
+    pub fn bases(&self) -> impl DoubleEndedIterator<Item = Offset> + '_ {
+        self.segments.keys().copied()
     }
 
     /// Returns how many letters are live.

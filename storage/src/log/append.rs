@@ -86,6 +86,12 @@ impl Log {
         self.tail.chain.next_offset
     }
 
+    /// Returns the base offset of the active segment.
+    #[must_use]
+    pub fn active_base(&self) -> Offset {
+        self.tail.segment.base
+    }
+
     /// Returns the base offset of the segment that holds `offset`, or that will hold it.
     #[must_use]
     pub fn segment_base_of(&self, offset: Offset) -> Offset {
@@ -97,10 +103,11 @@ impl Log {
     }
 
     /// Changes the configuration for what comes. The visibility stays that of the open log.
-    pub fn reconfigure(&mut self, config: LogConfig) {
+    pub fn reconfigure(&mut self, config: &LogConfig) {
         self.config = LogConfig {
             visibility: self.config.visibility,
-            ..config
+            gaps: std::mem::take(&mut self.config.gaps),
+            ..config.clone()
         };
     }
 
@@ -123,6 +130,9 @@ impl Log {
     /// # Errors
     /// [`LogError::BatchTooLarge`]; [`LogError::Rolling`] while a new segment is due or under way; [`LogError::Poisoned`];
     /// [`LogError::Io`], which poisons the log unless no space was found before a byte was written.
+    ///
+    /// # Panics
+    /// When `header` is not that of `batch`.
     pub fn append(
         &mut self,
         header: &BatchHeader,

@@ -317,9 +317,12 @@ impl Recovery<'_> {
         let is_whole = scan.stop.is_none() && scan.extent.end_offset == next;
         let mut extent = scan.extent;
         if !is_whole {
-            let from = scan.extent.end_offset;
+            // A file that came from elsewhere may stand as successor in the middle of this segment: what it hides ends there.
+            let from = scan.extent.end_offset.min(next);
             let tail = self.tail(file.as_ref(), &path, extent.end, FilePosition(bytes), from)?;
-            let to = tail.next.map_or(next, |(_, header)| header.base_offset);
+            let to = tail
+                .next
+                .map_or(next, |(_, header)| header.base_offset.min(next));
             let reason = scan.stop.unwrap_or(Corruption::MissingSegment);
             self.damaged(from, to, extent.end, reason, base);
             // Readers look for the next sound batch themselves, up to the file's end.
@@ -367,7 +370,7 @@ impl Recovery<'_> {
             let step = walker
                 .step()
                 .map_err(|source| LogError::io("read", path, source))?;
-            let stop = match step {
+            let bad = match step {
                 Step::End => None,
                 Step::Bad(reason) if !self.passes_gap(&mut walker, path, limit)? => Some(reason),
                 Step::Bad(_) => continue,
@@ -388,7 +391,7 @@ impl Recovery<'_> {
                 extent,
                 index,
                 chain,
-                stop,
+                stop: bad,
             });
         }
     }
@@ -421,6 +424,7 @@ impl Recovery<'_> {
     }
 
     /// Takes over the last segment, and decides about what does not verify in it.
+    #[expect(clippy::too_many_lines, reason = "split next")]
     fn active(
         &mut self,
         base: Offset,
@@ -485,6 +489,14 @@ impl Recovery<'_> {
                     self.shared.set_poison(PoisonCause::Damaged);
                     chain.prev_header_crc = None;
                 } else {
+                    if !tail.is_zero {
+                        // No creation leaves that: a damaged header, or batches that nothing says were durable.
+                        self.report.cut = Some(Cut {
+                            offset: base,
+                            position: start,
+                            bytes: bytes.saturating_sub(start.0),
+                        });
+                    }
                     return self.recreate(base, before, segments);
                 }
             }

@@ -90,6 +90,18 @@ impl Partition {
         Ok(AppendOutcome::Appended(appended))
     }
 
+    /// Changes how the logs behave from now on. Their visibility and gaps stay.
+    pub fn reconfigure(&mut self, main: &LogConfig, dead_letters: &LogConfig) {
+        self.main.reconfigure(main);
+        if let Some(log) = self.dead_letters.as_mut() {
+            log.log_mut().reconfigure(dead_letters);
+        }
+        self.dead_letter_config = LogConfig {
+            gaps: self.dead_letter_config.gaps.clone(),
+            ..dead_letters.clone()
+        };
+    }
+
     /// Returns the partition's number.
     #[must_use]
     pub fn number(&self) -> PartitionNumber {

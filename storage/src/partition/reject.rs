@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::append::Partition;
 use crate::address::Address;
-use crate::batch::record::Record;
+use crate::batch::Record;
 use crate::cause::{GROUP_HEADER, LINEAGE_HEADER, RESERVED_PREFIX};
 use crate::dead_letter::{
     DeadLetter, Disposition, Fingerprint, History, Lineage, Receiver, Source,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::append::Partition;
 use super::reject::fresh_headers;
-use crate::batch::builder::{BatchBuilder, BrokerMark, BuildOptions};
+use crate::batch::builder::{BatchBuilder, BrokerMark, BuildError, BuildOptions};
 use crate::batch::header::{BatchHeader, Codec};
 use crate::cause::{CAUSE_HEADER, Cause, CauseDetail, CauseKind};
 use crate::dead_letter::{DeadLetter, Marker, Receiver, Resolution};
@@ -126,7 +126,11 @@ impl Partition {
     ) -> Result<Republished, LogError> {
         let offsets: Vec<_> = letters.iter().map(|(offset, _)| *offset).collect();
         let appended = self.build_fresh(letters, who).and_then(|mut batch| {
-            let header = BatchHeader::decode(&batch).map_err(|_| too_large(u64::MAX, 0))?;
+            let header = BatchHeader::decode(&batch).map_err(|reason| {
+                self.main
+                    .reader()
+                    .undecodable(self.main.next_offset(), reason)
+            })?;
             self.main.append(&header, &mut batch, now)
         });
         match appended {
@@ -338,15 +342,13 @@ impl Partition {
             let headers = record.header_refs();
             builder
                 .push(&record.as_new(&headers))
-                .map_err(|_| too_large(u64::from(builder.estimated_bytes()), 0))?;
+                .map_err(|error| too_large(&error))?;
         }
         let options = BuildOptions {
             producer: None,
             broker: BrokerMark::BrokerWithCauses,
         };
-        builder
-            .build(options)
-            .map_err(|_| too_large(u64::from(builder.estimated_bytes()), 0))
+        builder.build(options).map_err(|error| too_large(&error))
     }
 }
 
@@ -367,6 +369,16 @@ fn marker(letter: Offset, resolution: Resolution, who: Who<'_>, now: TimestampMs
     }
 }
 
-fn too_large(bytes: u64, bytes_max: u64) -> LogError {
-    LogError::BatchTooLarge { bytes, bytes_max }
+/// A fresh record that no batch takes: the letter stays, and the error says by how much.
+fn too_large(error: &BuildError) -> LogError {
+    match error {
+        BuildError::TooLarge { found, limit, .. } => LogError::BatchTooLarge {
+            bytes: *found,
+            bytes_max: *limit,
+        },
+        _ => LogError::BatchTooLarge {
+            bytes: 0,
+            bytes_max: 0,
+        },
+    }
 }

@@ -54,9 +54,14 @@ impl Machine {
             return Ok(());
         };
         let mut checkpoint = self.control.checkpoint();
-        if self.control.reader().durable_end() < checkpoint.durable_end {
+        if self.control.poison().is_some() {
             return Ok(());
         }
+        let durable_end = self.control.reader().durable_end();
+        assert_eq!(
+            durable_end, checkpoint.durable_end,
+            "something waits for a sync"
+        );
         checkpoint.log_start = start;
         self.store.write(&[checkpoint])?;
         self.control.apply_log_start(start).run()?;

@@ -10,7 +10,7 @@ use storage::disk::Disk;
 use storage::disk::sim::{SimDisk, Survival};
 use storage::error::LogError;
 use storage::log::{
-    Log, LogConfig, LogPlace, RecoveryReport, RetentionPolicy, SyncTask, Visibility,
+    Log, LogConfig, LogPlace, RecoveryReport, RetentionPolicy, RollTask, SyncTask, Visibility,
 };
 use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
@@ -35,6 +35,10 @@ pub enum Step {
     RunSyncs,
     /// Starts a new segment.
     Roll,
+    /// Begins a new segment, which takes no append until it is finished.
+    BeginRoll,
+    /// Finishes the new segment that was begun.
+    FinishRoll,
     /// Stores a checkpoint, if everything it speaks of is durable.
     Checkpoint,
     /// Lets go of segments until this many bytes are left.
@@ -144,6 +148,7 @@ pub struct Broker {
     pub log: Log,
     pub store: CheckpointStore,
     later: Vec<SyncTask>,
+    rolling: Option<RollTask>,
 }
 
 impl Broker {
@@ -154,8 +159,16 @@ impl Broker {
     ) -> Result<(Self, RecoveryReport), LogError> {
         let (store, entries) = CheckpointStore::open(disk.as_ref(), SLOTS.map(PathBuf::from))?;
         let (log, report) = Log::open(place(disk), config(visibility), entries.first(), NOW)?;
-        let later = Vec::new();
-        Ok((Self { log, store, later }, report))
+        let (later, rolling) = (Vec::new(), None);
+        Ok((
+            Self {
+                log,
+                store,
+                later,
+                rolling,
+            },
+            report,
+        ))
     }
 
     /// Opens everything, compares it with the promises, and tells the oracle what is there now.
@@ -192,7 +205,16 @@ impl Broker {
                     task.run()?;
                 }
             }
-            Step::Roll => self.log.roll()?,
+            Step::Roll if self.rolling.is_none() => self.log.roll()?,
+            Step::BeginRoll if self.rolling.is_none() => {
+                self.rolling = Some(self.log.begin_roll()?);
+            }
+            Step::Roll | Step::BeginRoll => {}
+            Step::FinishRoll => {
+                if let Some(task) = self.rolling.take() {
+                    self.log.finish_roll(task.run())?;
+                }
+            }
             Step::Checkpoint => drop(self.checkpoint(None, oracle)?),
             Step::Retain { bytes } => self.retain(bytes, oracle)?,
             Step::Heal => {
@@ -208,6 +230,13 @@ impl Broker {
         oracle.batch_count += 1;
         let mut bytes = batch(records, body_bytes, oracle.batch_count);
         let header = BatchHeader::decode(&bytes).unwrap();
+        if self.rolling.is_some() {
+            return match self.log.append(&header, &mut bytes, NOW) {
+                Err(LogError::Rolling { .. }) => Ok(()),
+                Err(other) => Err(other.into()),
+                Ok(appended) => Ok(broken("refused while rolling", format!("{appended:?}"))?),
+            };
+        }
         if self.log.needs_roll(u64::from(header.length), NOW) {
             self.log.roll()?;
         }
@@ -261,7 +290,7 @@ impl Broker {
 
 /// Every kind of step, with rolls, unsynced groups, checkpoints at odd moments and two retentions.
 pub fn full_workload() -> Vec<Step> {
-    use Step::{BeginSync, Checkpoint, Retain, Roll, RunSyncs, Sync};
+    use Step::{BeginRoll, BeginSync, Checkpoint, FinishRoll, Retain, Roll, RunSyncs, Sync};
     let append = |records, body_bytes| Step::Append {
         records,
         body_bytes,
@@ -296,8 +325,10 @@ pub fn full_workload() -> Vec<Step> {
         append(1, 80),
         append(1, 800),
         BeginSync,
+        BeginRoll,
         append(3, 900),
         RunSyncs,
+        FinishRoll,
         Checkpoint,
         append(1, 1000),
         Sync,

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use storage::batch::header::BatchHeader;
 use storage::checkpoint::{CheckpointStore, LogCheckpoint};
 use storage::disk::sim::SimDisk;
-use storage::error::{LogError, PoisonCause};
+use storage::error::LogError;
 use storage::log::{Log, LogConfig, ReadBound, RecoveryReport};
 use storage::offset::Offset;
 
@@ -57,6 +56,10 @@ fn sample() -> Sample {
 
 /// How a damaged log was found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, counted together"
+)]
 struct Found {
     is_refused: bool,
     is_reported: bool,
@@ -325,143 +328,12 @@ fn segments_that_are_missing_doubled_swapped_or_empty_are_detected_and_never_des
     }
 }
 
-/// What recovery must say of a tail.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Whole,
-    /// Cut behind so many batches.
-    Torn(usize),
-    /// Damaged from the batch with this number on, and never cut.
-    Damaged(usize),
-}
-
-/// Groups of batches, each synced before the next one is written; the last group is not.
-fn grouped(groups: &[usize]) -> (SimDisk, Vec<usize>, LogCheckpoint, PathBuf) {
-    let disk = new_disk(21);
-    let (mut log, _) = Log::open(
-        place(Arc::new(disk.clone())),
-        LogConfig::default(),
-        None,
-        NOW,
-    )
-    .unwrap();
-    let (mut at, mut starts, mut hint) = (32, vec![32], log.checkpoint());
-    for (number, count) in groups.iter().enumerate() {
-        for _ in 0..*count {
-            let mut bytes = batch(1, 300, at as u64);
-            let header = BatchHeader::decode(&bytes).unwrap();
-            log.append(&header, &mut bytes, NOW).unwrap();
-            at += bytes.len();
-            starts.push(at);
-        }
-        if number + 1 < groups.len() {
-            log.begin_sync().unwrap().run().unwrap();
-            hint = log.checkpoint();
-        }
-    }
-    (
-        disk,
-        starts,
-        hint,
-        PathBuf::from(format!("{DIR}/{:020}.log", 0)),
-    )
-}
-
-fn verdict(disk: &SimDisk, hint: Option<&LogCheckpoint>) -> Verdict {
-    let (log, report) = Log::open(
-        place(Arc::new(disk.clone())),
-        LogConfig::default(),
-        hint,
-        NOW,
-    )
-    .unwrap();
-    match (report.damage.first(), report.cut) {
-        (Some(range), None) => {
-            assert_eq!(log.poison(), Some(PoisonCause::Damaged));
-            Verdict::Damaged(range.from.0 as usize)
-        }
-        (None, Some(cut)) => Verdict::Torn(cut.offset.0 as usize),
-        (None, None) => Verdict::Whole,
-        both => panic!("{both:?}"),
-    }
-}
-
 #[test]
-fn a_torn_tail_is_told_from_damage() {
-    // Two batches are synced, then one, then three are written and not synced: 0 1 | 2 | 3 4 5.
-    let (whole, starts, hint, path) = grouped(&[2, 1, 3]);
-    let flipped = |batch: usize, byte: usize| {
-        let disk = whole.snapshot();
-        disk.flip_bit(&path, (starts[batch] + byte) as u64 * 8)
-            .unwrap();
-        disk
-    };
-    for byte in [0, 16, 84, 92, 200] {
-        // The next group says that 0 and 1 were durable; the one behind it that 2 was; nobody says so of 3, 4 and 5.
-        let expected = [0, 1, 2]
-            .map(Verdict::Damaged)
-            .into_iter()
-            .chain([3, 4, 5].map(Verdict::Torn));
-        for (batch, expected) in expected.enumerate() {
-            assert_eq!(
-                verdict(&flipped(batch, byte), None),
-                expected,
-                "batch {batch}, byte {byte}"
-            );
-        }
-        for batch in [3, 4, 5] {
-            assert_eq!(
-                verdict(&flipped(batch, byte), Some(&hint)),
-                Verdict::Torn(batch),
-                "batch {batch}, byte {byte}"
-            );
-        }
+fn a_log_without_any_segment_is_refused_when_the_checkpoint_says_it_held_something() {
+    let sample = sample();
+    for path in &sample.segments {
+        sample.disk.remove_file(path).unwrap();
     }
-    assert_eq!(verdict(&whole, None), Verdict::Whole);
-    assert_eq!(verdict(&whole, Some(&hint)), Verdict::Whole);
-    for (batch, [start, end]) in starts.windows(2).map(|w| [w[0], w[1]]).enumerate() {
-        for bytes in [start, start + 1, start + 50, start + 96, end - 1] {
-            let disk = whole.snapshot();
-            disk.truncate_file(&path, bytes as u64).unwrap();
-            let torn = if bytes == start {
-                Verdict::Whole
-            } else {
-                Verdict::Torn(batch)
-            };
-            let with_hint = if batch < 3 {
-                Verdict::Damaged(batch)
-            } else {
-                torn
-            };
-            assert_eq!(
-                verdict(&disk.snapshot(), Some(&hint)),
-                with_hint,
-                "cut to {bytes}"
-            );
-            let torn = if bytes == start {
-                Verdict::Whole
-            } else {
-                Verdict::Torn(batch)
-            };
-            assert_eq!(verdict(&disk, None), torn, "cut to {bytes}");
-        }
-    }
-    for (tail, expected) in [
-        (vec![0; 5000], Verdict::Whole),
-        (vec![0xFF; 5], Verdict::Torn(6)),
-        ([vec![0; 4000], vec![7]].concat(), Verdict::Torn(6)),
-        (batch(1, 100, 1), Verdict::Torn(6)),
-    ] {
-        let disk = whole.snapshot();
-        let mut bytes = disk.read_file(&path).unwrap();
-        bytes.truncate(starts[6]);
-        bytes.extend_from_slice(&tail);
-        disk.write_file(&path, &bytes).unwrap();
-        assert_eq!(
-            verdict(&disk, None),
-            expected,
-            "{} bytes behind",
-            tail.len()
-        );
-    }
+    let found = sample.look(&sample.disk, true, "all segments missing");
+    assert!(found.is_refused, "{found:?}");
 }

@@ -215,6 +215,7 @@ fn refuses_after_failed_sync(broker: &mut Broker, oracle: &mut Oracle) -> Result
                     records: 1,
                     body_bytes: 50,
                 },
+                Step::FinishRoll,
                 Step::Roll,
                 Step::Heal,
                 Step::RunSyncs,
@@ -252,6 +253,58 @@ fn refuses_after_failed_sync(broker: &mut Broker, oracle: &mut Oracle) -> Result
         );
     }
     Ok(())
+}
+
+/// Runs on a disk that is full at each size, then gives it space: what was refused works, and nothing was poisoned for good.
+fn fill_the_disk(start: &SimDisk, oracle: &Oracle, coverage: &mut Coverage) -> Result<u64, Broken> {
+    let mut refused = 0;
+    for capacity in (0..30_000).step_by(97) {
+        let (disk, mut oracle) = (start.snapshot(), oracle.clone());
+        let (mut broker, _) =
+            Broker::open(Arc::new(disk.clone()), oracle.visibility).expect("the disk is not full");
+        disk.set_capacity_bytes(Some(capacity));
+        for step in full_workload() {
+            if broker.run(&[step], &mut oracle).is_ok() {
+                continue;
+            }
+            refused += 1;
+            for crash in [CRASHES[0], CRASHES[1], CRASHES[3]] {
+                let mut oracle = oracle.clone();
+                let image = crash.after(&disk, &mut oracle);
+                image.set_capacity_bytes(None);
+                at(check_image(&image, &oracle, coverage), || {
+                    format!("full at {capacity}, {crash:?}\n{}", disk.trace())
+                })?;
+            }
+            disk.set_capacity_bytes(None);
+            if let Err(stop) = broker.run(&[Step::Heal, step], &mut oracle) {
+                return broken("goes on", format!("{stop:?} after full at {capacity}"));
+            }
+        }
+        let image = CRASHES[1].after(&disk, &mut oracle);
+        at(check_image(&image, &oracle, coverage), || {
+            format!("after full at {capacity}")
+        })?;
+    }
+    Ok(refused)
+}
+
+#[test]
+fn a_full_disk_refuses_and_a_disk_with_space_again_goes_on() {
+    let mut coverage = Coverage::default();
+    match fill_the_disk(
+        &new_disk(31),
+        &Oracle::new(Visibility::Synced),
+        &mut coverage,
+    ) {
+        Ok(refused) => assert!(refused > 50, "{refused}"),
+        Err(broken) => fail_on(Err(broken)),
+    }
+    eprintln!(
+        "seed 31: {} images opened, {} distinct",
+        coverage.opened,
+        coverage.images.len()
+    );
 }
 
 #[test]

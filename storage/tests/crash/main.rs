@@ -20,3 +20,4 @@ mod mutants;
 mod oracle;
 mod power;
 mod random;
+mod torn;

@@ -57,7 +57,7 @@ fn every_sync_that_is_left_out_breaks_a_promise() {
                 let seen = seen.lines().next().unwrap_or_default();
                 eprintln!(
                     "{site:?} -> {name}: {check}: {}",
-                    &seen[..seen.len().min(160)]
+                    seen.chars().take(160).collect::<String>()
                 );
             }
             None => missed.push(site),

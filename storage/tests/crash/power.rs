@@ -293,3 +293,31 @@ fn a_second_crash_at_any_operation_of_the_recovery_keeps_every_promise() {
         coverage.images.len()
     );
 }
+
+#[test]
+fn rolling_an_empty_segment_leaves_it_the_active_one() {
+    let append = Step::Append {
+        records: 1,
+        body_bytes: 500,
+    };
+    let retain = Step::Retain { bytes: 0 };
+    let steps = [
+        Step::Roll,
+        append,
+        Step::Roll,
+        Step::Roll,
+        append,
+        Step::Sync,
+        retain,
+    ];
+    let mut oracle = Oracle::new(Visibility::Synced);
+    let disk = new_disk(11);
+    let (mut broker, _) = Broker::reopen(&disk, &mut oracle).unwrap();
+    broker.run(&steps, &mut oracle).unwrap();
+    assert_eq!(broker.log.reader().segments().len(), 1);
+    fail_on(check_image(
+        &disk.restart_process(),
+        &oracle,
+        &mut Coverage::default(),
+    ));
+}

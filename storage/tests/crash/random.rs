@@ -16,6 +16,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::BeginSync),
         2 => Just(Step::RunSyncs),
         1 => Just(Step::Roll),
+        1 => Just(Step::BeginRoll),
+        2 => Just(Step::FinishRoll),
         2 => Just(Step::Checkpoint),
         1 => (1000_u64..20_000).prop_map(|bytes| Step::Retain { bytes }),
     ];

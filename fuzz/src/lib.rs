@@ -1,0 +1,39 @@
+//! The bodies of the fuzz targets: each takes any bytes and panics when a promise is broken.
+//!
+//! They are plain functions, so that the corpora also run in the ordinary tests (`tests/fuzz_corpora.rs`). A body must not
+//! depend on anything but its bytes: no clock, no randomness, no files.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a fuzz target panics to report what it found"
+)]
+
+mod input;
+
+pub mod checkpoint;
+pub mod control_entry;
+pub mod decode_batch;
+pub mod decode_frame;
+pub mod decode_letter;
+pub mod log_ops;
+pub mod open_index;
+pub mod scan_segment;
+
+/// A target: it panics when the bytes break a promise.
+pub type Body = fn(&[u8]);
+
+/// Every target with its name, which is also that of its corpus.
+pub const TARGETS: [(&str, Body); 8] = [
+    ("checkpoint", checkpoint::run),
+    ("control_entry", control_entry::run),
+    ("decode_batch", decode_batch::run),
+    ("decode_frame", decode_frame::run),
+    ("decode_letter", decode_letter::run),
+    ("log_ops", log_ops::run),
+    ("open_index", open_index::run),
+    ("scan_segment", scan_segment::run),
+];

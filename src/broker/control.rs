@@ -1,0 +1,109 @@
+//! The control log behind a lock, with its offset commits gathered: one sync answers all that came while the last one ran.
+
+use parking_lot::Mutex;
+use storage::control::{ControlError, ControlLog, ControlState, Entry};
+use storage::offset::TimestampMs;
+use tokio::sync::oneshot;
+
+use crate::protocol::error_code::{ErrorCode, Refusal};
+
+/// The control log. Changes block on the disk.
+#[derive(Debug)]
+pub(super) struct Control {
+    log: Mutex<ControlLog>,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    entry: Entry,
+    answer: oneshot::Sender<Result<(), Refusal>>,
+}
+
+impl Control {
+    pub(super) fn new(log: ControlLog) -> Self {
+        Self {
+            log: Mutex::new(log),
+            waiting: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Looks at the state as it is now.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&ControlState) -> T) -> T {
+        look(self.log.lock().state())
+    }
+
+    /// Uses the log itself.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut ControlLog) -> T) -> T {
+        act(&mut self.log.lock())
+    }
+
+    /// Makes a change that is decided from the state, with nobody in between. Blocks on the disk.
+    pub(super) fn change<T>(
+        &self,
+        now: TimestampMs,
+        decide: impl FnOnce(&ControlState) -> Result<(Entry, T), Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut log = self.log.lock();
+        let (entry, value) = decide(log.state())?;
+        log.change(&entry, now).map_err(|error| refusal(&error))?;
+        Ok(value)
+    }
+
+    /// Queues a change; whoever calls [`Control::write_waiting`] next writes it. The receiver is answered after its sync.
+    pub(super) fn queue(&self, entry: Entry) -> oneshot::Receiver<Result<(), Refusal>> {
+        let (answer, receiver) = oneshot::channel();
+        self.waiting.lock().push(Waiting { entry, answer });
+        receiver
+    }
+
+    /// Writes all queued changes as one batch; if that is refused, one by one. Blocks on the disk.
+    pub(super) fn write_waiting(&self, now: TimestampMs) {
+        let mut log = self.log.lock();
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        if waiting.is_empty() {
+            return;
+        }
+        let entries: Vec<_> = waiting.iter().map(|one| one.entry.clone()).collect();
+        let all = log.change_all(&entries, now);
+        for one in waiting {
+            let result = match &all {
+                Ok(()) => Ok(()),
+                Err(ControlError::Refused(_) | ControlError::TooLarge(_)) => {
+                    log.change(&one.entry, now).map_err(|error| refusal(&error))
+                }
+                Err(error) => Err(refusal(error)),
+            };
+            // A caller that has gone away needs no answer.
+            one.answer.send(result).ok();
+        }
+    }
+}
+
+/// Says on the wire why a change was not made.
+pub(super) fn refusal(error: &ControlError) -> Refusal {
+    let code = match error {
+        ControlError::Refused(_) | ControlError::TooLarge(_) => ErrorCode::InvalidSettings,
+        ControlError::Log(error) => return super::refusal::of_log(error),
+        ControlError::OutcomeUnknown { .. } => ErrorCode::OutcomeUnknown,
+        ControlError::Unreadable { .. } | ControlError::Contradiction { .. } => {
+            ErrorCode::StorageFailed
+        }
+    };
+    Refusal::new(code, chain(error))
+}
+
+/// Returns an error with its sources, each behind a colon.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,194 @@
+//! Groups: names for committed offsets, nothing more. Nobody is assigned anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use storage::control::{Commit, ControlState, Entry};
+use storage::log_id::PartitionNumber;
+use storage::offset::Offset;
+
+use super::{Broker, partition_of};
+use crate::engine::PartitionHandle;
+use crate::metrics::LagLabel;
+use crate::names::GroupName;
+use crate::protocol::error_code::{ErrorCode, Refusal};
+use crate::protocol::group_offsets::{
+    CommitOffsetsRequest, CommittedOffset, DeleteGroupRequest, FetchOffsetsAnswer,
+    FetchOffsetsRequest, GroupPartitionView, GroupView, ListGroupsAnswer,
+};
+
+impl Broker {
+    /// Stores offsets that a group has got to. Answered after the sync; commits that come together share one.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidGroupName`], [`ErrorCode::UnknownTopic`], [`ErrorCode::UnknownPartition`],
+    /// [`ErrorCode::OffsetOutOfRange`] above the log end, or the control log's.
+    pub async fn commit_offsets(
+        self: &Arc<Self>,
+        request: &CommitOffsetsRequest,
+    ) -> Result<(), Refusal> {
+        let group = parse_group(&request.group)?;
+        let mut commits: BTreeMap<PartitionNumber, Commit> = BTreeMap::new();
+        for offset in &request.offsets {
+            let topic = self.topic(&offset.topic)?;
+            let partition = partition_of(&topic, offset.partition)?;
+            let end = partition.reader().log_end();
+            if offset.offset > end {
+                let message = format!(
+                    "offset {} cannot be committed, the log ends at {end}",
+                    offset.offset
+                );
+                return Err(Refusal::new(ErrorCode::OffsetOutOfRange, message));
+            }
+            let metadata = offset.metadata.clone();
+            commits.insert(
+                partition.number(),
+                Commit {
+                    partition: partition.number(),
+                    offset: offset.offset,
+                    metadata,
+                },
+            );
+        }
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let entry = Entry::OffsetsCommitted {
+            group: group.to_string(),
+            time: self.clock.now(),
+            commits: commits.into_values().collect(),
+        };
+        let answer = self.control.queue(entry);
+        let this = Arc::clone(self);
+        self.pool
+            .submit(move || this.control.write_waiting(this.clock.now()));
+        answer.await.unwrap_or_else(|_| {
+            Err(Refusal::new(
+                ErrorCode::ShuttingDown,
+                "the broker is ending",
+            ))
+        })
+    }
+
+    /// Returns what a group has committed; nothing for a group that never did.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidGroupName`].
+    pub fn fetch_offsets(
+        &self,
+        request: &FetchOffsetsRequest,
+    ) -> Result<FetchOffsetsAnswer, Refusal> {
+        let group = parse_group(&request.group)?;
+        let is_wanted = |topic: &str| {
+            request
+                .topics
+                .as_ref()
+                .is_none_or(|topics| topics.iter().any(|name| name == topic))
+        };
+        let offsets = self.control.look(|state| committed(state, group.as_str()));
+        Ok(FetchOffsetsAnswer {
+            offsets: offsets
+                .into_iter()
+                .filter(|offset| is_wanted(&offset.topic))
+                .collect(),
+        })
+    }
+
+    /// Lists the groups with what they committed and how far they are behind.
+    #[must_use]
+    pub fn list_groups(&self) -> ListGroupsAnswer {
+        let groups = self.control.look(|state| {
+            let names: Vec<_> = state.groups().map(|(name, _)| name.to_owned()).collect();
+            names
+                .into_iter()
+                .map(|name| (committed(state, &name), name))
+                .collect::<Vec<_>>()
+        });
+        let view = |(offsets, name): (Vec<CommittedOffset>, String)| {
+            let partitions = offsets
+                .into_iter()
+                .filter_map(|offset| self.with_lag(offset))
+                .collect();
+            GroupView { name, partitions }
+        };
+        ListGroupsAnswer {
+            groups: groups.into_iter().map(view).collect(),
+        }
+    }
+
+    /// Forgets a group. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownGroup`], or the control log's.
+    pub fn delete_group(&self, request: &DeleteGroupRequest) -> Result<(), Refusal> {
+        let group = parse_group(&request.group)?;
+        self.control.change(self.clock.now(), |state| {
+            if state.group(group.as_str()).is_none() {
+                return Err(Refusal::new(
+                    ErrorCode::UnknownGroup,
+                    format!("there is no group {group}"),
+                ));
+            }
+            Ok((
+                Entry::GroupDeleted {
+                    group: group.to_string(),
+                },
+                (),
+            ))
+        })
+    }
+
+    /// Brings the metrics of lag up to date.
+    pub(super) fn measure_lag(&self) {
+        let lags = self.list_groups().groups.into_iter().flat_map(|group| {
+            group.partitions.into_iter().map(move |partition| {
+                let label = LagLabel {
+                    group: group.name.clone(),
+                    topic: partition.committed.topic,
+                    partition: partition.committed.partition,
+                };
+                (label, partition.lag)
+            })
+        });
+        self.metrics.replace_lags(lags.collect());
+    }
+
+    fn with_lag(&self, committed: CommittedOffset) -> Option<GroupPartitionView> {
+        let topic = self.topic(&committed.topic).ok()?;
+        let partition = partition_of(&topic, committed.partition).ok()?;
+        let high_watermark = partition.reader().high_watermark();
+        let lag = lag(&partition, committed.offset, high_watermark);
+        Some(GroupPartitionView {
+            committed,
+            high_watermark,
+            lag,
+        })
+    }
+}
+
+/// Returns how many offsets lie between what was committed and what can be read; what retention took counts no more.
+fn lag(partition: &PartitionHandle, committed: Offset, high_watermark: Offset) -> u64 {
+    let from = committed.max(partition.reader().log_start());
+    high_watermark.since(from).unwrap_or(0)
+}
+
+fn committed(state: &ControlState, group: &str) -> Vec<CommittedOffset> {
+    let Some(offsets) = state.group(group) else {
+        return Vec::new();
+    };
+    let view = |(number, committed): (&PartitionNumber, &storage::control::Committed)| {
+        let (topic, partition) = state.partition(*number)?;
+        Some(CommittedOffset {
+            topic: topic.to_owned(),
+            partition,
+            offset: committed.offset,
+            metadata: committed.metadata.clone(),
+        })
+    };
+    offsets.iter().filter_map(view).collect()
+}
+
+fn parse_group(name: &str) -> Result<GroupName, Refusal> {
+    GroupName::parse(name)
+        .map_err(|error| Refusal::new(ErrorCode::InvalidGroupName, error.to_string()))
+}

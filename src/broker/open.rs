@@ -1,0 +1,345 @@
+//! Opening the broker: the lock, the control log, every partition, and what an interrupted run left to finish.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use parking_lot::{Mutex, RwLock};
+use storage::checkpoint::LogCheckpoint;
+use storage::control::{ControlError, ControlLog, Gap, TopicSettings};
+use storage::data_dir::{self, DataDir};
+use storage::disk::Disk;
+use storage::error::LogError;
+use storage::log::LogConfig;
+use storage::log_id::{LogId, LogKind, PartitionNumber};
+use storage::offset::TimestampMs;
+use storage::partition::{Partition, PartitionConfig, PartitionHints, PartitionPlace};
+use storage::producers::ProducerLimits;
+use tokio::sync::Semaphore;
+
+use super::checkpoints::Checkpoints;
+use super::control::Control;
+use super::{Broker, RESOLVING_MAX};
+use crate::clock::SharedClock;
+use crate::config::ServeConfig;
+use crate::engine::{PartitionHandle, WorkPool};
+use crate::metrics::Metrics;
+use crate::names::TopicName;
+use crate::shutdown::Shutdown;
+use crate::topic::{Topic, dead_letter_config, main_config, visibility};
+
+/// Threads that open partitions: recovery waits for the disk more than it computes.
+const OPENING_THREADS: usize = 8;
+
+/// Why the broker did not start. Nothing was changed but what recovery had finished.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory, or a log in it, cannot be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The control log cannot be opened.
+    #[error("cannot open the control log")]
+    Control(#[from] ControlError),
+    /// The system starts no more threads.
+    #[error("cannot start the sync threads")]
+    Threads(#[source] std::io::Error),
+    /// The control log holds a name that this program refuses.
+    #[error("the control log holds the topic name {name:?}")]
+    TopicName {
+        /// The name.
+        name: String,
+    },
+}
+
+/// What opening a partition needs.
+pub(super) struct Opener {
+    disk: Arc<dyn Disk>,
+    root: PathBuf,
+    pool: WorkPool,
+    metrics: Arc<Metrics>,
+    hints: HashMap<LogId, LogCheckpoint>,
+    gaps: Vec<Gap>,
+    now: TimestampMs,
+}
+
+impl Broker {
+    /// Opens the broker below `config.data_dir`, creating it where it is missing.
+    ///
+    /// # Errors
+    /// [`OpenError`]; [`LogError::Locked`] names who has the directory.
+    pub fn open(
+        config: &ServeConfig,
+        disk: Arc<dyn Disk>,
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+    ) -> Result<Arc<Self>, OpenError> {
+        let root = config.data_dir.clone();
+        let data_dir = DataDir::open(disk.as_ref(), &root, "redrive", std::process::id())?;
+        let checkpoints = Checkpoints::open(disk.as_ref(), &root)?;
+        let hints = checkpoints.hints();
+        let now = clock.now();
+        let (control, report) =
+            ControlLog::open(Arc::clone(&disk), &root, hints.get(&LogId::CONTROL), now)?;
+        if let Some(cut) = report.cut {
+            tracing::warn!(
+                offset = cut.offset.0,
+                bytes = cut.bytes,
+                "cut a torn tail of the control log"
+            );
+        }
+        let threads = u32::try_from(config.storage.sync_threads).unwrap_or(u32::MAX);
+        let pool = WorkPool::start(threads).map_err(OpenError::Threads)?;
+        let opener = Opener {
+            disk: Arc::clone(&disk),
+            root: root.clone(),
+            pool: pool.clone(),
+            metrics: Arc::clone(&metrics),
+            hints,
+            gaps: control.state().gaps().collect(),
+            now,
+        };
+        opener.finish_deletions(control.state())?;
+        let topics = opener.topics(control.state())?;
+        let broker = Self {
+            disk,
+            root,
+            _data_dir: data_dir,
+            control: Control::new(control),
+            topics: RwLock::new(topics),
+            checkpoints: Mutex::new(checkpoints),
+            pool,
+            clock,
+            metrics,
+            defaults: config.topic,
+            min_free_bytes: config.storage.min_free_bytes,
+            is_low_on_space: AtomicBool::new(false),
+            is_clock_off: AtomicBool::new(false),
+            next_producer_id: Mutex::new(0..0),
+            resolving: Semaphore::new(RESOLVING_MAX),
+            peers: AtomicU64::new(1),
+            shutdown,
+        };
+        broker.measure_space();
+        Ok(Arc::new(broker))
+    }
+
+    /// Opens partitions that the control log has just been given.
+    pub(super) fn open_partitions(
+        &self,
+        numbers: &[PartitionNumber],
+        settings: &TopicSettings,
+    ) -> Result<Vec<Arc<PartitionHandle>>, LogError> {
+        let opener = Opener {
+            disk: Arc::clone(&self.disk),
+            root: self.root.clone(),
+            pool: self.pool.clone(),
+            metrics: Arc::clone(&self.metrics),
+            hints: HashMap::new(),
+            gaps: Vec::new(),
+            now: self.clock.now(),
+        };
+        numbers
+            .iter()
+            .map(|number| opener.partition(*number, settings))
+            .collect()
+    }
+
+    /// Unlinks what a deleted topic's partitions held. The control log has said so already.
+    pub(super) fn unlink_partition(&self, number: PartitionNumber) -> Result<(), LogError> {
+        remove_partition(self.disk.as_ref(), &self.root, number)
+    }
+}
+
+impl Opener {
+    /// Opens all partitions of all topics, several at a time.
+    fn topics(
+        &self,
+        state: &storage::control::ControlState,
+    ) -> Result<BTreeMap<TopicName, Arc<Topic>>, OpenError> {
+        let wanted: Vec<_> = state
+            .topics()
+            .flat_map(|(_, topic)| {
+                topic
+                    .partitions
+                    .iter()
+                    .map(move |number| (*number, topic.settings))
+            })
+            .collect();
+        let mut opened = self.partitions(&wanted)?;
+        let mut topics = BTreeMap::new();
+        for (name, topic) in state.topics() {
+            let parsed =
+                TopicName::parse_internal(name)
+                    .ok()
+                    .ok_or_else(|| OpenError::TopicName {
+                        name: name.to_owned(),
+                    })?;
+            let partitions = topic
+                .partitions
+                .iter()
+                .filter_map(|number| opened.remove(number))
+                .collect();
+            topics.insert(
+                parsed.clone(),
+                Arc::new(Topic::new(parsed, topic.settings, partitions)),
+            );
+        }
+        Ok(topics)
+    }
+
+    fn partitions(
+        &self,
+        wanted: &[(PartitionNumber, TopicSettings)],
+    ) -> Result<HashMap<PartitionNumber, Arc<PartitionHandle>>, LogError> {
+        let share = wanted.len().div_ceil(OPENING_THREADS).max(1);
+        let results = std::thread::scope(|scope| {
+            let threads: Vec<_> = wanted
+                .chunks(share)
+                .map(|chunk| {
+                    scope.spawn(move || -> Result<Vec<_>, LogError> {
+                        chunk
+                            .iter()
+                            .map(|(number, settings)| {
+                                Ok((*number, self.partition(*number, settings)?))
+                            })
+                            .collect()
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect::<Vec<_>>()
+        });
+        let mut opened = HashMap::new();
+        for result in results {
+            opened.extend(result?);
+        }
+        Ok(opened)
+    }
+
+    pub(super) fn partition(
+        &self,
+        number: PartitionNumber,
+        settings: &TopicSettings,
+    ) -> Result<Arc<PartitionHandle>, LogError> {
+        let place = PartitionPlace {
+            disk: Arc::clone(&self.disk),
+            root: self.root.clone(),
+            number,
+        };
+        let hint = |kind| self.hints.get(&LogId::new(number, kind)).cloned();
+        let hints = PartitionHints {
+            main: hint(LogKind::Main),
+            dead_letters: hint(LogKind::DeadLetter),
+        };
+        let config = PartitionConfig {
+            main: LogConfig {
+                gaps: self.gaps_of(number, LogKind::Main),
+                ..main_config(settings)
+            },
+            dead_letters: LogConfig {
+                gaps: self.gaps_of(number, LogKind::DeadLetter),
+                ..dead_letter_config(settings)
+            },
+            producers: ProducerLimits::of_retention(settings.retention_ms),
+        };
+        let (partition, report) = Partition::open(&place, config, &hints, self.now)?;
+        for (kind, report) in [
+            (LogKind::Main, &report.main),
+            (LogKind::DeadLetter, &report.dead_letters),
+        ] {
+            self.metrics.logs.recoveries.inc();
+            if let Some(cut) = report.cut {
+                self.metrics.logs.truncated_bytes.inc_by(cut.bytes);
+                tracing::warn!(partition = number.0, log = %kind, offset = cut.offset.0, bytes = cut.bytes, "cut a torn tail");
+            }
+            for range in &report.damage {
+                tracing::error!(partition = number.0, log = %kind, from = range.from.0, to = range.to.0, file = %range.path.display(), reason = %range.reason, "damaged");
+            }
+        }
+        if report.finished_count > 0 {
+            tracing::info!(
+                partition = number.0,
+                count = report.finished_count,
+                "finished interrupted republishes"
+            );
+        }
+        Ok(PartitionHandle::new(
+            partition,
+            visibility(settings),
+            self.pool.clone(),
+            Arc::clone(&self.metrics),
+        ))
+    }
+
+    fn gaps_of(&self, number: PartitionNumber, kind: LogKind) -> Vec<storage::log::Gap> {
+        let id = LogId::new(number, kind);
+        let gaps = self.gaps.iter().filter(|gap| gap.log == id);
+        gaps.map(|gap| storage::log::Gap {
+            from: gap.from,
+            to: gap.to,
+        })
+        .collect()
+    }
+
+    /// Unlinks the partitions of topics whose deletion the control log holds and a crash interrupted.
+    fn finish_deletions(&self, state: &storage::control::ControlState) -> Result<(), LogError> {
+        let known: HashSet<_> = state
+            .topics()
+            .flat_map(|(_, topic)| topic.partitions.iter().copied())
+            .collect();
+        let entries = self
+            .disk
+            .list(&self.root)
+            .map_err(|source| LogError::io("list", &self.root, source))?;
+        for entry in entries.iter().filter(|entry| entry.is_dir) {
+            let is_ours =
+                entry.name.len() == 10 && entry.name.bytes().all(|byte| byte.is_ascii_digit());
+            let number = entry.name.parse().ok().map(PartitionNumber);
+            // A number that was never given out belongs to nobody we know: it is left alone.
+            if let Some(number) = number.filter(|number| is_ours && !known.contains(number))
+                && number < state.next_partition()
+            {
+                remove_partition(self.disk.as_ref(), &self.root, number)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes a partition's directory with everything in it. What is gone already is no error.
+fn remove_partition(
+    disk: &dyn Disk,
+    root: &std::path::Path,
+    number: PartitionNumber,
+) -> Result<(), LogError> {
+    let dir = data_dir::partition_dir(root, LogId::new(number, LogKind::Main));
+    for kind in [LogKind::Main, LogKind::DeadLetter, LogKind::Delivery] {
+        let log_dir = data_dir::log_dir(root, LogId::new(number, kind));
+        let entries = match disk.list(&log_dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            listed => listed.map_err(|source| LogError::io("list", &log_dir, source))?,
+        };
+        for entry in entries {
+            remove(disk, &log_dir.join(&entry.name))?;
+        }
+        remove(disk, &log_dir)?;
+    }
+    remove(disk, &dir)
+}
+
+fn remove(disk: &dyn Disk, path: &std::path::Path) -> Result<(), LogError> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(LogError::io("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,99 @@
+//! What the logs say, as the surfaces say it. PURE: one exhaustive match for each layer's error.
+
+use std::io::ErrorKind;
+
+use storage::batch::BatchRefusal;
+use storage::error::{LogError, PoisonCause, RecordFault};
+use storage::partition::Refused;
+use storage::producers::Verdict;
+
+use super::control::chain;
+use crate::protocol::error_code::{ErrorCode, Refusal};
+
+/// Says why a log did not do what was asked.
+pub(super) fn of_log(error: &LogError) -> Refusal {
+    let code = match error {
+        LogError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
+            ErrorCode::StorageFull
+        }
+        LogError::Io { op: "write", .. }
+        | LogError::Poisoned {
+            cause: PoisonCause::WriteFailed,
+            ..
+        } => ErrorCode::LogPoisoned,
+        LogError::Io { op: "sync", .. }
+        | LogError::Poisoned {
+            cause: PoisonCause::SyncFailed,
+            ..
+        } => ErrorCode::OutcomeUnknown,
+        LogError::Poisoned {
+            cause: PoisonCause::Damaged,
+            ..
+        } => ErrorCode::ReadOnly,
+        LogError::Corrupt { .. } => ErrorCode::DamagedRecords,
+        LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        LogError::BatchTooLarge { .. } => ErrorCode::BatchTooLarge,
+        LogError::Rolling { .. } => ErrorCode::Overloaded,
+        LogError::Io { .. } | LogError::UnknownVersion { .. } | LogError::Locked { .. } => {
+            ErrorCode::StorageFailed
+        }
+    };
+    Refusal::new(code, chain(error))
+}
+
+/// Says why a partition did not append a batch.
+pub(super) fn of_append(refused: &Refused) -> Refusal {
+    match refused {
+        Refused::Log(error) => of_log(error),
+        Refused::Sequence(verdict) => {
+            let (code, message) = match verdict {
+                Verdict::Gap { expected, found } => (
+                    ErrorCode::OutOfOrderSequence,
+                    format!("the batch has sequence {found}, {expected} was to come"),
+                ),
+                Verdict::Forgotten { expected, found } => (
+                    ErrorCode::DuplicateSequence,
+                    format!(
+                        "the batch has sequence {found}, which lies behind {expected} and is no longer remembered"
+                    ),
+                ),
+                Verdict::Unknown { found } => (
+                    ErrorCode::UnknownProducer,
+                    format!(
+                        "the producer is not remembered here and begins at sequence {found} instead of 0"
+                    ),
+                ),
+                Verdict::Fenced { current_epoch } => (
+                    ErrorCode::ProducerFenced,
+                    format!("epoch {current_epoch} of the producer has taken over"),
+                ),
+                Verdict::Fresh | Verdict::Repeat { .. } => (
+                    ErrorCode::Internal,
+                    "a batch that fits was refused".to_owned(),
+                ),
+            };
+            Refusal::new(code, message)
+        }
+    }
+}
+
+/// Says why a produced batch was refused before the log saw it.
+pub(super) fn of_batch(refusal: &BatchRefusal) -> Refusal {
+    let code = match refusal {
+        BatchRefusal::Corrupt(_) => ErrorCode::CorruptBatch,
+        BatchRefusal::TooLarge { .. } => ErrorCode::BatchTooLarge,
+        BatchRefusal::Record {
+            fault: RecordFault::ReservedHeader { .. },
+            ..
+        } => ErrorCode::ReservedHeader,
+        BatchRefusal::Record {
+            fault: RecordFault::TooLarge { .. },
+            ..
+        } => ErrorCode::RecordTooLarge,
+        BatchRefusal::Length { .. }
+        | BatchRefusal::BrokerField { .. }
+        | BatchRefusal::Record { .. }
+        | BatchRefusal::MaxTimestamp { .. } => ErrorCode::InvalidBatch,
+    };
+    Refusal::new(code, refusal.to_string())
+}

@@ -1,0 +1,457 @@
+//! Rejecting records, and resolving dead letters: republishing and deleting them, one or many.
+//!
+//! The work blocks on the disk, so it runs on threads of its own, a few at a time. A caller is answered at the commit point;
+//! the markers follow on the same thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage::address::Address;
+use storage::dead_letter::DeadLetter;
+use storage::error::LogError;
+use storage::log_id::LogKind;
+use storage::offset::Offset;
+use storage::partition::{
+    Hooks, Outcome, RejectOutcome, Rejection, Republished as Committed, Resolver, Step, Who,
+    prepare_letter,
+};
+use tokio::sync::oneshot;
+
+use super::dead_letters::{Selected, select, unknown_letter};
+use super::{Broker, partition_of, refusal};
+use crate::engine::PartitionHandle;
+use crate::failpoint;
+use crate::limits::{REJECT_DETAILS_BYTES_MAX, REJECT_REASON_BYTES_MAX, REQUEST_ID_BYTES_MAX};
+use crate::metrics::DispositionLabel;
+use crate::names::GroupName;
+use crate::protocol::error_code::{ErrorCode, Refusal};
+use crate::protocol::reject::{RejectAnswer, RejectRequest};
+use crate::protocol::resolve_letters::{
+    DeleteLettersAnswer, DeleteLettersRequest, Republished, RetryLettersAnswer, RetryLettersRequest,
+};
+
+/// How long a caller waits for another one who resolves the same letter.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long one step of that wait is, should no change be told.
+const BUSY_STEP: Duration = Duration::from_millis(100);
+
+type Answers<T> = Vec<(String, Result<T, Refusal>)>;
+
+/// Letters of one partition that are resolved together, with their places in the answer.
+struct Share {
+    partition: Arc<PartitionHandle>,
+    index: u32,
+    letters: Vec<(usize, Offset, DeadLetter)>,
+}
+
+impl Broker {
+    /// Dead-letters a record for a group. Answered when the letter is durable.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidGroupName`], [`ErrorCode::LimitExceeded`], [`ErrorCode::OffsetOutOfRange`], or the log's.
+    pub async fn reject(self: &Arc<Self>, request: RejectRequest) -> Result<RejectAnswer, Refusal> {
+        let permit = self.resolving.acquire().await;
+        let this = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || this.reject_blocking(&request)).await;
+        drop(permit);
+        done.unwrap_or_else(|_| Err(ended()))
+    }
+
+    fn reject_blocking(&self, request: &RejectRequest) -> Result<RejectAnswer, Refusal> {
+        let group = GroupName::parse(&request.group)
+            .map_err(|error| Refusal::new(ErrorCode::InvalidGroupName, error.to_string()))?;
+        within(
+            "the reason",
+            request.reason.as_str().len(),
+            REJECT_REASON_BYTES_MAX,
+        )?;
+        let details = request
+            .details
+            .as_ref()
+            .map(crate::protocol::cursor::Text::as_str);
+        within(
+            "the details",
+            details.map_or(0, str::len),
+            REJECT_DETAILS_BYTES_MAX,
+        )?;
+        let topic = self.topic(&request.topic)?;
+        let partition = partition_of(&topic, request.partition)?;
+        let rejection = Rejection {
+            topic: &request.topic,
+            partition_index: request.partition,
+            group: group.as_str(),
+            offset: request.offset,
+            reason: request.reason.as_str(),
+            details,
+        };
+        let letter = prepare_letter(partition.reader(), &rejection, self.clock.now())
+            .map_err(|error| refusal::of_log(&error))?;
+        let who = Who {
+            name: group.as_str(),
+            request_id: None,
+        };
+        let outcome = self
+            .with_resolver(&partition, who, |resolver| resolver.reject(&letter))
+            .map_err(|error| refusal::of_log(&error))?;
+        let is_new = matches!(outcome, RejectOutcome::Appended { .. });
+        if is_new {
+            let label = DispositionLabel::new(letter.disposition.0);
+            self.metrics
+                .dead_letters
+                .letters
+                .get_or_create(&label)
+                .inc();
+        }
+        let letter_id = Address::letter(partition.number(), outcome.letter()).to_string();
+        Ok(RejectAnswer { letter_id, is_new })
+    }
+
+    /// Republishes letters. Answered when their fresh records are synced.
+    ///
+    /// # Errors
+    /// As [`Broker::list_letters`]; what became of each letter stands in the answer.
+    pub async fn retry_letters(
+        self: &Arc<Self>,
+        request: RetryLettersRequest,
+        who: String,
+    ) -> Result<RetryLettersAnswer, Refusal> {
+        let permit = self.resolving.acquire().await;
+        let (answer, answered) = oneshot::channel();
+        let this = Arc::clone(self);
+        tokio::task::spawn_blocking(move || this.retry_blocking(&request, &who, answer));
+        let answer = answered.await.unwrap_or_else(|_| Err(ended()));
+        drop(permit);
+        answer
+    }
+
+    fn retry_blocking(
+        &self,
+        request: &RetryLettersRequest,
+        who: &str,
+        answer: oneshot::Sender<Result<RetryLettersAnswer, Refusal>>,
+    ) {
+        let who = Who {
+            name: who,
+            request_id: request.request_id.as_deref(),
+        };
+        let mut committed = Vec::new();
+        let result = self.retry_selected(request, who, &mut committed);
+        // The commit point is passed: a caller who has gone away changes nothing.
+        answer.send(result).ok();
+        for (partition, republished) in committed {
+            let finished =
+                self.with_resolver(&partition, who, |resolver| resolver.finish(&republished));
+            if let Err(error) = finished {
+                tracing::warn!(partition = partition.number().0, %error, "markers of republished letters come later");
+            }
+        }
+    }
+
+    fn retry_selected(
+        &self,
+        request: &RetryLettersRequest,
+        who: Who<'_>,
+        committed: &mut Vec<(Arc<PartitionHandle>, Committed)>,
+    ) -> Result<RetryLettersAnswer, Refusal> {
+        within(
+            "the request id",
+            who.request_id.map_or(0, str::len),
+            REQUEST_ID_BYTES_MAX,
+        )?;
+        let topic = self.topic(&request.topic)?;
+        let page = select(&topic, &request.selection, &request.page, u32::MAX)?;
+        let (mut answers, shares) = share_out(page.letters);
+        let batch_bytes_max = topic.settings().batch_bytes_max;
+        for share in shares {
+            for outcome in self.retry_share(&share, who, batch_bytes_max, committed) {
+                let (at, result) = outcome;
+                if let Some((id, place)) = answers.get_mut(at) {
+                    *place = result.map_err(|code| code.unwrap_or_else(|| unknown_letter(id)));
+                }
+            }
+        }
+        Ok(RetryLettersAnswer {
+            letters: answers,
+            cursor: page.cursor,
+        })
+    }
+
+    /// Republishes the letters of one partition, batch by batch; waits for whoever else is resolving some of them.
+    fn retry_share(
+        &self,
+        share: &Share,
+        who: Who<'_>,
+        batch_bytes_max: u32,
+        committed: &mut Vec<(Arc<PartitionHandle>, Committed)>,
+    ) -> Vec<(usize, Result<Republished, Option<Refusal>>)> {
+        let mut results = Vec::new();
+        let letters: Vec<_> = share
+            .letters
+            .iter()
+            .map(|(_, offset, letter)| (*offset, letter.clone()))
+            .collect();
+        for batch in Resolver::batches(letters, batch_bytes_max) {
+            let outcomes = self.until_not_busy(&share.partition, batch, |batch| {
+                let (outcomes, done) =
+                    self.with_resolver(&share.partition, who, |resolver| resolver.republish(batch));
+                if let Some(done) = done {
+                    let count = u64::try_from(done.letters.len()).unwrap_or(u64::MAX);
+                    self.metrics.dead_letters.republished.inc_by(count);
+                    committed.push((Arc::clone(&share.partition), done));
+                }
+                outcomes
+            });
+            for (offset, outcome) in outcomes {
+                let Some((at, ..)) = share.letters.iter().find(|(_, other, _)| *other == offset)
+                else {
+                    continue;
+                };
+                results.push((*at, republished(share, outcome)));
+            }
+        }
+        results
+    }
+
+    /// Deletes letters. Answered when their markers are synced.
+    ///
+    /// # Errors
+    /// As [`Broker::list_letters`]; what became of each letter stands in the answer.
+    pub async fn delete_letters(
+        self: &Arc<Self>,
+        request: DeleteLettersRequest,
+        who: String,
+    ) -> Result<DeleteLettersAnswer, Refusal> {
+        let permit = self.resolving.acquire().await;
+        let this = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || this.delete_blocking(&request, &who)).await;
+        drop(permit);
+        done.unwrap_or_else(|_| Err(ended()))
+    }
+
+    fn delete_blocking(
+        &self,
+        request: &DeleteLettersRequest,
+        who: &str,
+    ) -> Result<DeleteLettersAnswer, Refusal> {
+        let who = Who {
+            name: who,
+            request_id: request.request_id.as_deref(),
+        };
+        within(
+            "the request id",
+            who.request_id.map_or(0, str::len),
+            REQUEST_ID_BYTES_MAX,
+        )?;
+        let topic = self.topic(&request.topic)?;
+        let page = select(&topic, &request.selection, &request.page, u32::MAX)?;
+        let (mut answers, shares) = share_out::<bool>(page.letters);
+        for share in shares {
+            let letters: Vec<_> = share
+                .letters
+                .iter()
+                .map(|(_, offset, letter)| (*offset, letter.clone()))
+                .collect();
+            let outcomes = self.until_not_busy(&share.partition, letters, |batch| {
+                let offsets: Vec<_> = batch.iter().map(|(offset, _)| *offset).collect();
+                let outcomes =
+                    self.with_resolver(&share.partition, who, |resolver| resolver.delete(&offsets));
+                let deleted = outcomes
+                    .letters
+                    .iter()
+                    .filter(|(_, outcome)| *outcome == Outcome::Deleted)
+                    .count();
+                self.metrics
+                    .dead_letters
+                    .deleted
+                    .inc_by(u64::try_from(deleted).unwrap_or(u64::MAX));
+                outcomes
+            });
+            for (offset, outcome) in outcomes {
+                let Some((at, ..)) = share.letters.iter().find(|(_, other, _)| *other == offset)
+                else {
+                    continue;
+                };
+                if let Some((id, place)) = answers.get_mut(*at) {
+                    *place = deleted(id, outcome);
+                }
+            }
+        }
+        Ok(DeleteLettersAnswer {
+            letters: answers,
+            cursor: page.cursor,
+        })
+    }
+
+    /// Calls `act` with the letters, then with those that were busy, until none is or the wait is over.
+    fn until_not_busy(
+        &self,
+        partition: &PartitionHandle,
+        mut letters: Vec<(Offset, DeadLetter)>,
+        mut act: impl FnMut(&[(Offset, DeadLetter)]) -> storage::partition::Outcomes,
+    ) -> Vec<(Offset, Result<Outcome, Option<Refusal>>)> {
+        let mut results = Vec::new();
+        let started = std::time::Instant::now();
+        loop {
+            let mut changes = partition.subscribe(LogKind::Main);
+            changes.borrow_and_update();
+            let outcomes = act(&letters);
+            let error = outcomes.error.as_ref().map(refusal::of_log);
+            let is_last = started.elapsed() > BUSY_WAIT_MAX || self.shutdown.is_triggered();
+            let mut busy = Vec::new();
+            for (offset, outcome) in outcomes.letters {
+                match outcome {
+                    Outcome::Busy if is_last => results.push((offset, Err(Some(still_busy())))),
+                    Outcome::Busy => busy.push(offset),
+                    Outcome::Failed => {
+                        results.push((offset, Err(error.clone().or_else(|| Some(still_busy())))));
+                    }
+                    outcome => results.push((offset, Ok(outcome))),
+                }
+            }
+            if busy.is_empty() {
+                return results;
+            }
+            letters.retain(|(offset, _)| busy.contains(offset));
+            let runtime = tokio::runtime::Handle::current();
+            runtime.block_on(async {
+                tokio::time::timeout(BUSY_STEP, changes.changed())
+                    .await
+                    .ok();
+            });
+        }
+    }
+
+    /// Brings a resolver for a partition along: the broker's time, its switches for tests, and its ways to wait and to tell.
+    pub(super) fn with_resolver<T>(
+        &self,
+        partition: &Arc<PartitionHandle>,
+        who: Who<'_>,
+        act: impl FnOnce(&Resolver<'_>) -> T,
+    ) -> T {
+        let now = || self.clock.now();
+        let after = |step| {
+            partition.notify(LogKind::Main);
+            failpoint::hit(match step {
+                Step::Claimed => "republish-claimed",
+                Step::Written => "republish-written",
+                Step::Synced => "republish-synced",
+                Step::MarkersWritten => "republish-markers-written",
+                Step::MarkersSynced => "republish-markers-synced",
+            });
+        };
+        let wait = || {
+            let mut changes = partition.subscribe(LogKind::Main);
+            tokio::runtime::Handle::current().block_on(async {
+                tokio::time::timeout(Duration::from_millis(5), changes.changed())
+                    .await
+                    .ok();
+            });
+        };
+        let hooks = Hooks {
+            now: &now,
+            after: &after,
+            wait: &wait,
+        };
+        let result = act(&Resolver {
+            owner: partition.owner(),
+            who,
+            hooks,
+        });
+        partition.notify(LogKind::Main);
+        partition.notify(LogKind::DeadLetter);
+        result
+    }
+}
+
+/// Sorts selected letters by partition. Those that led nowhere are answered already.
+fn share_out<T>(letters: Vec<(String, Result<Selected, Refusal>)>) -> (Answers<T>, Vec<Share>) {
+    let mut answers = Vec::new();
+    let mut shares: Vec<Share> = Vec::new();
+    for (at, (id, selected)) in letters.into_iter().enumerate() {
+        let selected = match selected {
+            Ok(selected) => selected,
+            Err(refusal) => {
+                answers.push((id, Err(refusal)));
+                continue;
+            }
+        };
+        answers.push((id, Err(still_busy())));
+        let letter = (at, selected.offset, selected.letter);
+        match shares
+            .iter_mut()
+            .find(|share| share.partition.number() == selected.partition.number())
+        {
+            Some(share) => share.letters.push(letter),
+            None => shares.push(Share {
+                partition: selected.partition,
+                index: selected.index,
+                letters: vec![letter],
+            }),
+        }
+    }
+    (answers, shares)
+}
+
+/// `None` as an error stands for a letter that is not there.
+fn republished(
+    share: &Share,
+    outcome: Result<Outcome, Option<Refusal>>,
+) -> Result<Republished, Option<Refusal>> {
+    match outcome? {
+        Outcome::Republished { target, is_repeat } => Ok(Republished {
+            message_id: Address::message(share.partition.number(), target).to_string(),
+            partition: share.index,
+            offset: target,
+            is_new: !is_repeat,
+        }),
+        Outcome::Deleted | Outcome::NotFound | Outcome::Busy | Outcome::Failed => Err(None),
+    }
+}
+
+fn deleted(id: &str, outcome: Result<Outcome, Option<Refusal>>) -> Result<bool, Refusal> {
+    match outcome {
+        Ok(Outcome::Deleted) => Ok(true),
+        Ok(Outcome::Republished { .. }) => Err(Refusal::new(
+            ErrorCode::LetterResolved,
+            format!("dead letter {id} was republished"),
+        )),
+        Ok(Outcome::NotFound | Outcome::Busy | Outcome::Failed) | Err(None) => {
+            Err(unknown_letter(id))
+        }
+        Err(Some(refusal)) => Err(refusal),
+    }
+}
+
+fn still_busy() -> Refusal {
+    Refusal::new(
+        ErrorCode::OutcomeUnknown,
+        "somebody else is resolving the letter, ask again",
+    )
+}
+
+fn ended() -> Refusal {
+    Refusal::new(ErrorCode::ShuttingDown, "the broker is ending")
+}
+
+fn within(what: &str, bytes: usize, bytes_max: u32) -> Result<(), Refusal> {
+    if bytes <= usize::try_from(bytes_max).unwrap_or(usize::MAX) {
+        return Ok(());
+    }
+    let message = format!("{what} has {bytes} bytes, at most {bytes_max} are taken");
+    Err(Refusal::new(ErrorCode::LimitExceeded, message))
+}
+
+/// Appends the markers that a failed write of the dead-letter log had left out.
+pub(super) fn finish_due(
+    broker: &Broker,
+    partition: &Arc<PartitionHandle>,
+) -> Result<(), LogError> {
+    let due = partition.owner().lock().due_markers();
+    let who = Who {
+        name: "recovery",
+        request_id: None,
+    };
+    due.iter().try_for_each(|republished| {
+        broker.with_resolver(partition, who, |resolver| resolver.finish(republished))
+    })
+}

@@ -1,0 +1,351 @@
+//! Topics: listing, creating, changing and deleting them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use storage::control::{ControlState, Durability, Entry, TopicSettings};
+use storage::log::SegmentStats;
+use storage::log_id::{LogKind, PartitionNumber};
+
+use super::{Broker, partition_of, refusal};
+use crate::config;
+use crate::engine::PartitionHandle;
+use crate::limits::TOPICS_PER_REQUEST_MAX;
+use crate::names::TopicName;
+use crate::protocol::alter_topic::AlterTopicRequest;
+use crate::protocol::create_topic::CreateTopicRequest;
+use crate::protocol::delete_topic::DeleteTopicRequest;
+use crate::protocol::error_code::{ErrorCode, Refusal};
+use crate::protocol::metadata::{
+    LetterCounts, MetadataAnswer, MetadataRequest, PartitionView, TopicView,
+};
+use crate::protocol::settings as wire;
+use crate::topic::{Topic, changed, durability_of, view_of};
+
+/// A segment of a partition's log, as the admin surface shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentView {
+    /// Which of the partition's logs.
+    pub log: LogKind,
+    /// The segment.
+    pub stats: SegmentStats,
+}
+
+/// A range that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamageView {
+    /// Which of the partition's logs.
+    pub log: LogKind,
+    /// First offset that cannot be read.
+    pub from: u64,
+    /// First offset behind the damage (exclusive end).
+    pub to: u64,
+    /// Name of the damaged file.
+    pub file: String,
+    /// What does not verify.
+    pub reason: String,
+}
+
+/// A partition with its segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionDetail {
+    /// Offsets and counts.
+    pub view: PartitionView,
+    /// Segments of the main log, then of the dead-letter log, oldest first.
+    pub segments: Vec<SegmentView>,
+    /// What was found damaged so far.
+    pub damage: Vec<DamageView>,
+    /// Why the main log takes no appends, if it takes none.
+    pub refusal: Option<String>,
+}
+
+impl Broker {
+    /// Describes topics.
+    ///
+    /// # Errors
+    /// [`ErrorCode::LimitExceeded`] when too many names are asked for.
+    pub fn metadata(&self, request: &MetadataRequest) -> Result<MetadataAnswer, Refusal> {
+        let Some(names) = &request.topics else {
+            let all = self.all_topics();
+            let topics = all
+                .iter()
+                .map(|topic| (topic.name().to_string(), Ok(topic_view(topic))));
+            return Ok(MetadataAnswer {
+                topics: topics.collect(),
+            });
+        };
+        if names.len() > usize::try_from(TOPICS_PER_REQUEST_MAX).unwrap_or(usize::MAX) {
+            let message = format!(
+                "{} topics are asked for, at most {TOPICS_PER_REQUEST_MAX} are answered",
+                names.len()
+            );
+            return Err(Refusal::new(ErrorCode::LimitExceeded, message));
+        }
+        let topics = names.iter().map(|name| {
+            (
+                name.clone(),
+                self.topic(name).map(|topic| topic_view(&topic)),
+            )
+        });
+        Ok(MetadataAnswer {
+            topics: topics.collect(),
+        })
+    }
+
+    /// Creates a topic. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidTopicName`], [`ErrorCode::TopicExists`], [`ErrorCode::InvalidSettings`], or the control log's.
+    pub fn create_topic(&self, request: &CreateTopicRequest) -> Result<TopicView, Refusal> {
+        let name = TopicName::parse(&request.name)
+            .map_err(|error| Refusal::new(ErrorCode::InvalidTopicName, error.to_string()))?;
+        let settings = changed(&self.default_settings(request.durability), &request.change)?;
+        if request.partition_count == 0 {
+            return Err(Refusal::new(
+                ErrorCode::InvalidSettings,
+                "a topic needs at least 1 partition, 0 were asked for",
+            ));
+        }
+        let numbers = self.control.change(self.clock.now(), |state| {
+            if state.topic(&request.name).is_some() {
+                return Err(Refusal::new(
+                    ErrorCode::TopicExists,
+                    format!("there is a topic {name} already"),
+                ));
+            }
+            let partitions = numbers(state, request.partition_count)?;
+            let entry = Entry::TopicCreated {
+                name: name.to_string(),
+                settings,
+                partitions: partitions.clone(),
+            };
+            Ok((entry, partitions))
+        })?;
+        let partitions = self
+            .open_partitions(&numbers, &settings)
+            .map_err(|error| refusal::of_log(&error))?;
+        let topic = Arc::new(Topic::new(name.clone(), settings, partitions));
+        self.topics.write().insert(name, Arc::clone(&topic));
+        Ok(topic_view(&topic))
+    }
+
+    /// Changes a topic's settings and adds partitions. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownTopic`], [`ErrorCode::InvalidSettings`] (also for fewer partitions), or the control log's.
+    pub fn alter_topic(&self, request: &AlterTopicRequest) -> Result<TopicView, Refusal> {
+        let topic = self.topic(&request.name)?;
+        let settings = changed(&topic.settings(), &request.change)?;
+        let now = self.clock.now();
+        let have = topic.partitions().len();
+        let want = request
+            .partition_count
+            .map_or(have, |count| usize::try_from(count).unwrap_or(usize::MAX));
+        if want < have {
+            let message = format!(
+                "topic {} has {have} partitions, {want} were asked for; partitions are never removed",
+                topic.name()
+            );
+            return Err(Refusal::new(ErrorCode::InvalidSettings, message));
+        }
+        if settings != topic.settings() {
+            let name = topic.name().to_string();
+            self.control
+                .change(now, |_| Ok((Entry::TopicAltered { name, settings }, ())))?;
+            topic.set_settings(settings);
+        }
+        if want > have {
+            let count = u32::try_from(want.saturating_sub(have)).unwrap_or(u32::MAX);
+            let added = self.control.change(now, |state| {
+                let partitions = numbers(state, count)?;
+                let name = topic.name().to_string();
+                Ok((
+                    Entry::PartitionsAdded {
+                        name,
+                        partitions: partitions.clone(),
+                    },
+                    partitions,
+                ))
+            })?;
+            let added = self
+                .open_partitions(&added, &settings)
+                .map_err(|error| refusal::of_log(&error))?;
+            topic.add_partitions(added);
+        }
+        Ok(topic_view(&topic))
+    }
+
+    /// Deletes a topic. The control log's entry is the commit point; the files go after it. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TopicInUse`] with the counts, unless forced; [`ErrorCode::ReservedTopic`]; [`ErrorCode::UnknownTopic`].
+    pub fn delete_topic(&self, request: &DeleteTopicRequest) -> Result<(), Refusal> {
+        let topic = self.topic(&request.name)?;
+        if topic.name().is_internal() {
+            return Err(Refusal::new(
+                ErrorCode::ReservedTopic,
+                format!("topic {} belongs to the broker", topic.name()),
+            ));
+        }
+        let live: u64 = topic
+            .partitions()
+            .iter()
+            .map(|partition| letter_counts(partition).live)
+            .sum();
+        let numbers = self.control.change(self.clock.now(), |state| {
+            let groups = state.groups_of_topic(&request.name).count();
+            if !request.force && (live > 0 || groups > 0) {
+                let message = format!(
+                    "topic {} has {live} live dead letters and committed offsets of {groups} groups; force the deletion to lose them",
+                    topic.name()
+                );
+                return Err(Refusal::new(ErrorCode::TopicInUse, message));
+            }
+            let numbers = state.topic(&request.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
+            Ok((Entry::TopicDeleted { name: request.name.clone() }, numbers))
+        })?;
+        self.topics.write().remove(topic.name().as_str());
+        let mut checkpoints = self.checkpoints.lock();
+        for number in numbers {
+            checkpoints.remove(number);
+            // What stays behind goes when the broker is opened next: the control log has decided.
+            if let Err(error) = self.unlink_partition(number) {
+                tracing::warn!(partition = number.0, %error, "a deleted partition's files stay until the next start");
+            }
+        }
+        Ok(())
+    }
+
+    /// Describes one partition with its segments.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownTopic`], [`ErrorCode::UnknownPartition`].
+    pub fn partition_detail(&self, topic: &str, index: u32) -> Result<PartitionDetail, Refusal> {
+        let topic = self.topic(topic)?;
+        let partition = partition_of(&topic, index)?;
+        let dead_letters = partition.dead_letters();
+        let readers = [
+            (LogKind::Main, Some(partition.reader().clone())),
+            (
+                LogKind::DeadLetter,
+                dead_letters.map(|view| view.reader().clone()),
+            ),
+        ];
+        let mut segments = Vec::new();
+        let mut damage = Vec::new();
+        for (log, reader) in readers {
+            let Some(reader) = reader else { continue };
+            segments.extend(
+                reader
+                    .segments()
+                    .into_iter()
+                    .map(|stats| SegmentView { log, stats }),
+            );
+            damage.extend(reader.damage().into_iter().map(|range| {
+                DamageView {
+                    log,
+                    from: range.from.0,
+                    to: range.to.0,
+                    file: range
+                        .path
+                        .file_name()
+                        .map(|name| name.to_string_lossy().into_owned())
+                        .unwrap_or_default(),
+                    reason: range.reason.to_string(),
+                }
+            }));
+        }
+        let refusal = partition.poison().map(|cause| cause.to_string());
+        Ok(PartitionDetail {
+            view: partition_view(index, &partition),
+            segments,
+            damage,
+            refusal,
+        })
+    }
+
+    /// Returns the settings of a topic that names none.
+    fn default_settings(&self, durability: wire::Durability) -> TopicSettings {
+        let defaults = &self.defaults;
+        TopicSettings {
+            durability: match durability {
+                wire::Durability::Synced => Durability::Synced,
+                wire::Durability::Written => Durability::Written,
+            },
+            segment_bytes: defaults.segment_bytes,
+            segment_ms: defaults.segment_ms,
+            retention_ms: defaults.retention_ms,
+            retention_bytes: defaults.retention_bytes,
+            dead_letter_retention_ms: defaults.dead_letter_retention_ms,
+            dead_letter_retention_bytes: defaults.dead_letter_retention_bytes,
+            record_bytes_max: defaults.record_bytes_max,
+            batch_bytes_max: defaults.batch_bytes_max,
+        }
+    }
+
+    /// Returns the durability of a topic that names none.
+    #[must_use]
+    pub fn default_durability(&self) -> wire::Durability {
+        match self.defaults.durability {
+            config::Durability::Synced => wire::Durability::Synced,
+            config::Durability::Written => wire::Durability::Written,
+        }
+    }
+
+    /// Returns whether producers are asked to wait for space.
+    #[must_use]
+    pub fn is_low_on_space(&self) -> bool {
+        self.is_low_on_space.load(Ordering::Relaxed)
+    }
+}
+
+fn numbers(state: &ControlState, count: u32) -> Result<Vec<PartitionNumber>, Refusal> {
+    state.next_partitions(count).ok_or_else(|| {
+        let message = format!("{count} partitions are more than the broker has numbers for");
+        Refusal::new(ErrorCode::InvalidSettings, message)
+    })
+}
+
+/// Returns a topic as answers show it.
+pub(super) fn topic_view(topic: &Topic) -> TopicView {
+    let settings = topic.settings();
+    let partitions = topic.partitions();
+    let views = (0u32..)
+        .zip(partitions.iter())
+        .map(|(index, partition)| partition_view(index, partition));
+    TopicView {
+        name: topic.name().to_string(),
+        durability: durability_of(&settings),
+        settings: view_of(&settings),
+        partitions: views.collect(),
+    }
+}
+
+fn partition_view(index: u32, partition: &PartitionHandle) -> PartitionView {
+    let reader = partition.reader();
+    // The ends first: none may pass what is read after it.
+    let log_start_offset = reader.log_start();
+    let high_watermark = reader.high_watermark();
+    PartitionView {
+        index,
+        number: partition.number().0,
+        log_start_offset,
+        high_watermark,
+        log_end_offset: reader.log_end(),
+        letters: letter_counts(partition),
+    }
+}
+
+pub(super) fn letter_counts(partition: &PartitionHandle) -> LetterCounts {
+    let owner = partition.owner().lock();
+    let Some(dead_letters) = owner.dead_letters() else {
+        return LetterCounts::default();
+    };
+    let counts = dead_letters.counts();
+    LetterCounts {
+        live: dead_letters.live_count(),
+        republished: counts.republished,
+        deleted: counts.deleted,
+        expired: counts.expired,
+    }
+}

@@ -1,0 +1,386 @@
+//! What the broker does by itself: syncs of written topics, checkpoints, healing, retention, free space, the clocks, metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use storage::checkpoint::LogCheckpoint;
+use storage::error::{LogError, PoisonCause};
+use storage::log::Log;
+use storage::log_id::{LogId, LogKind};
+use storage::offset::Offset;
+
+use super::{Broker, refusal, resolve};
+use crate::clock::{ClockVerdict, ClockWatch};
+use crate::engine::PartitionHandle;
+use crate::metrics::{DispositionLabel, gauge_value};
+use crate::protocol::error_code::Refusal;
+use crate::topic::Topic;
+
+/// Time between two rounds of upkeep: a written topic is synced and a checkpoint stored at least as often.
+const ROUND: Duration = Duration::from_secs(1);
+/// Rounds between two looks at retention.
+const ROUNDS_PER_RETENTION: u64 = 30;
+
+/// What one run of retention did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetentionRun {
+    /// Segments deleted.
+    pub segment_count: u64,
+    /// Partitions whose main log now starts later.
+    pub partition_count: u64,
+}
+
+/// How the broker is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Health {
+    /// What is wrong, a line each. Empty when the broker is ready for everything.
+    pub problems: Vec<String>,
+}
+
+/// The broker's own work, one round after the other. It blocks on the disk: run it on a thread of its own.
+#[derive(Debug)]
+pub struct Upkeep {
+    broker: Arc<Broker>,
+    clocks: ClockWatch,
+    round: u64,
+}
+
+impl Upkeep {
+    /// Begins with the first round.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>) -> Self {
+        let clocks = ClockWatch::new(broker.clock.as_ref());
+        Self {
+            broker,
+            clocks,
+            round: 0,
+        }
+    }
+
+    /// Returns the time between two rounds.
+    #[must_use]
+    pub fn interval() -> Duration {
+        ROUND
+    }
+
+    /// Does everything that is due.
+    pub fn round(&mut self) {
+        let broker = &self.broker;
+        self.round = self.round.wrapping_add(1);
+        let verdict = self
+            .clocks
+            .check(broker.clock.now(), broker.clock.monotonic());
+        let is_off = verdict != ClockVerdict::Agrees;
+        if is_off != broker.is_clock_off.swap(is_off, Ordering::Relaxed) && is_off {
+            tracing::warn!(
+                "the wall clock has departed from the monotonic clock; retention by age rests"
+            );
+        }
+        broker.measure_space();
+        for topic in broker.all_topics() {
+            for partition in topic.partitions().iter() {
+                broker.keep_up(partition);
+            }
+        }
+        if let Err(error) = broker.store_checkpoints() {
+            tracing::warn!(%error, "checkpoints are not stored; a restart takes longer");
+        }
+        broker.keep_control();
+        if self.round.is_multiple_of(ROUNDS_PER_RETENTION) {
+            for topic in broker.all_topics() {
+                if let Err(error) = broker.run_retention(topic.name().as_str()) {
+                    tracing::warn!(topic = %topic.name(), error = %error.message, "retention stays behind");
+                }
+            }
+        }
+        broker.measure();
+    }
+}
+
+impl Broker {
+    /// Ends the broker's work: everything that was accepted is synced and checkpointed.
+    pub fn close(&self) {
+        for topic in self.all_topics() {
+            for partition in topic.partitions().iter() {
+                for kind in [LogKind::Main, LogKind::DeadLetter] {
+                    if let Err(error) = sync_all(partition, kind) {
+                        tracing::error!(partition = partition.number().0, %error, "the last sync failed");
+                    }
+                    partition.notify(kind);
+                }
+            }
+        }
+        if let Err(error) = self.store_checkpoints() {
+            tracing::warn!(%error, "checkpoints are not stored; a restart takes longer");
+        }
+    }
+
+    /// Deletes segments of a topic that have had their time. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`crate::protocol::error_code::ErrorCode::UnknownTopic`], or the log's.
+    pub fn run_retention(&self, topic: &str) -> Result<RetentionRun, Refusal> {
+        let topic = self.topic(topic)?;
+        let mut run = RetentionRun::default();
+        for partition in topic.partitions().iter() {
+            for kind in [LogKind::Main, LogKind::DeadLetter] {
+                let gone = self
+                    .retain(&topic, partition, kind)
+                    .map_err(|error| refusal::of_log(&error))?;
+                run.segment_count = run.segment_count.saturating_add(gone);
+                run.partition_count = run.partition_count.saturating_add(u64::from(gone > 0));
+            }
+        }
+        Ok(run)
+    }
+
+    /// Says what keeps the broker from being ready for everything.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let mut problems = Vec::new();
+        if self.shutdown.is_triggered() {
+            problems.push("the broker is shutting down".to_owned());
+        }
+        if self.is_low_on_space.load(Ordering::Relaxed) {
+            problems.push(format!(
+                "fewer than {} bytes are free on the disk: produce is refused",
+                self.min_free_bytes
+            ));
+        }
+        for topic in self.all_topics() {
+            for (index, partition) in topic.partitions().iter().enumerate() {
+                problems.extend(problems_of(&topic, index, partition));
+            }
+        }
+        if let Some(cause) = self.control.with(|log| log.poison()) {
+            problems.push(format!("the control log takes no changes: {cause}"));
+        }
+        Health { problems }
+    }
+
+    /// Measures the free space, and asks producers to wait or lets them go on.
+    pub(super) fn measure_space(&self) {
+        let Ok(free) = self.disk.free_bytes(&self.root) else {
+            return;
+        };
+        self.metrics.logs.free_bytes.set(gauge_value(free));
+        let is_low = free < self.min_free_bytes;
+        if is_low != self.is_low_on_space.swap(is_low, Ordering::Relaxed) {
+            if is_low {
+                tracing::warn!(
+                    free,
+                    min = self.min_free_bytes,
+                    "the disk is nearly full: produce is refused until space is freed"
+                );
+            } else {
+                tracing::info!(free, "there is space again: produce goes on");
+            }
+        }
+    }
+
+    /// Syncs what was written and gets over failed writes.
+    fn keep_up(&self, partition: &Arc<PartitionHandle>) {
+        if partition.reader().durable_end() < partition.reader().log_end() {
+            partition.schedule_sync(LogKind::Main);
+        }
+        for kind in [LogKind::Main, LogKind::DeadLetter] {
+            match partition.heal(kind) {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::info!(partition = partition.number().0, log = %kind, "recovered from a failed write");
+                }
+                Err(error) => {
+                    tracing::warn!(partition = partition.number().0, log = %kind, %error, "still not recovered from a failed write");
+                }
+            }
+        }
+        if let Err(error) = resolve::finish_due(self, partition) {
+            tracing::warn!(partition = partition.number().0, %error, "markers of republished letters come later");
+        }
+    }
+
+    /// Stores the checkpoints of everything that has changed.
+    fn store_checkpoints(&self) -> Result<(), LogError> {
+        let mut checkpoints = self.checkpoints.lock();
+        for topic in self.all_topics() {
+            for partition in topic.partitions().iter() {
+                for kind in [LogKind::Main, LogKind::DeadLetter] {
+                    let stored = checkpoints.get(LogId::new(partition.number(), kind));
+                    if let Some(entry) = due_checkpoint(partition, kind, stored) {
+                        checkpoints.put(entry);
+                    }
+                }
+            }
+        }
+        checkpoints.put(self.control.with(|log| log.checkpoint()));
+        checkpoints.write()
+    }
+
+    /// Gets the control log over a failed write, and deletes its head up to the newest snapshot.
+    fn keep_control(&self) {
+        self.control.with(|log| {
+            if log.poison() == Some(PoisonCause::WriteFailed)
+                && let Err(error) = log.heal()
+            {
+                tracing::warn!(%error, "the control log has not recovered from a failed write");
+            }
+            let Some(start) = log.head_to_delete() else {
+                return;
+            };
+            let stored = self
+                .checkpoints
+                .lock()
+                .raise_log_start(LogId::CONTROL, start);
+            let deleted = stored.and_then(|()| log.apply_log_start(start).run());
+            if let Err(error) = deleted {
+                tracing::warn!(%error, "the head of the control log stays for now");
+            }
+        });
+    }
+
+    /// Runs the retention of one log: the new start is stored, then the map is swapped, then the files go.
+    fn retain(
+        &self,
+        topic: &Topic,
+        partition: &Arc<PartitionHandle>,
+        kind: LogKind,
+    ) -> Result<u64, LogError> {
+        let mut policy = topic.retention();
+        if self.is_clock_off.load(Ordering::Relaxed) {
+            policy.main.retention_ms = None;
+            policy.dead_letters.retention_ms = None;
+        }
+        let now = self.clock.now();
+        let start = {
+            let owner = partition.owner().lock();
+            match kind {
+                LogKind::Main => owner.plan_main_retention(&policy.main, now),
+                _ => owner.plan_dead_letter_retention(&policy.dead_letters, now),
+            }
+        };
+        let Some(start) = start else { return Ok(0) };
+        self.store_log_start(partition, kind, start)?;
+        let unlink = {
+            let mut owner = partition.owner().lock();
+            let expired = owner.dead_letters().map_or(0, |log| log.counts().expired);
+            let unlink = owner.apply_log_start(kind, start);
+            let after = owner.dead_letters().map_or(0, |log| log.counts().expired);
+            self.metrics
+                .dead_letters
+                .expired
+                .inc_by(after.saturating_sub(expired));
+            unlink
+        };
+        let Some(unlink) = unlink else { return Ok(0) };
+        let count = u64::try_from(unlink.segment_count()).unwrap_or(u64::MAX);
+        self.metrics.logs.retention_segments.inc_by(count);
+        unlink.run()?;
+        Ok(count)
+    }
+
+    /// Stores a new log start durably. A log without a checkpoint gets one first.
+    fn store_log_start(
+        &self,
+        partition: &PartitionHandle,
+        kind: LogKind,
+        start: Offset,
+    ) -> Result<(), LogError> {
+        let id = LogId::new(partition.number(), kind);
+        let mut checkpoints = self.checkpoints.lock();
+        if checkpoints.get(id).is_none()
+            && let Some(entry) = due_checkpoint(partition, kind, None)
+        {
+            checkpoints.put(entry);
+        }
+        if checkpoints.get(id).is_none() {
+            let source =
+                std::io::Error::other("the log cannot be synced, so its start cannot move");
+            return Err(LogError::io("checkpoint", &self.root, source));
+        }
+        checkpoints.raise_log_start(id, start)
+    }
+
+    /// Brings the gauges up to date.
+    fn measure(&self) {
+        let (mut poisoned, mut damaged, mut live) = (0, 0, 0);
+        for topic in self.all_topics() {
+            for partition in topic.partitions().iter() {
+                poisoned += u64::from(partition.poison().is_some());
+                damaged += partition.reader().damage().len();
+                live += super::topics::letter_counts(partition).live;
+            }
+        }
+        self.metrics.logs.poisoned_logs.set(gauge_value(poisoned));
+        self.metrics
+            .logs
+            .damaged_ranges
+            .set(i64::try_from(damaged).unwrap_or(i64::MAX));
+        let rejected = DispositionLabel::new(storage::dead_letter::Disposition::REJECTED.0);
+        self.metrics
+            .dead_letters
+            .live
+            .get_or_create(&rejected)
+            .set(gauge_value(live));
+        self.measure_lag();
+    }
+}
+
+/// Returns the checkpoint of a log that has changed since the stored one, once everything in it is durable.
+fn due_checkpoint(
+    partition: &PartitionHandle,
+    kind: LogKind,
+    stored: Option<&LogCheckpoint>,
+) -> Option<LogCheckpoint> {
+    let entry = {
+        let mut owner = partition.owner().lock();
+        let log = owner.log_mut(kind)?;
+        let is_same = stored.is_some_and(|stored| {
+            stored.durable_end == log.next_offset() && stored.log_start == log.reader().log_start()
+        });
+        if is_same
+            || matches!(
+                log.poison(),
+                Some(PoisonCause::SyncFailed | PoisonCause::Damaged)
+            )
+        {
+            return None;
+        }
+        match kind {
+            LogKind::Main => owner.main_checkpoint(),
+            _ => owner.dead_letter_checkpoint()?,
+        }
+    };
+    sync_all(partition, kind).ok()?;
+    let reader = partition.owner().lock().log_mut(kind)?.reader();
+    (reader.durable_end() >= entry.durable_end).then_some(entry)
+}
+
+/// Syncs everything written to one of a partition's logs, on this thread.
+fn sync_all(partition: &PartitionHandle, kind: LogKind) -> Result<(), LogError> {
+    let task = partition
+        .owner()
+        .lock()
+        .log_mut(kind)
+        .and_then(Log::begin_sync);
+    if let Some(task) = task {
+        task.run()?;
+        partition.owner().lock().settle();
+        partition.notify(kind);
+    }
+    Ok(())
+}
+
+fn problems_of(topic: &Topic, index: usize, partition: &PartitionHandle) -> Vec<String> {
+    let name = format!("partition {index} of topic {}", topic.name());
+    let poison = partition
+        .poison()
+        .map(|cause| format!("{name} takes no appends: {cause}"));
+    let damage = partition.reader().damage().into_iter().map(|range| {
+        format!(
+            "{name}: offsets {} to {} cannot be read: {}",
+            range.from, range.to, range.reason
+        )
+    });
+    poison.into_iter().chain(damage).collect()
+}

@@ -1,0 +1,158 @@
+//! The task that fetches ahead of the reader.
+//!
+//! Invariant: what was fetched and not read takes at most the prefetch bytes, or is one answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage::batch::Batch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::super::api::Client;
+use super::super::error::ClientError;
+use super::super::retry::Retry;
+use super::decode::split;
+use super::position::{FetchRules, Position, next_fetch};
+use crate::protocol::error_code::ErrorCode;
+use crate::protocol::fetch::{FetchPartition, FetchRequest, FetchedPartition};
+use crate::protocol::frame::Request;
+
+/// A batch that was fetched, with its share of the prefetch bytes.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub partition: u32,
+    pub batch: Batch,
+    /// Given back when the reader has taken the batch.
+    pub _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Fetches until all partitions are done, the reader is gone, or an error is no use to repeat.
+#[derive(Debug)]
+pub(super) struct Fetcher {
+    pub client: Client,
+    pub topic: Arc<str>,
+    pub positions: Vec<Position>,
+    pub rules: FetchRules,
+    pub prefetch: Arc<Semaphore>,
+    pub prefetch_bytes: u32,
+    pub fetched: mpsc::Sender<Result<Fetched, ClientError>>,
+}
+
+impl Fetcher {
+    pub(super) async fn run(mut self) {
+        let fetched = self.fetched.clone();
+        let result = tokio::select! {
+            result = self.fetch_all() => result,
+            () = fetched.closed() => return,
+        };
+        if let Err(error) = result {
+            fetched.send(Err(error)).await.ok();
+        }
+    }
+
+    async fn fetch_all(&mut self) -> Result<(), ClientError> {
+        let mut retry: Option<Retry> = None;
+        while let Some(request) = next_fetch(&self.topic, &mut self.positions, self.rules) {
+            // One more fetch begins only when there is room for something.
+            drop(self.prefetch.acquire().await);
+            match self.fetch_once(&request).await {
+                Ok(()) => retry = None,
+                Err(error) => {
+                    let client = &self.client;
+                    let retry = retry.get_or_insert_with(|| client.retry());
+                    retry.pause(error).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch_once(&mut self, request: &FetchRequest) -> Result<(), ClientError> {
+        let answer = self.client.fetch(request).await?;
+        if answer.partitions.len() != request.partitions.len() {
+            return Err(ClientError::Unexpected {
+                addr: self.client.options().addr.clone(),
+                found: "it has another number of partitions",
+            });
+        }
+        let mut first_error = None;
+        for (asked, found) in request.partitions.iter().zip(answer.partitions) {
+            // What other partitions have given is handed on before one that refused is reported.
+            if let Err(error) = self.take(asked, found).await {
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    async fn take(
+        &mut self,
+        asked: &FetchPartition,
+        found: FetchedPartition,
+    ) -> Result<(), ClientError> {
+        if let Some(error) = refused(&self.topic, asked, &found) {
+            return Err(error);
+        }
+        let batches =
+            split(found.batches, asked.offset).map_err(|source| ClientError::Corrupt {
+                topic: self.topic.clone(),
+                partition: asked.partition,
+                offset: asked.offset,
+                source,
+            })?;
+        for batch in batches {
+            let next = batch.header().next_offset();
+            let permit = self.permit(batch.bytes().len()).await;
+            let fetched = Fetched {
+                partition: asked.partition,
+                batch,
+                _permit: permit,
+            };
+            if self.fetched.send(Ok(fetched)).await.is_err() {
+                return Err(ClientError::Closed);
+            }
+            let of = |position: &&mut Position| position.partition == asked.partition;
+            if let Some(position) = self.positions.iter_mut().find(of) {
+                position.next = next;
+            }
+        }
+        Ok(())
+    }
+
+    async fn permit(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let share = u32::try_from(bytes)
+            .unwrap_or(u32::MAX)
+            .clamp(1, self.prefetch_bytes);
+        let permit = self.prefetch.clone().acquire_many_owned(share).await;
+        permit.ok()
+    }
+}
+
+fn refused(
+    topic: &Arc<str>,
+    asked: &FetchPartition,
+    found: &FetchedPartition,
+) -> Option<ClientError> {
+    let refusal = found.refusal.clone()?;
+    Some(if refusal.code == ErrorCode::OffsetOutOfRange {
+        ClientError::OffsetOutOfRange {
+            topic: topic.clone(),
+            partition: asked.partition,
+            requested: asked.offset,
+            log_start: found.log_start_offset,
+            high_watermark: found.high_watermark,
+        }
+    } else {
+        ClientError::PartitionRefused {
+            api: FetchRequest::KEY.name(),
+            topic: topic.clone(),
+            partition: asked.partition,
+            refusal,
+        }
+    })
+}
+
+/// Returns the wait as the protocol has it.
+pub(super) fn wait_ms(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
+}

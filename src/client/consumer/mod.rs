@@ -1,0 +1,393 @@
+//! The consumer: reads the partitions of one topic, ahead of whoever takes records from it.
+//!
+//! It has a connection of its own, because a fetch that waits holds up what comes behind it. Every batch that it hands out
+//! has been checked with both checksums. Nothing is assigned: a consumer reads the partitions that it is told to, and a
+//! group is a name for committed offsets. Records that were republished for one group alone are passed over by others.
+
+pub mod decode;
+mod fetcher;
+mod position;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use storage::batch::{Batch, Record as BatchRecord};
+use storage::offset::{Offset, TimestampMs};
+use tokio::sync::{Semaphore, mpsc};
+
+use self::decode::{Reader, records_from};
+use self::fetcher::{Fetched, Fetcher, wait_ms};
+use self::position::{FetchRules, Position};
+use super::api::{Client, rejection};
+use super::error::ClientError;
+use crate::protocol::group_offsets::CommittedOffset;
+use crate::protocol::limits::FETCH_WAIT_MS_MAX;
+use crate::protocol::list_offsets::Place;
+use crate::protocol::reject::RejectAnswer;
+
+/// Batches that wait for the reader at most, whatever their size.
+const BATCHES_AHEAD: usize = 1024;
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the first offset that can be read.
+    Earliest,
+    /// At the end: what comes from now on.
+    Latest,
+    /// At an offset, the same in all partitions.
+    At(Offset),
+    /// At the first batch that was appended at this time or later.
+    AppendedAt(TimestampMs),
+}
+
+/// What to read, and how.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "three independent choices, each named where it is made"
+)]
+pub struct ConsumerOptions {
+    /// The partitions; `None` for all that the topic has now.
+    pub partitions: Option<Vec<u32>>,
+    /// Where to begin; with a group, where it has committed nothing.
+    pub start: Start,
+    /// The group whose committed offsets are taken up, and for which records are read.
+    pub group: Option<String>,
+    /// Whether the committed offsets of the group are passed over at the beginning.
+    pub ignores_committed: bool,
+    /// Whether to read also what is for one group alone.
+    pub all_groups: bool,
+    /// Whether to stop at what was the end when the consumer was opened.
+    pub stops_at_end: bool,
+    /// Bytes that are fetched ahead of the reader.
+    pub prefetch_bytes: u32,
+    /// Bytes that one partition gives at once.
+    pub partition_bytes_max: u32,
+    /// Bytes that are worth an answer before the wait is over.
+    pub bytes_min: u32,
+    /// How long a fetch waits for something new.
+    pub wait: Duration,
+}
+
+impl Default for ConsumerOptions {
+    fn default() -> Self {
+        Self {
+            partitions: None,
+            start: Start::Earliest,
+            group: None,
+            ignores_committed: false,
+            all_groups: false,
+            stops_at_end: false,
+            prefetch_bytes: 16 << 20,
+            partition_bytes_max: 4 << 20,
+            bytes_min: 1,
+            wait: Duration::from_millis(500),
+        }
+    }
+}
+
+/// A record and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Index of the partition within the topic.
+    pub partition: u32,
+    /// Offset.
+    pub offset: Offset,
+    /// When it was made, by the producer's clock.
+    pub timestamp: TimestampMs,
+    /// When it was appended, by the broker's clock.
+    pub append_time: TimestampMs,
+    /// Key.
+    pub key: Option<Bytes>,
+    /// Value.
+    pub value: Option<Bytes>,
+    /// Headers; in what the broker wrote itself, its own among them.
+    pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+/// Reads the partitions of one topic.
+#[derive(Debug)]
+pub struct Consumer {
+    client: Client,
+    topic: Arc<str>,
+    reader: Reader,
+    fetched: mpsc::Receiver<Result<Fetched, ClientError>>,
+    ready: VecDeque<Record>,
+    /// By partition: the offset behind what was handed out, and behind what was passed over with it.
+    consumed: BTreeMap<u32, Offset>,
+    /// The partition of the records in `ready`, and the offset behind their batch.
+    behind_ready: Option<(u32, Offset)>,
+}
+
+impl Consumer {
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// As [`Client::partition_count`], [`Client::committed_offsets`] and [`Client::find_offsets`];
+    /// [`ClientError::NoPartition`].
+    pub async fn open(
+        client: &Client,
+        topic: &str,
+        options: ConsumerOptions,
+    ) -> Result<Self, ClientError> {
+        let topic: Arc<str> = Arc::from(topic);
+        let positions = positions(client, &topic, &options).await?;
+        let prefetch_bytes = options.prefetch_bytes.max(1);
+        let (sender, ahead) = mpsc::channel(BATCHES_AHEAD);
+        let consumed = positions.iter().map(|p| (p.partition, p.next)).collect();
+        let fetcher = Fetcher {
+            client: client.sibling(),
+            topic: topic.clone(),
+            positions,
+            rules: FetchRules {
+                partition_bytes_max: options.partition_bytes_max,
+                bytes_min: options.bytes_min,
+                bytes_max: prefetch_bytes,
+                wait_ms_max: wait_ms(options.wait).min(FETCH_WAIT_MS_MAX),
+            },
+            prefetch: Arc::new(Semaphore::new(
+                usize::try_from(prefetch_bytes).unwrap_or(Semaphore::MAX_PERMITS),
+            )),
+            prefetch_bytes,
+            fetched: sender,
+        };
+        tokio::spawn(fetcher.run());
+        Ok(Self {
+            client: client.clone(),
+            topic,
+            reader: Reader {
+                group: options.group,
+                all_groups: options.all_groups,
+            },
+            fetched: ahead,
+            ready: VecDeque::new(),
+            consumed,
+            behind_ready: None,
+        })
+    }
+
+    /// Returns the next record; `None` at the end, if the consumer stops there. May be dropped and called again.
+    ///
+    /// # Errors
+    /// [`ClientError::OffsetOutOfRange`] with the range that can be read, [`ClientError::Corrupt`],
+    /// [`ClientError::PartitionRefused`], [`ClientError::GaveUp`]. The consumer has ended then.
+    pub async fn next(&mut self) -> Result<Option<Record>, ClientError> {
+        loop {
+            if let Some(record) = self.ready.pop_front() {
+                self.consumed.insert(record.partition, record.offset.next());
+                return Ok(Some(record));
+            }
+            self.pass_ready();
+            let Some((partition, batch)) = self.receive().await? else {
+                return Ok(None);
+            };
+            self.unpack(partition, &batch)?;
+        }
+    }
+
+    /// Returns the next record if it has been fetched, without waiting.
+    ///
+    /// # Errors
+    /// As [`Consumer::next`].
+    pub fn next_ready(&mut self) -> Result<Option<Record>, ClientError> {
+        loop {
+            if let Some(record) = self.ready.pop_front() {
+                self.consumed.insert(record.partition, record.offset.next());
+                return Ok(Some(record));
+            }
+            self.pass_ready();
+            let Ok(fetched) = self.fetched.try_recv() else {
+                return Ok(None);
+            };
+            let fetched = fetched?;
+            self.unpack(fetched.partition, &fetched.batch)?;
+        }
+    }
+
+    /// Returns the next batch as it stands in the log, and its partition; `None` at the end. Its first records may lie before
+    /// the consumer's start, and records for other groups are in it. Not to be mixed with [`Consumer::next`].
+    ///
+    /// # Errors
+    /// As [`Consumer::next`].
+    pub async fn next_batch(&mut self) -> Result<Option<(u32, Batch)>, ClientError> {
+        let next = self.receive().await?;
+        if let Some((partition, batch)) = &next {
+            self.consumed
+                .insert(*partition, batch.header().next_offset());
+        }
+        Ok(next)
+    }
+
+    /// Returns the next offset to be handed out, by partition.
+    #[must_use]
+    pub fn positions(&self) -> &BTreeMap<u32, Offset> {
+        &self.consumed
+    }
+
+    /// Stores for the group how far the records have been handed out.
+    ///
+    /// # Errors
+    /// As [`Client::commit_offsets`]. Without a group nothing is done.
+    pub async fn commit(&mut self) -> Result<(), ClientError> {
+        if self.ready.is_empty() {
+            self.pass_ready();
+        }
+        let Some(group) = &self.reader.group else {
+            return Ok(());
+        };
+        let offsets = self
+            .consumed
+            .iter()
+            .map(|(partition, offset)| CommittedOffset {
+                topic: self.topic.as_ref().to_owned(),
+                partition: *partition,
+                offset: *offset,
+                metadata: String::new(),
+            });
+        self.client.commit_offsets(group, offsets.collect()).await
+    }
+
+    /// Dead-letters a record on behalf of the group.
+    ///
+    /// # Errors
+    /// As [`Client::reject`].
+    pub async fn reject(
+        &self,
+        record: &Record,
+        reason: &str,
+        details: Option<&str>,
+    ) -> Result<RejectAnswer, ClientError> {
+        let group = self.reader.group.as_deref().unwrap_or_default();
+        let place = (record.topic.as_ref(), record.partition, record.offset);
+        self.client
+            .reject(&rejection(group, place, reason, details))
+            .await
+    }
+
+    async fn receive(&mut self) -> Result<Option<(u32, Batch)>, ClientError> {
+        match self.fetched.recv().await {
+            Some(Ok(fetched)) => Ok(Some((fetched.partition, fetched.batch))),
+            Some(Err(error)) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    /// Moves behind a batch whose last records were passed over.
+    fn pass_ready(&mut self) {
+        if let Some((partition, next)) = self.behind_ready.take() {
+            self.consumed.insert(partition, next);
+        }
+    }
+
+    fn unpack(&mut self, partition: u32, batch: &Batch) -> Result<(), ClientError> {
+        let position = self.consumed.get(&partition).copied().unwrap_or_default();
+        let records = records_from(batch, position, &self.reader);
+        let records = records.map_err(|source| ClientError::Corrupt {
+            topic: self.topic.clone(),
+            partition,
+            offset: position,
+            source,
+        })?;
+        let append_time = batch.header().append_time;
+        let topic = &self.topic;
+        self.ready
+            .extend(records.into_iter().map(|(offset, record)| {
+                let BatchRecord {
+                    timestamp,
+                    key,
+                    value,
+                    headers,
+                } = record;
+                Record {
+                    topic: topic.clone(),
+                    partition,
+                    offset,
+                    timestamp,
+                    append_time,
+                    key,
+                    value,
+                    headers,
+                }
+            }));
+        self.behind_ready = Some((partition, batch.header().next_offset()));
+        Ok(())
+    }
+}
+
+async fn positions(
+    client: &Client,
+    topic: &Arc<str>,
+    options: &ConsumerOptions,
+) -> Result<Vec<Position>, ClientError> {
+    let count = client.partition_count(topic).await?.get();
+    let partitions = options
+        .partitions
+        .clone()
+        .unwrap_or_else(|| (0..count).collect());
+    if let Some(partition) = partitions.iter().find(|partition| **partition >= count) {
+        return Err(ClientError::NoPartition {
+            topic: topic.clone(),
+            partition: *partition,
+            partition_count: count,
+        });
+    }
+    let starts = starts(client, topic, &partitions, options.start).await?;
+    let committed = committed(client, topic, options).await?;
+    let ends = if options.stops_at_end {
+        let found = client
+            .find_offsets(topic, &partitions, Place::Latest)
+            .await?;
+        found.into_iter().map(|found| Some(found.offset)).collect()
+    } else {
+        vec![None; partitions.len()]
+    };
+    let places = partitions.into_iter().zip(starts).zip(ends);
+    Ok(places
+        .map(|((partition, start), end)| Position {
+            partition,
+            next: committed.get(&partition).copied().unwrap_or(start),
+            end,
+        })
+        .collect())
+}
+
+async fn starts(
+    client: &Client,
+    topic: &str,
+    partitions: &[u32],
+    start: Start,
+) -> Result<Vec<Offset>, ClientError> {
+    let place = match start {
+        Start::At(offset) => return Ok(vec![offset; partitions.len()]),
+        Start::Earliest => Place::Earliest,
+        Start::Latest => Place::Latest,
+        Start::AppendedAt(time) => Place::AppendedAt(time),
+    };
+    let found = client.find_offsets(topic, partitions, place).await?;
+    Ok(found.into_iter().map(|found| found.offset).collect())
+}
+
+async fn committed(
+    client: &Client,
+    topic: &str,
+    options: &ConsumerOptions,
+) -> Result<BTreeMap<u32, Offset>, ClientError> {
+    let Some(group) = options
+        .group
+        .as_deref()
+        .filter(|_| !options.ignores_committed)
+    else {
+        return Ok(BTreeMap::new());
+    };
+    let topics = Some(vec![topic.to_owned()]);
+    let committed = client.committed_offsets(group, topics).await?;
+    Ok(committed
+        .into_iter()
+        .map(|committed| (committed.partition, committed.offset))
+        .collect())
+}

@@ -1,0 +1,198 @@
+//! What can go wrong for a client, with the facts, and whether asking again may help.
+
+use std::io;
+use std::sync::Arc;
+
+use storage::batch::BuildError;
+use storage::error::Corruption;
+use storage::offset::Offset;
+
+use crate::protocol::cursor::{DecodeError, EncodeError};
+use crate::protocol::error_code::Refusal;
+use crate::protocol::frame::FrameTooLarge;
+
+/// Why a request, a delivery or a read failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ClientError {
+    /// No connection could be made.
+    #[error("cannot connect to {addr}")]
+    Connect {
+        /// Address of the broker.
+        addr: Arc<str>,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// The connection ended before the answer came: whether the request was carried out is unknown.
+    #[error("the connection to {addr} ended")]
+    Disconnected {
+        /// Address of the broker.
+        addr: Arc<str>,
+        /// What the system said, if it was an error.
+        source: Option<Arc<io::Error>>,
+    },
+    /// The answer did not come in time: whether the request was carried out is unknown.
+    #[error("{addr} did not answer {api} within {ms} ms")]
+    TimedOut {
+        /// Address of the broker.
+        addr: Arc<str>,
+        /// Name of the request.
+        api: &'static str,
+        /// How long it was waited, in milliseconds.
+        ms: u64,
+    },
+    /// The broker refused the request.
+    #[error("{api} was refused: {refusal}")]
+    Refused {
+        /// Name of the request.
+        api: &'static str,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The broker refused what was asked of one partition.
+    #[error("{api} was refused for partition {partition} of {topic}: {refusal}")]
+    PartitionRefused {
+        /// Name of the request.
+        api: &'static str,
+        /// Topic.
+        topic: Arc<str>,
+        /// Index of the partition within the topic.
+        partition: u32,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The offset is outside of what the partition holds.
+    #[error(
+        "offset {requested} of partition {partition} of {topic} is out of range: it holds {log_start} to {high_watermark} (exclusive)"
+    )]
+    OffsetOutOfRange {
+        /// Topic.
+        topic: Arc<str>,
+        /// Index of the partition within the topic.
+        partition: u32,
+        /// Offset that was asked for.
+        requested: Offset,
+        /// First offset that can be read.
+        log_start: Offset,
+        /// End of what can be read (exclusive).
+        high_watermark: Offset,
+    },
+    /// The answer does not decode.
+    #[error("the answer to {api} does not decode")]
+    Decode {
+        /// Name of the request.
+        api: &'static str,
+        /// Why.
+        source: DecodeError,
+    },
+    /// The answer is none to this request.
+    #[error("{addr} gave an answer that does not belong to its request: {found}")]
+    Unexpected {
+        /// Address of the broker.
+        addr: Arc<str>,
+        /// What is wrong with it.
+        found: &'static str,
+    },
+    /// A batch that was read does not verify.
+    #[error(
+        "a batch of partition {partition} of {topic} at or behind offset {offset} does not verify"
+    )]
+    Corrupt {
+        /// Topic.
+        topic: Arc<str>,
+        /// Index of the partition within the topic.
+        partition: u32,
+        /// Next offset to be read.
+        offset: Offset,
+        /// Why.
+        source: Corruption,
+    },
+    /// The request cannot be put into bytes.
+    #[error("{api} cannot be sent")]
+    Encode {
+        /// Name of the request.
+        api: &'static str,
+        /// Why.
+        source: EncodeError,
+    },
+    /// The request or the answer is larger than a frame may be.
+    #[error("{api} is too large")]
+    TooLarge {
+        /// Name of the request.
+        api: &'static str,
+        /// The sizes.
+        source: FrameTooLarge,
+    },
+    /// The record is refused before anything was sent.
+    #[error("the record cannot be put into a batch")]
+    Record {
+        /// Why.
+        source: Arc<BuildError>,
+    },
+    /// The topic has no such partition.
+    #[error("{topic} has no partition {partition}, it has {partition_count} of them")]
+    NoPartition {
+        /// Topic.
+        topic: Arc<str>,
+        /// Index that was asked for.
+        partition: u32,
+        /// How many there are.
+        partition_count: u32,
+    },
+    /// It was tried for as long as the options allow.
+    #[error("gave up after {attempts} attempts")]
+    GaveUp {
+        /// How often it was tried.
+        attempts: u32,
+        /// Why the last attempt failed.
+        source: Box<ClientError>,
+    },
+    /// The producer or consumer was closed.
+    #[error("it was closed")]
+    Closed,
+}
+
+impl ClientError {
+    /// Returns whether the same may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Disconnected { .. } | Self::TimedOut { .. } => true,
+            Self::Refused { refusal, .. } | Self::PartitionRefused { refusal, .. } => {
+                refusal.code.is_retryable()
+            }
+            Self::OffsetOutOfRange { .. }
+            | Self::Decode { .. }
+            | Self::Unexpected { .. }
+            | Self::Corrupt { .. }
+            | Self::Encode { .. }
+            | Self::TooLarge { .. }
+            | Self::Record { .. }
+            | Self::NoPartition { .. }
+            | Self::GaveUp { .. }
+            | Self::Closed => false,
+        }
+    }
+
+    /// Returns whether the request may have been carried out although it failed.
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        match self {
+            Self::Disconnected { .. } | Self::TimedOut { .. } => true,
+            Self::GaveUp { source, .. } => source.is_outcome_unknown(),
+            Self::Refused { refusal, .. } | Self::PartitionRefused { refusal, .. } => {
+                refusal.code == crate::protocol::error_code::ErrorCode::OutcomeUnknown
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the broker's refusal, if it is one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused { refusal, .. } | Self::PartitionRefused { refusal, .. } => Some(refusal),
+            Self::GaveUp { source, .. } => source.refusal(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Running a broker: opening it, serving both surfaces, and ending in good order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::admin;
+use crate::broker::{self, Broker, OpenError, Upkeep};
+use crate::config::ServeConfig;
+use crate::http::{self, HttpLimits};
+use crate::metrics::Metrics;
+use crate::server::{Bound, Server};
+use crate::shutdown::Shutdown;
+
+/// Why a broker did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data directory cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system starts no more threads.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Where a broker listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// The binary protocol.
+    pub protocol: SocketAddr,
+    /// HTTP.
+    pub http: SocketAddr,
+}
+
+/// Opens a broker and serves it until `shutdown` is triggered; then stops accepting, answers what was accepted, and syncs.
+///
+/// `started` is told the addresses once both surfaces accept connections.
+///
+/// # Errors
+/// [`RunError`], before anything is served.
+pub async fn run(
+    config: ServeConfig,
+    shutdown: Shutdown,
+    started: impl FnOnce(Addresses),
+) -> Result<(), RunError> {
+    // The addresses first: an address in use must not cost a recovery.
+    let protocol = Bound::bind(config.protocol.address)
+        .await
+        .map_err(|source| RunError::Bind {
+            address: config.protocol.address,
+            source,
+        })?;
+    let http_address = config.http.address;
+    let http_listener = tokio::net::TcpListener::bind(http_address)
+        .await
+        .map_err(|source| RunError::Bind {
+            address: http_address,
+            source,
+        })?;
+    let addresses = Addresses {
+        protocol: protocol.address().unwrap_or(config.protocol.address),
+        http: http_listener.local_addr().unwrap_or(http_address),
+    };
+    let metrics = Arc::new(Metrics::new());
+    let broker = {
+        let (config, metrics, shutdown) = (config.clone(), Arc::clone(&metrics), shutdown.clone());
+        let opened =
+            tokio::task::spawn_blocking(move || broker::open(&config, metrics, shutdown)).await;
+        opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
+    };
+    let server = Server::start(
+        Arc::clone(&broker),
+        protocol,
+        config.access.clone(),
+        config.protocol.clone(),
+    )
+    .map_err(RunError::Thread)?;
+    let upkeep = tokio::spawn(keep_up(Arc::clone(&broker)));
+    let surface = admin::surface(Arc::clone(&broker), &config);
+    let limits = HttpLimits::new(&config.http);
+    let http_shutdown = shutdown.clone();
+    let http = http::serve(http_listener, limits, metrics, surface, async move {
+        http_shutdown.wait().await;
+    });
+    started(addresses);
+    tokio::join!(server.run(), http);
+    upkeep.await.ok();
+    let closing = tokio::task::spawn_blocking(move || broker.close()).await;
+    closing.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    Ok(())
+}
+
+/// Does the broker's own work, a round at a time, until it shuts down.
+async fn keep_up(broker: Arc<Broker>) {
+    let shutdown = broker.shutdown().clone();
+    let mut upkeep = Upkeep::new(broker);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Upkeep::interval()) => {}
+            () = shutdown.wait() => return,
+        }
+        let round = tokio::task::spawn_blocking(move || {
+            upkeep.round();
+            upkeep
+        });
+        upkeep = match round.await {
+            Ok(upkeep) => upkeep,
+            Err(panic) => {
+                tracing::error!(%panic, "the broker's own work has failed");
+                return;
+            }
+        };
+    }
+}

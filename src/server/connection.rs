@@ -1,0 +1,243 @@
+//! One connection: a handshake, then requests, answered in their order.
+//!
+//! The reading side appends produced batches at once, in the order they came, and queues what is to be answered; the writing
+//! side waits for each answer in turn. The queue is bounded: when it is full, the socket is not read, and the producer at the
+//! other end slows down. Requests other than produce are carried out by the writing side when their turn has come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+
+use super::dispatch::{self, Peer};
+use super::frames::{FrameEnd, Frames};
+use super::listener::Shared;
+use crate::broker::ProducePending;
+use crate::limits::{HANDSHAKE_FRAME_BYTES_MAX, HANDSHAKE_WAIT_MAX};
+use crate::metrics::SurfaceLabel;
+use crate::protocol::cursor::Reader;
+use crate::protocol::error_code::{ErrorCode, Refusal};
+use crate::protocol::frame::encode_answer;
+use crate::protocol::handshake::HandshakeAnswer;
+
+/// Bytes of small answers that are gathered into one write.
+const WRITE_GATHER_BYTES: usize = 32 << 10;
+/// Longest time that a peer may take no byte of its answers.
+const WRITE_WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// What the writing side does next.
+pub(super) enum Turn {
+    /// Send an answer that is ready.
+    Answer(Vec<Bytes>),
+    /// Answer a produce request when its batches are durable.
+    Produce(u32, ProducePending),
+    /// Carry out a request and answer it.
+    Request(dispatch::Work),
+    /// Send an answer and close: the peer is not understood any more.
+    Last(Vec<Bytes>),
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream) {
+    let label = SurfaceLabel {
+        surface: "protocol",
+    };
+    let connections = &shared.broker.metrics().connections;
+    connections.accepted.get_or_create(&label).inc();
+    let open = connections.open.get_or_create_owned(&label);
+    open.inc();
+    // Answers are small and somebody waits for them.
+    stream.set_nodelay(true).ok();
+    let (reading, writing) = stream.into_split();
+    let in_flight = shared.config.in_flight_max.max(1);
+    let (turns, queue) = mpsc::channel(in_flight);
+    tokio::join!(read(shared, reading, turns), write(writing, queue));
+    open.dec();
+}
+
+async fn read(shared: &Arc<Shared>, reading: OwnedReadHalf, turns: mpsc::Sender<Turn>) {
+    let mut frames = Frames::new(reading);
+    let handshake =
+        tokio::time::timeout(HANDSHAKE_WAIT_MAX, shake_hands(shared, &mut frames)).await;
+    let peer = match handshake {
+        Ok(Ok((peer, answer))) => {
+            turns.send(Turn::Answer(answer)).await.ok();
+            peer
+        }
+        Ok(Err(Some(last))) => {
+            turns.send(Turn::Last(last)).await.ok();
+            return;
+        }
+        Ok(Err(None)) | Err(_) => return,
+    };
+    let shutdown = shared.broker.shutdown().clone();
+    loop {
+        let frame_bytes_max = shared.config.frame_bytes_max;
+        let length = tokio::select! {
+            length = frames.next_length(frame_bytes_max) => length,
+            () = shutdown.wait() => return,
+            () = turns.closed() => return,
+        };
+        let turn = match length {
+            Ok(length) => request(shared, &peer, &mut frames, length).await,
+            Err(end) => Err(end),
+        };
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(FrameEnd::Closed | FrameEnd::TooSlow) => return,
+            Err(FrameEnd::TooLarge(error)) => {
+                Turn::Last(refused(0, ErrorCode::FrameTooLarge, &error.to_string()))
+            }
+        };
+        let is_last = matches!(turn, Turn::Last(_));
+        if turns.send(turn).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// Reads the first frame and decides whether to talk to the peer. An error may carry a last answer.
+async fn shake_hands(
+    shared: &Shared,
+    frames: &mut Frames<OwnedReadHalf>,
+) -> Result<(Peer, Vec<Bytes>), Option<Vec<Bytes>>> {
+    let too_large = |end: FrameEnd| match end {
+        FrameEnd::TooLarge(error) => Some(refused(0, ErrorCode::FrameTooLarge, &error.to_string())),
+        FrameEnd::Closed | FrameEnd::TooSlow => None,
+    };
+    let length = frames
+        .next_length(HANDSHAKE_FRAME_BYTES_MAX)
+        .await
+        .map_err(too_large)?;
+    let body = frames.body(length).await.map_err(too_large)?;
+    let mut reader = Reader::new(body);
+    let header = dispatch::header(&mut reader)
+        .map_err(|refusal| Some(refused(0, refusal.code, &refusal.message)))?;
+    let id = header.correlation_id;
+    let answer = dispatch::handshake(shared, header, &mut reader);
+    match answer {
+        Ok(peer) => {
+            let answer = HandshakeAnswer {
+                version: crate::protocol::handshake::PROTOCOL_VERSION,
+                broker_version: env!("CARGO_PKG_VERSION").to_owned(),
+                frame_bytes_max: shared.config.frame_bytes_max,
+                batch_bytes_max: shared.broker.defaults().batch_bytes_max,
+                record_bytes_max: shared.broker.defaults().record_bytes_max,
+            };
+            Ok((peer, dispatch::encode(id, &Ok(answer))))
+        }
+        Err(refusal) => Err(Some(refused(id, refusal.code, &refusal.message))),
+    }
+}
+
+/// Reads one request; a produce request is appended before this returns.
+async fn request(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    frames: &mut Frames<OwnedReadHalf>,
+    length: u32,
+) -> Result<Turn, FrameEnd> {
+    let kib = length.div_ceil(1024).clamp(
+        1,
+        u32::try_from(shared.config.in_flight_bytes_max / 1024)
+            .unwrap_or(u32::MAX)
+            .max(1),
+    );
+    // Waiting here is the back-pressure: the socket is not read until there is room for the request.
+    let _room = shared
+        .request_kib
+        .acquire_many(kib)
+        .await
+        .ok()
+        .ok_or(FrameEnd::Closed)?;
+    let is_drained = frames.is_drained();
+    let body = frames.body(length).await?;
+    let mut reader = Reader::new(body);
+    let header = match dispatch::header(&mut reader) {
+        Ok(header) => header,
+        Err(refusal) => return Ok(Turn::Last(refused(0, refusal.code, &refusal.message))),
+    };
+    if dispatch::is_produce(header) {
+        let start = reader.position();
+        let result = dispatch::produce(shared, start, body, is_drained).await;
+        return Ok(match result {
+            Ok(pending) => Turn::Produce(header.correlation_id, pending),
+            Err(refusal) => Turn::Last(refused(
+                header.correlation_id,
+                refusal.code,
+                &refusal.message,
+            )),
+        });
+    }
+    let id = header.correlation_id;
+    Ok(match dispatch::work(shared, peer, header, &mut reader) {
+        Ok(work) => Turn::Request(work),
+        Err(refusal) if refusal.code == ErrorCode::MalformedRequest => {
+            Turn::Last(refused(id, refusal.code, &refusal.message))
+        }
+        Err(refusal) => Turn::Answer(refused(id, refusal.code, &refusal.message)),
+    })
+}
+
+async fn write(writing: OwnedWriteHalf, mut queue: mpsc::Receiver<Turn>) {
+    let mut stream = BufWriter::with_capacity(WRITE_GATHER_BYTES, writing);
+    loop {
+        let turn = if let Ok(turn) = queue.try_recv() {
+            turn
+        } else {
+            // Nothing more to gather: what is ready goes out before the wait.
+            if !sent(stream.flush()).await {
+                return;
+            }
+            let Some(turn) = queue.recv().await else {
+                return;
+            };
+            turn
+        };
+        let (parts, is_last) = match turn {
+            Turn::Answer(parts) => (parts, false),
+            Turn::Last(parts) => (parts, true),
+            Turn::Produce(id, pending) => {
+                if !pending.is_ready() && !sent(stream.flush()).await {
+                    return;
+                }
+                (dispatch::encode(id, &Ok(pending.answer().await)), false)
+            }
+            Turn::Request(work) => {
+                if !sent(stream.flush()).await {
+                    return;
+                }
+                (work.await, false)
+            }
+        };
+        for part in parts {
+            if !sent(stream.write_all(&part)).await {
+                return;
+            }
+        }
+        if is_last {
+            sent(async {
+                stream.flush().await?;
+                stream.shutdown().await
+            })
+            .await;
+            return;
+        }
+    }
+}
+
+/// Waits for a write, but not for ever. Returns whether it went through.
+async fn sent(write: impl Future<Output = std::io::Result<()>>) -> bool {
+    matches!(
+        tokio::time::timeout(WRITE_WAIT_MAX, write).await,
+        Ok(Ok(()))
+    )
+}
+
+fn refused(id: u32, code: ErrorCode, message: &str) -> Vec<Bytes> {
+    encode_answer::<HandshakeAnswer>(id, &Err(Refusal::new(code, message))).unwrap_or_default()
+}

@@ -1,0 +1,192 @@
+//! Accepting connections and handing them to the threads that serve them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::connection;
+use crate::broker::Broker;
+use crate::config::{AccessConfig, ProtocolConfig};
+use crate::limits::DRAIN_WAIT_MAX;
+
+/// Threads that serve connections: what checks and copies is bound by the processors, and more of them only switch.
+const SERVING_THREADS_MAX: usize = 4;
+/// Accepted connections that wait for a thread.
+const HANDED_OVER_MAX: usize = 64;
+/// How long accepting rests when the process has no more descriptors.
+const OUT_OF_DESCRIPTORS_WAIT: Duration = Duration::from_millis(100);
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) broker: Arc<Broker>,
+    pub(super) access: AccessConfig,
+    pub(super) config: ProtocolConfig,
+    /// KiB of requests that may be in memory, over all connections.
+    pub(super) request_kib: Semaphore,
+    open: AtomicUsize,
+}
+
+/// A listener that is bound and does not accept yet.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+}
+
+impl Bound {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// The system's error, such as an address in use.
+    pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        Ok(Self {
+            listener: TcpListener::bind(address).await?,
+        })
+    }
+
+    /// Returns the address, with the port that the system chose for port 0.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// The threads that serve connections.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    threads: Vec<(mpsc::Sender<std::net::TcpStream>, JoinHandle<()>)>,
+}
+
+impl Server {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The system's error when it starts no more threads.
+    pub fn start(
+        broker: Arc<Broker>,
+        bound: Bound,
+        access: AccessConfig,
+        config: ProtocolConfig,
+    ) -> std::io::Result<Self> {
+        let kib = usize::try_from(config.in_flight_bytes_max / 1024).unwrap_or(usize::MAX);
+        let request_kib = Semaphore::new(kib.clamp(1, Semaphore::MAX_PERMITS));
+        let shared = Arc::new(Shared {
+            broker,
+            access,
+            config,
+            request_kib,
+            open: AtomicUsize::new(0),
+        });
+        let count = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(SERVING_THREADS_MAX);
+        let threads = (0..count)
+            .map(|at| {
+                let (sender, receiver) = mpsc::channel(HANDED_OVER_MAX);
+                let shared = Arc::clone(&shared);
+                let thread = std::thread::Builder::new()
+                    .name(format!("serve-{at}"))
+                    .spawn(move || serve(&shared, receiver))?;
+                Ok((sender, thread))
+            })
+            .collect::<std::io::Result<_>>()?;
+        Ok(Self {
+            shared,
+            listener: bound.listener,
+            threads,
+        })
+    }
+
+    /// Accepts connections until the broker shuts down, then waits for those that are still answering.
+    pub async fn run(self) {
+        let shutdown = self.shared.broker.shutdown().clone();
+        let mut next = 0_usize;
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = shutdown.wait() => break,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    next = next.wrapping_add(1);
+                    self.hand_over(stream, next).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(OUT_OF_DESCRIPTORS_WAIT).await;
+                }
+            }
+        }
+        drop(self.listener);
+        let threads: Vec<_> = self.threads.into_iter().map(|(_, thread)| thread).collect();
+        let joined = tokio::task::spawn_blocking(|| {
+            for thread in threads {
+                thread.join().ok();
+            }
+        });
+        if tokio::time::timeout(DRAIN_WAIT_MAX, joined).await.is_err() {
+            tracing::warn!("connections did not end in time");
+        }
+    }
+
+    async fn hand_over(&self, stream: TcpStream, number: usize) {
+        let open = self.shared.open.load(Ordering::Relaxed);
+        if open >= self.shared.config.connections_max {
+            tracing::warn!(
+                open,
+                max = self.shared.config.connections_max,
+                "a connection was refused: too many are open"
+            );
+            return;
+        }
+        let Ok(stream) = stream.into_std() else {
+            return;
+        };
+        let at = number.checked_rem(self.threads.len()).unwrap_or(0);
+        if let Some((thread, _)) = self.threads.get(at) {
+            thread.send(stream).await.ok();
+        }
+    }
+}
+
+/// Serves the connections of one thread until there come no more and all have ended.
+fn serve(shared: &Arc<Shared>, mut connections: mpsc::Receiver<std::net::TcpStream>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start a thread for connections");
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        loop {
+            let stream = tokio::select! {
+                stream = connections.recv() => stream,
+                Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+            };
+            let Some(stream) = stream.and_then(|stream| TcpStream::from_std(stream).ok()) else {
+                break;
+            };
+            let shared = Arc::clone(shared);
+            tasks.spawn(async move {
+                shared.open.fetch_add(1, Ordering::Relaxed);
+                connection::serve(&shared, stream).await;
+                shared.open.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        while tasks.join_next().await.is_some() {}
+    });
+}

@@ -1,0 +1,90 @@
+//! A record that owns its bytes, to and from the borrowing forms.
+
+use bytes::Bytes;
+
+use super::record::{HeaderRef, NewRecord, RecordRef};
+use crate::offset::TimestampMs;
+
+/// A record that owns its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// The record's time by the producer's clock.
+    pub timestamp: TimestampMs,
+    /// The key, if it has one.
+    pub key: Option<Bytes>,
+    /// The value, if it has one.
+    pub value: Option<Bytes>,
+    /// The headers, in order; names may repeat.
+    pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+impl Record {
+    /// Returns the bytes of key, value and headers together.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len().saturating_add(of(value)));
+        headers.fold(
+            of(&self.key).saturating_add(of(&self.value)),
+            usize::saturating_add,
+        )
+    }
+
+    /// Returns the value of the first header with this name; `None` also for a header without a value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let (_, value) = self.headers.iter().find(|(found, _)| found == name)?;
+        value.as_deref()
+    }
+
+    /// Returns the headers in the form that [`Record::as_new`] takes.
+    #[must_use]
+    pub fn header_refs(&self) -> Vec<HeaderRef<'_>> {
+        self.headers
+            .iter()
+            .map(|(name, value)| HeaderRef {
+                name,
+                value: value.as_deref(),
+            })
+            .collect()
+    }
+
+    /// Returns the record in the form that a builder takes, with `headers` for its headers.
+    #[must_use]
+    pub fn as_new<'a>(&'a self, headers: &'a [HeaderRef<'a>]) -> NewRecord<'a> {
+        NewRecord {
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers,
+        }
+    }
+
+    /// Takes over a record that borrows from `section`, without copying key and values.
+    pub(super) fn share(section: &Bytes, record: &RecordRef<'_>) -> Self {
+        let share = |part: &[u8]| section.slice_ref(part);
+        Self::convert(record, share)
+    }
+
+    fn convert(record: &RecordRef<'_>, bytes: impl Fn(&[u8]) -> Bytes) -> Self {
+        Self {
+            timestamp: record.timestamp,
+            key: record.key.map(&bytes),
+            value: record.value.map(&bytes),
+            headers: record
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.map(&bytes)))
+                .collect(),
+        }
+    }
+}
+
+impl From<&RecordRef<'_>> for Record {
+    fn from(record: &RecordRef<'_>) -> Self {
+        Self::convert(record, Bytes::copy_from_slice)
+    }
+}

@@ -1,0 +1,340 @@
+//! What the corpora begin with: sound examples of every format, and near misses.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage::address::{Address, AddressKind};
+use storage::batch::{
+    BatchBuilder, BrokerMark, BuildOptions, Codec, HeaderRef, NewRecord, Producer, Record,
+};
+use storage::cause::{Cause, CauseDetail, CauseKind};
+use storage::checkpoint::LogCheckpoint;
+use storage::control::{Commit, ControlState, Entry, Gap, TopicSettings};
+use storage::dead_letter::{
+    DeadLetter, Disposition, Fingerprint, History, Lineage, Marker, Receiver, Resolution, Source,
+};
+use storage::disk::sim::SimDisk;
+use storage::index::{Extent, Index};
+use storage::log::{Log, LogConfig, LogPlace};
+use storage::log_id::{LogId, LogKind, PartitionNumber};
+use storage::offset::{FilePosition, Offset, TimestampMs};
+
+const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+const ID: LogId = LogId::new(PartitionNumber(1), LogKind::Main);
+const PROTOCOL: &str = include_str!("../fixtures/protocol_v1.txt");
+
+type Seed = (&'static str, String, Vec<u8>);
+type Files = fn() -> Vec<(String, Vec<u8>)>;
+
+pub(crate) fn all() -> Vec<Seed> {
+    let sources: [(&str, Files); 8] = [
+        ("checkpoint", checkpoints),
+        ("control_entry", control_entries),
+        ("decode_batch", batches),
+        ("decode_frame", frames),
+        ("decode_letter", letters),
+        ("log_ops", log_ops),
+        ("open_index", indexes),
+        ("scan_segment", segments),
+    ];
+    let mut seeds = Vec::new();
+    for (target, source) in sources {
+        for (name, bytes) in source() {
+            seeds.push((target, name, bytes));
+        }
+    }
+    seeds
+}
+
+fn named(name: &str, bytes: Vec<u8>) -> (String, Vec<u8>) {
+    (name.to_owned(), bytes)
+}
+
+fn checkpoints() -> Vec<(String, Vec<u8>)> {
+    let entry = |partition, state: &[u8]| LogCheckpoint {
+        id: LogId::new(PartitionNumber(partition), LogKind::DeadLetter),
+        log_start: Offset(3),
+        durable_end: Offset(9),
+        segment_base: Offset(3),
+        position: FilePosition(700),
+        header_crc: 0xDEAD_BEEF,
+        append_time: NOW,
+        state: state.to_vec(),
+    };
+    let sound = storage::checkpoint::encode(7, &[entry(1, b"state"), entry(2, b"")]);
+    let mut miscounted = sound.clone();
+    miscounted[23] = 3;
+    vec![
+        named("none", storage::checkpoint::encode(1, &[])),
+        named("two", sound),
+        named("two-say-three", miscounted),
+    ]
+}
+
+fn control_entries() -> Vec<(String, Vec<u8>)> {
+    let created = Entry::TopicCreated {
+        name: "flights".to_owned(),
+        settings: TopicSettings::default(),
+        partitions: vec![PartitionNumber(1), PartitionNumber(2)],
+    };
+    let mut entries = vec![
+        created.clone(),
+        Entry::PartitionsAdded {
+            name: "flights".to_owned(),
+            partitions: vec![PartitionNumber(3)],
+        },
+        Entry::ProducerIdBlock {
+            first: 0,
+            count: 1000,
+        },
+        Entry::OffsetsCommitted {
+            group: "billing".to_owned(),
+            time: NOW,
+            commits: vec![Commit {
+                partition: PartitionNumber(3),
+                offset: Offset(17),
+                metadata: "m".to_owned(),
+            }],
+        },
+        Entry::Gap(Gap {
+            log: ID,
+            from: Offset(4),
+            to: Offset(9),
+        }),
+    ];
+    let mut state = ControlState::default();
+    for entry in &entries {
+        state.apply(entry).unwrap();
+    }
+    entries.extend(state.snapshot());
+    entries.push(Entry::GroupDeleted {
+        group: "billing".to_owned(),
+    });
+    entries.push(Entry::TopicDeleted {
+        name: "flights".to_owned(),
+    });
+    let list = |entries: &[Entry]| {
+        let bytes = entries.iter().map(Entry::encode);
+        let framed = bytes.map(|b| [&(b.len() as u16).to_be_bytes(), b.as_slice()].concat());
+        framed.collect::<Vec<_>>().concat()
+    };
+    let mut newer = created.encode();
+    newer[1] = 2;
+    vec![
+        named("created", created.encode()),
+        named("created-by-a-newer-program", newer),
+        named("list", list(&entries)),
+        named("list-created-twice", list(&[created.clone(), created])),
+    ]
+}
+
+fn batch(codec: Codec, producer: Option<Producer>) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(codec);
+    let value = b"departure ".repeat(20);
+    let headers = [HeaderRef {
+        name: "trace",
+        value: Some(b"abc"),
+    }];
+    for at in 0..3 {
+        let record = NewRecord {
+            timestamp: NOW.saturating_add(at),
+            key: (at > 0).then_some(b"LH441".as_slice()),
+            value: (at != 1).then_some(value.as_slice()),
+            headers: if at == 2 { &headers } else { &[] },
+        };
+        builder.push(&record).unwrap();
+    }
+    let options = BuildOptions {
+        producer,
+        broker: BrokerMark::Client,
+    };
+    builder.build(options).unwrap()
+}
+
+fn batches() -> Vec<(String, Vec<u8>)> {
+    let producer = Producer {
+        id: 5,
+        epoch: 1,
+        base_sequence: u32::MAX - 2,
+    };
+    let mut miscounted = batch(Codec::None, None);
+    (miscounted[27], miscounted[31]) = (3, 4);
+    vec![
+        named("unpacked", batch(Codec::None, None)),
+        named("unpacked-say-four", miscounted),
+        named("from-a-producer", batch(Codec::None, Some(producer))),
+        named("lz4", batch(Codec::Lz4, None)),
+        named("zstd", batch(Codec::Zstd, None)),
+    ]
+}
+
+/// The golden messages of the protocol as frames: requests as they are, answers behind a request's header.
+fn frames() -> Vec<(String, Vec<u8>)> {
+    let mut frames = Vec::new();
+    for line in PROTOCOL.lines() {
+        let (name, hex) = line.split_once(' ').unwrap_or((line, ""));
+        let Some((api, kind)) = name.split_once('.') else {
+            continue;
+        };
+        let keys = redrive::protocol::api_key::ApiKey::ALL;
+        let Some(key) = keys.iter().find(|key| key.name() == api) else {
+            continue;
+        };
+        let header = [&key.number().to_be_bytes(), &[0, 1, 0, 0, 0, 9][..]].concat();
+        let payload: Vec<u8> = (0..hex.len() / 2)
+            .map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2).unwrap(), 16).unwrap())
+            .collect();
+        // A correlation id, the error code 0 and an empty message.
+        let lead: &[u8] = if kind == "answer" { &[0; 8] } else { &[] };
+        let body = [&header, lead, &payload].concat();
+        let frame = [&(body.len() as u32).to_be_bytes(), body.as_slice()].concat();
+        frames.push((name.to_owned(), frame));
+    }
+    assert!(frames.len() > 30);
+    frames
+}
+
+fn letters() -> Vec<(String, Vec<u8>)> {
+    let fingerprint: Fingerprint = "010203040506070809".parse().unwrap();
+    let letter = DeadLetter {
+        source: Source {
+            topic: "flights".to_owned(),
+            partition_index: 0,
+            partition: PartitionNumber(1),
+            offset: Offset(17),
+        },
+        receiver: Receiver::Group("billing".to_owned()),
+        record: Record {
+            timestamp: NOW,
+            key: Some(Bytes::from_static(b"LH441")),
+            value: Some(Bytes::from_static(b"departure")),
+            headers: vec![("trace".to_owned(), None)],
+        },
+        disposition: Disposition::NOT_RETRYABLE,
+        died_at: NOW,
+        reason: "no such airport".to_owned(),
+        details: None,
+        history: History::default(),
+        fingerprint,
+        lineage: Lineage::default(),
+        labels: vec!["eu".to_owned()],
+        message_id: Some("m1".to_owned()),
+        caller: None,
+        cut: 0,
+    };
+    let mut marker = Vec::new();
+    let republished = Marker {
+        letter: Offset(4),
+        resolution: Resolution::Republished {
+            partition: PartitionNumber(1),
+            offset: Offset(90),
+        },
+        request_id: Some("r1".to_owned()),
+        time: NOW,
+        who: "admin".to_owned(),
+    };
+    republished.encode(&mut marker);
+    let cause = Cause {
+        kind: CauseKind::Republish,
+        log: LogId::new(PartitionNumber(1), LogKind::DeadLetter),
+        offset: Offset(4),
+        detail: CauseDetail {
+            request_id: Some("r1".to_owned()),
+            ..CauseDetail::default()
+        },
+    };
+    let address = Address {
+        kind: AddressKind::Letter,
+        partition: PartitionNumber(1),
+        offset: Offset(4),
+    };
+    let mut mistyped = address.to_string().into_bytes();
+    mistyped.swap(20, 21);
+    vec![
+        named("letter", letter.encode()),
+        named("marker", marker),
+        named("cause", cause.encode()),
+        named("address", address.to_string().into_bytes()),
+        named("address-mistyped", mistyped),
+        named("fingerprint", b"010203040506070809".to_vec()),
+    ]
+}
+
+fn log_ops() -> Vec<(String, Vec<u8>)> {
+    // Appends (0 synced, 1 not) name a fill byte and a size; 7 is a power cut, 5 a restart, 6 a cut some operations later.
+    let rolls = [[0, 7, 200].repeat(6), vec![3, 2, 4, 5, 7, 0]].concat();
+    let unsynced = [
+        [1, 9, 20].repeat(4),
+        vec![7, 0],
+        [1, 3, 50].repeat(4),
+        vec![7, 77],
+    ]
+    .concat();
+    let cut = [vec![6, 9], [0, 4, 100].repeat(9), vec![2, 4, 4, 7, 1]].concat();
+    vec![
+        named("rolls-and-deletes", rolls),
+        named("unsynced-is-lost", unsynced),
+        named("cut-in-between", cut),
+    ]
+}
+
+fn indexes() -> Vec<(String, Vec<u8>)> {
+    let mut index = Index::default();
+    for at in 0..5u64 {
+        let time = NOW.saturating_add(i64::try_from(at).unwrap());
+        let position = FilePosition(32 + at * 70_000);
+        index.note(Offset(10), Offset(10 + at * 3), position, time);
+    }
+    let extent = Extent {
+        base_offset: Offset(10),
+        end_offset: Offset(25),
+        end: FilePosition(350_032),
+        first_append_time: NOW,
+        last_append_time: NOW,
+        last_header_crc: 9,
+    };
+    let sound = index.encode(ID, &extent);
+    let mut longer = sound.clone();
+    longer.extend_from_slice(&[0; 16]);
+    vec![
+        named("five", sound),
+        named("none", Index::default().encode(ID, &extent)),
+        named("six-say-five", longer),
+    ]
+}
+
+fn segments() -> Vec<(String, Vec<u8>)> {
+    let disk = SimDisk::new(1);
+    disk.write_file(Path::new("/data/format"), b"1").unwrap();
+    let root = Path::new("/data").to_path_buf();
+    let place = LogPlace {
+        disk: Arc::new(disk.clone()),
+        dir: root.join("0000000001/main"),
+        root,
+        id: ID,
+    };
+    let (mut log, _) = Log::open(place, LogConfig::default(), None, NOW).unwrap();
+    for codec in [Codec::None, Codec::Lz4] {
+        log.append_synced(&mut batch(codec, None), NOW).unwrap();
+    }
+    let path = Path::new("/data/0000000001/main/00000000000000000000.log");
+    let mut bytes = disk.read_file(path).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bytes.truncate(used);
+    let raw = |bytes: &[u8]| [&[0], bytes].concat();
+    let mut torn = bytes.clone();
+    let last = torn.len() - 1;
+    torn[last] ^= 0x10;
+    let mut damaged = bytes.clone();
+    damaged[32 + 100] ^= 0x10;
+    // Three batches, then a byte changed in the second.
+    let changed = [1, 3, 1, 5, 20, 2, 6, 20, 3, 7, 20, 1, 0, 0xFF];
+    vec![
+        named("two-batches", raw(&bytes)),
+        named("torn", raw(&torn)),
+        named("damaged", raw(&damaged)),
+        named("empty", vec![0]),
+        named("changed", changed.to_vec()),
+    ]
+}
