@@ -93,7 +93,10 @@ impl<'a> View<'a> {
         search.one_text_of(HashedField::Caller, &filter.callers);
         search.deaths(filter);
         Candidates {
-            bitmap: search.found.unwrap_or_else(|| self.letters().clone()),
+            // A file with a right checksum can still hold anything: what is no letter is none.
+            bitmap: search
+                .found
+                .map_or_else(|| self.letters().clone(), |found| found & self.letters()),
             is_exact: search.is_exact,
         }
     }
