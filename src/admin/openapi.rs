@@ -11,7 +11,6 @@ use super::{groups, health, letters, partitions, records, resolve, retention, to
 /// Why a request was not answered as asked.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Error)]
-#[expect(dead_code, reason = "describes what ApiError writes")]
 pub(super) struct ErrorAnswer {
     /// What was wrong, with which value, and what would be right.
     error: String,

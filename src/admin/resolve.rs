@@ -114,6 +114,7 @@ pub(super) struct RetriedLetter {
 
 /// What became of the letters.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "counts end in _count")]
 pub(super) struct Deleted {
     /// Letters that this request deleted.
     deleted_count: usize,
