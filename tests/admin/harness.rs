@@ -16,6 +16,8 @@ use redrive::shutdown::Shutdown;
 use serde_json::Value;
 use storage::batch::{HeaderRef, NewRecord};
 use storage::offset::{Offset, TimestampMs};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// A broker that is served.
@@ -144,6 +146,17 @@ impl Broker {
             headers: head.headers,
             text: String::from_utf8(body.to_vec()).unwrap(),
         }
+    }
+
+    /// Announces a body of this length, sends none of it, and returns everything up to the end of the connection.
+    pub(crate) async fn announce(&self, target: &str, bytes: u64) -> String {
+        let mut stream = TcpStream::connect(self.http).await.unwrap();
+        let head =
+            format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {bytes}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     pub(crate) async fn get(&self, target: &str) -> Answered {

@@ -211,7 +211,7 @@ fn check_value(document: &Value, schema: &Value, value: &Value, place: &str) {
             }
         }
         Value::Array(members) => {
-            assert_eq!(schema["type"], "array", "{place}");
+            assert!(is_of(schema, "array"), "{place}");
             members
                 .iter()
                 .for_each(|member| check_value(document, &schema["items"], member, place));
@@ -223,14 +223,18 @@ fn check_value(document: &Value, schema: &Value, value: &Value, place: &str) {
                 Value::Number(_) => "integer",
                 _ => "string",
             };
-            let types = &schema["type"];
-            let is_one = types == name
-                || types
-                    .as_array()
-                    .is_some_and(|types| types.contains(&json!(name)));
-            assert!(is_one, "{place}: {other} is no {types}");
+            assert!(is_of(schema, name), "{place}: {other} is no {schema}");
         }
     }
+}
+
+/// Returns whether a schema allows values of this type.
+fn is_of(schema: &Value, name: &str) -> bool {
+    let types = &schema["type"];
+    types == name
+        || types
+            .as_array()
+            .is_some_and(|types| types.contains(&json!(name)))
 }
 
 /// Returns the fields of an object's schema, those of what it is composed of among them.

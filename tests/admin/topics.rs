@@ -184,8 +184,9 @@ async fn wrong_requests_say_what_would_be_right() {
         .await;
     assert_eq!(put.error(405), "this path takes DELETE, GET, HEAD, PATCH");
     assert_eq!(put.headers["allow"], "DELETE, GET, HEAD, PATCH");
-    let large = format!(r#"{{"name": "{}"}}"#, "x".repeat(2 << 20));
-    broker.post(create, &large).await.error(413);
+    let refused = broker.announce(create, 1 << 21).await;
+    assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}");
+    assert!(refused.contains("larger than 1048576 bytes"), "{refused}");
     assert_eq!(
         broker.get(create).await.expect(200)["topics"]
             .as_array()
