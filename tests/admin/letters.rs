@@ -251,8 +251,8 @@ async fn a_retried_letter_stands_in_the_log_once_more() {
         .await
         .error(404);
     // A letter that was resolved in one way is not resolved in another.
-    let deleted = broker.delete(&format!("/admin/v1/dead-letters/{}", all[2]));
-    let error = deleted.await.error(409);
+    let republished = format!("/admin/v1/dead-letters/{}", all[2]);
+    let error = broker.delete(&republished).await.error(409);
     assert!(error.contains("was republished"), "{error}");
 
     let odd = broker
