@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::call::{Answer, Call, ok};
-use super::openapi::ErrorAnswer;
+use super::error::ErrorAnswer;
 use crate::http::response;
 use crate::metrics::OPENMETRICS_CONTENT_TYPE;
 

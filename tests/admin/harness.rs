@@ -93,7 +93,7 @@ impl Broker {
             let shutdown = shutdown.clone();
             async move {
                 run(config, shutdown, |addresses| {
-                    started.send(addresses).unwrap()
+                    started.send(addresses).unwrap();
                 })
                 .await
                 .unwrap();

@@ -212,9 +212,9 @@ fn check_value(document: &Value, schema: &Value, value: &Value, place: &str) {
         }
         Value::Array(members) => {
             assert!(is_of(schema, "array"), "{place}");
-            members
-                .iter()
-                .for_each(|member| check_value(document, &schema["items"], member, place));
+            for member in members {
+                check_value(document, &schema["items"], member, place);
+            }
         }
         other => {
             let name = match other {
