@@ -84,8 +84,8 @@ fn measure(
             &mut latencies,
         );
         progress.end();
-        let synced = syncer.map_or(Ok(()), join);
-        join(sender).and(receiving).and(synced)
+        let last_sync = syncer.map_or(Ok(()), join);
+        join(sender).and(receiving).and(last_sync)
     });
     result.map_err(failed)?;
     Ok((start.elapsed(), latencies))
