@@ -109,6 +109,20 @@ impl Broker {
         Ok(letter_view(address.offset, letter))
     }
 
+    /// Returns the topic whose letter an id names, whether or not the letter is live.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidLetterId`], [`ErrorCode::UnknownLetter`].
+    pub fn topic_of_letter(&self, id: &str) -> Result<String, Refusal> {
+        let address = parse_id(id)?;
+        let topics = self.all_topics();
+        let mut holding = topics
+            .iter()
+            .filter(|topic| find_partition(topic, address.partition).is_some());
+        let topic = holding.next().ok_or_else(|| unknown_letter(id))?;
+        Ok(topic.name().to_string())
+    }
+
     /// Counts live letters. Blocks on the disk.
     ///
     /// # Errors

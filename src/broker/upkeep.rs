@@ -302,7 +302,7 @@ impl Broker {
     }
 
     /// Brings the gauges up to date.
-    fn measure(&self) {
+    pub(crate) fn measure(&self) {
         let (mut poisoned, mut damaged, mut live) = (0, 0, 0);
         for topic in self.all_topics() {
             for partition in topic.partitions().iter() {

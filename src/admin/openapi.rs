@@ -1,0 +1,64 @@
+//! The document that describes what is served, made from the handlers and their types.
+
+use bytes::Bytes;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Components, SecurityRequirement};
+use utoipa::{Modify, OpenApi};
+
+use super::{groups, health, letters, partitions, records, resolve, retention, topics};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Redrive admin API",
+        description = "Every path takes the token, as a bearer token or a query parameter, unless it says otherwise; a broker \
+            with development credentials answers without. Errors are {\"error\": \"...\"}; 503 with Retry-After means that \
+            the same request may succeed later."
+    ),
+    paths(
+        topics::list, topics::create, topics::describe, topics::alter, topics::delete,
+        partitions::describe, records::peek, retention::run,
+        letters::list, letters::stats, letters::get,
+        resolve::retry, resolve::delete, resolve::retry_one, resolve::delete_one,
+        groups::list, groups::describe, groups::delete,
+        health::live, health::ready, health::metrics, health::openapi,
+    ),
+    modifiers(&Token)
+)]
+struct Document;
+
+/// Says how the token is shown.
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_with(Components::new);
+        components.add_security_scheme(
+            "bearer",
+            SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
+        );
+        let parameter = ApiKey::Query(ApiKeyValue::new("qstash_token"));
+        components.add_security_scheme("parameter", SecurityScheme::ApiKey(parameter));
+        let none: [&str; 0] = [];
+        openapi.security = Some(vec![
+            SecurityRequirement::new("bearer", none),
+            SecurityRequirement::new("parameter", none),
+        ]);
+    }
+}
+
+/// Returns the document.
+pub(super) fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// Returns the document as JSON.
+pub(super) fn encode(document: &utoipa::openapi::OpenApi) -> Bytes {
+    match document.to_pretty_json() {
+        Ok(text) => Bytes::from(text),
+        Err(error) => {
+            tracing::error!(%error, "the OpenAPI document could not be written");
+            Bytes::from_static(b"{}")
+        }
+    }
+}
