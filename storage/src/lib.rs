@@ -28,3 +28,4 @@ pub mod producers;
 pub mod dead_letter;
 pub mod control;
 pub mod partition;
+pub mod verify;
