@@ -112,31 +112,25 @@ pub(crate) fn parse_partition(name: &str) -> Option<PartitionNumber> {
     (name == format!("{:010}", number.0)).then_some(number)
 }
 
-/// Who has a data directory.
-#[derive(Debug)]
-pub(crate) enum Holder {
-    /// This process, for as long as the value lives.
-    Us(Arc<dyn DiskFile>),
-    /// Nobody: it has no lock file, as a copy may.
-    Nobody,
-    /// Another process, as it names itself.
-    Other(String),
-}
+/// A lock that was taken, or who has it.
+pub(crate) type Probe = (Option<Arc<dyn DiskFile>>, Option<String>);
 
-/// Takes the lock of a directory without writing to it.
-pub(crate) fn probe_lock(disk: &dyn Disk, dir: &Path) -> Result<Holder, LogError> {
+/// Takes the lock of a directory without writing to it: the lock, for as long as the value lives, or who has it. A directory
+/// without a lock file, as a copy may be, gives neither.
+pub(crate) fn probe_lock(disk: &dyn Disk, dir: &Path) -> Result<Probe, LogError> {
     let path = dir.join(LOCK_FILE);
     let lock = match disk.open(&path, OpenMode::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Nobody),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
         opened => opened.map_err(|source| LogError::io("open", &path, source))?,
     };
     let is_ours = lock
         .try_lock()
         .map_err(|source| LogError::io("lock", &path, source))?;
     if is_ours {
-        return Ok(Holder::Us(lock));
+        return Ok((Some(lock), None));
     }
-    Ok(Holder::Other(holder_of(lock.as_ref())))
+    let holder = holder_of(lock.as_ref());
+    Ok((None, Some(holder)))
 }
 
 /// Returns who has the lock, as it wrote its name.

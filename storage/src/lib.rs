@@ -29,3 +29,4 @@ pub mod dead_letter;
 pub mod control;
 pub mod partition;
 pub mod verify;
+pub mod repair;

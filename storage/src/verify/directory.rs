@@ -12,7 +12,7 @@ use super::report::{Fault, Finding, Note, Remark, VerifyOptions, VerifyReport};
 use super::scan::{Found, LogScan, Scanned, Visit};
 use crate::checkpoint::{self, CHECKPOINT_VERSION, CheckpointError, LogCheckpoint};
 use crate::control::ControlState;
-use crate::data_dir::{self, Holder};
+use crate::data_dir;
 use crate::disk::{DirEntry, Disk, OpenMode, read_exact_at};
 use crate::error::LogError;
 use crate::log::{Gap, LogPlace};
@@ -30,18 +30,28 @@ pub fn verify(
     root: &Path,
     options: &VerifyOptions<'_>,
 ) -> Result<VerifyReport, LogError> {
+    // The lock is held until the end: what is read must not change.
+    let (_lock, in_use_by) = data_dir::probe_lock(disk.as_ref(), root)?;
+    verify_held(disk, root, options, in_use_by)
+}
+
+/// Verifies a directory that this process has, or that `in_use_by` has.
+pub(crate) fn verify_held(
+    disk: &Arc<dyn Disk>,
+    root: &Path,
+    options: &VerifyOptions<'_>,
+    in_use_by: Option<String>,
+) -> Result<VerifyReport, LogError> {
     let mut verifier = Verifier {
         disk,
         root,
         options,
-        report: VerifyReport::default(),
+        report: VerifyReport {
+            in_use_by,
+            ..VerifyReport::default()
+        },
         hints: HashMap::new(),
     };
-    // Held until the end: what is read must not change.
-    let holder = data_dir::probe_lock(disk.as_ref(), root)?;
-    if let Holder::Other(name) = &holder {
-        verifier.report.in_use_by = Some(name.clone());
-    }
     verifier.run()?;
     Ok(verifier.report)
 }

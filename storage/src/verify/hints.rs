@@ -33,7 +33,6 @@ pub(super) fn index(
     report: &mut VerifyReport,
     (expected, extent): (&Index, &Extent),
     is_whole: bool,
-    is_live: bool,
 ) -> Result<(), LogError> {
     let base = extent.base_offset;
     let path = file_name::path(&place.dir, base, FileKind::Index);
@@ -41,8 +40,6 @@ pub(super) fn index(
         return Ok(());
     };
     let remark = match Index::open(place.id, MappedBytes::Owned(bytes.clone())) {
-        // It may be under way.
-        Err(_) if is_live => return Ok(()),
         Err(reason) => Remark::HintRebuilt(reason),
         Ok(_) if !is_whole || bytes == expected.encode(place.id, extent) => return Ok(()),
         Ok((_, found)) => {

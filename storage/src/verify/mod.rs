@@ -20,6 +20,7 @@ mod control;
 mod directory;
 
 pub use directory::verify;
+pub(crate) use directory::verify_held;
 pub use report::{
     Fault, Finding, LISTED_MAX, Note, Remark, VerifyCounts, VerifyOptions, VerifyReport,
 };

@@ -221,6 +221,13 @@ impl VerifyReport {
         self.findings.is_empty()
     }
 
+    /// Returns how many findings there are, listed or not.
+    #[must_use]
+    pub fn finding_count(&self) -> u64 {
+        let listed = u64::try_from(self.findings.len()).unwrap_or(u64::MAX);
+        self.findings_left_out.saturating_add(listed)
+    }
+
     pub(super) fn find(&mut self, finding: Finding) {
         if self.findings.len() < LISTED_MAX {
             self.findings.push(finding);

@@ -28,8 +28,6 @@ pub(super) const UNPACKED_BYTES_MAX: u32 = BATCH_BYTES_CEILING * UNPACKED_BYTES_
 
 /// A batch that verifies and decodes.
 pub(super) struct Found<'a> {
-    pub(super) path: &'a Path,
-    pub(super) position: FilePosition,
     pub(super) header: &'a BatchHeader,
     pub(super) body: &'a [u8],
     /// The records section before compression.
@@ -109,7 +107,12 @@ impl LogScan<'_> {
         let Some(first) = bases.first().copied() else {
             if durable_end > start && !self.is_live {
                 let path = self.path(start);
-                self.lost(&path, FilePosition(0), (start, durable_end), Fault::Missing);
+                self.lost(
+                    &path,
+                    FilePosition(0),
+                    (start, durable_end),
+                    &Fault::Missing,
+                );
             }
             return Ok(self.scanned);
         };
@@ -165,7 +168,7 @@ impl LogScan<'_> {
         if chain.next_offset < base {
             let missing = self.path(chain.next_offset);
             let range = (chain.next_offset, base);
-            self.lost(&missing, FilePosition(0), range, Fault::Missing);
+            self.lost(&missing, FilePosition(0), range, &Fault::Missing);
             chain.prev_header_crc = None;
         }
         let file = match self.place.disk.open(&path, OpenMode::Read) {
@@ -234,9 +237,7 @@ impl LogScan<'_> {
             };
             let limit = FilePosition(segment.bytes);
             let mut walker = Walker::new(segment.file, start, limit, unknown, start);
-            let first = walker
-                .step()
-                .map_err(|source| self.failed(segment, source))?;
+            let first = walker.step().map_err(|source| failed(segment, source))?;
             let is_whole = matches!(
                 reason,
                 Corruption::WrongLog { .. } | Corruption::OffsetGap { .. }
@@ -261,7 +262,7 @@ impl LogScan<'_> {
         let held = bytes
             .get_mut(..usize::try_from(count).unwrap_or(0))
             .unwrap_or_default();
-        read_exact_at(segment.file, held, 0).map_err(|source| self.failed(segment, source))?;
+        read_exact_at(segment.file, held, 0).map_err(|source| failed(segment, source))?;
         let header = match SegmentHeader::decode(held) {
             Err(SegmentHeaderError::UnknownVersion(found)) => {
                 return Err(LogError::UnknownVersion {
@@ -305,9 +306,7 @@ impl LogScan<'_> {
         };
         let mut is_whole = true;
         loop {
-            let step = walker
-                .step()
-                .map_err(|source| self.failed(segment, source))?;
+            let step = walker.step().map_err(|source| failed(segment, source))?;
             match step {
                 Step::Batch { header, position } => {
                     if segment.next.is_some_and(|next| header.next_offset() > next) {
@@ -344,13 +343,7 @@ impl LogScan<'_> {
                 chain.prev_header_crc = None;
             }
             chain.next_offset = next;
-            hints::index(
-                self.place,
-                self.report,
-                (&index, &extent),
-                is_whole,
-                self.is_live,
-            )?;
+            hints::index(self.place, self.report, (&index, &extent), is_whole)?;
             self.visit.sealed(base, is_whole, self.report);
         }
         Ok(())
@@ -383,8 +376,6 @@ impl LogScan<'_> {
             Err(reason) => Err(Fault::Undecodable(reason.clone())),
             Ok(section) => {
                 let found = Found {
-                    path: segment.path,
-                    position,
                     header,
                     body,
                     section,
@@ -414,7 +405,7 @@ impl LogScan<'_> {
         };
         if end < expected {
             let range = (end, expected);
-            self.lost(segment.path, walker.position(), range, Fault::EndsEarly);
+            self.lost(segment.path, walker.position(), range, &Fault::EndsEarly);
             walker.jump(walker.position(), expected);
         }
         end == expected
@@ -458,7 +449,7 @@ impl LogScan<'_> {
             segment.path,
             position,
             (expected, to),
-            Fault::Unreadable(reason),
+            &Fault::Unreadable(reason),
         );
         walker.jump(next.map_or(position, |(position, _)| position), to);
         Ok(next.is_some())
@@ -469,7 +460,7 @@ impl LogScan<'_> {
         let expected = walker.chain().next_offset;
         if expected < end {
             let range = (expected, end);
-            self.lost(segment.path, position, range, Fault::EndsEarly);
+            self.lost(segment.path, position, range, &Fault::EndsEarly);
             walker.jump(position, end);
         }
         if !tail.is_zero {
@@ -492,11 +483,7 @@ impl LogScan<'_> {
     ) -> Result<Tail, LogError> {
         let limit = FilePosition(segment.bytes);
         examine_tail(segment.file, from, limit, self.place.id, expected)
-            .map_err(|source| self.failed(segment, source))
-    }
-
-    fn failed(&self, segment: &Segment<'_>, source: io::Error) -> LogError {
-        LogError::io("read", segment.path, source)
+            .map_err(|source| failed(segment, source))
     }
 
     fn path(&self, base: Offset) -> PathBuf {
@@ -517,7 +504,7 @@ impl LogScan<'_> {
         path: &Path,
         position: FilePosition,
         (from, to): (Offset, Offset),
-        fault: Fault,
+        fault: &Fault,
     ) {
         self.visit.skipped(from, to);
         self.scanned.skipped.push((from, to));
@@ -574,4 +561,8 @@ impl LogScan<'_> {
             what,
         });
     }
+}
+
+fn failed(segment: &Segment<'_>, source: io::Error) -> LogError {
+    LogError::io("read", segment.path, source)
 }
