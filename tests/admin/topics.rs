@@ -271,6 +271,18 @@ async fn retention_runs_when_it_is_asked_to() {
         1
     );
 
+    let fields: Vec<_> = segments[0].as_object().unwrap().keys().collect();
+    let expected = [
+        "base_offset",
+        "bytes",
+        "end_offset",
+        "first_append_ms",
+        "is_sealed",
+        "last_append_ms",
+        "log",
+    ];
+    assert_eq!(fields, expected);
+
     let error = broker
         .post("/admin/v1/topics/a/retention", r#"{"force": true}"#)
         .await
