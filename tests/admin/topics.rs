@@ -271,6 +271,10 @@ async fn retention_runs_when_it_is_asked_to() {
         1
     );
 
+    let fields: Vec<_> = segments[0].as_object().unwrap().keys().collect();
+    let expected = "base_offset bytes end_offset first_append_ms is_sealed last_append_ms log";
+    assert!(fields.into_iter().eq(expected.split(' ')), "{before}");
+
     let error = broker
         .post("/admin/v1/topics/a/retention", r#"{"force": true}"#)
         .await
