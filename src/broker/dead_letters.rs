@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use storage::address::{Address, AddressKind};
+use storage::dead_letter::facets::FacetCounts;
 use storage::dead_letter::select::{
     Cursor, LetterFilter, MergedPage, Order, PartitionPage, PartitionRange, merge,
 };
-use storage::dead_letter::{DeadLetter, DeadLetterView, Disposition, Fingerprint, Receiver};
+use storage::dead_letter::{DeadLetter, DeadLetterView, Disposition, Fingerprint};
 use storage::log_id::PartitionNumber;
 use storage::offset::{Offset, TimestampMs};
 
@@ -27,8 +28,6 @@ use crate::protocol::read_letters::{
 use crate::protocol::selection::{self as wire, Page, Selection};
 use crate::topic::Topic;
 
-/// Letters that one page looks at in one partition before it answers with what it has and a cursor.
-const LOOKED_AT_MAX: usize = 100_000;
 /// Fingerprints that statistics name; the rarer ones are left out.
 const FINGERPRINTS_SHOWN_MAX: usize = 100;
 /// Upper ends of the age buckets, in milliseconds: an hour, a day, a week, 30 days, and everything older.
@@ -143,13 +142,7 @@ impl Broker {
             let Some(view) = partition.dead_letters() else {
                 continue;
             };
-            view.visit((Offset::ZERO, Offset(u64::MAX)), false, &mut |_, letter| {
-                if filter.matches(&letter) {
-                    stats.add(&letter);
-                }
-                true
-            })
-            .map_err(|error| refusal::of_log(&error))?;
+            stats.add(&view, &filter)?;
         }
         Ok(stats.answer())
     }
@@ -224,25 +217,21 @@ fn look(
 ) -> Result<(Vec<(Offset, DeadLetter)>, PartitionRange), Refusal> {
     let mut letters = Vec::new();
     let mut bytes = 0;
-    let mut looked_at = 0;
-    let mut last = None;
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let is_newest_first = order == Order::NewestFirst;
+    let mut is_stopped = false;
     view.visit(
+        filter,
+        order,
         (range.from, range.to),
-        is_newest_first,
         &mut |offset, letter| {
-            looked_at += 1;
-            last = Some(offset);
-            if filter.matches(&letter) {
-                bytes = letter.record.weight().saturating_add(bytes);
-                letters.push((offset, letter));
-            }
-            letters.len() < limit && bytes < bytes_max && looked_at < LOOKED_AT_MAX
+            bytes = letter.record.weight().saturating_add(bytes);
+            letters.push((offset, letter));
+            is_stopped = letters.len() >= limit || bytes >= bytes_max;
+            !is_stopped
         },
     )
     .map_err(|error| refusal::of_log(&error))?;
-    let is_stopped = letters.len() >= limit || bytes >= bytes_max || looked_at >= LOOKED_AT_MAX;
+    let last = letters.last().map(|(offset, _)| *offset);
     let nothing = PartitionRange {
         to: range.from,
         ..range
@@ -448,68 +437,104 @@ fn filter_of(selection: &Selection) -> Result<LetterFilter, Refusal> {
     })
 }
 
-/// Counts of letters, while they are gone through.
+/// Counts of letters, partition by partition.
 #[derive(Default)]
 struct Stats {
     now: TimestampMs,
     counts: LetterCounts,
-    selected: u64,
-    by_disposition: BTreeMap<u8, u64>,
-    by_group: BTreeMap<String, u64>,
-    by_fingerprint: BTreeMap<Fingerprint, (String, u64)>,
-    by_age: [u64; AGE_BUCKETS_MS.len()],
+    found: FacetCounts,
+    /// The reason of one letter of each fingerprint.
+    reasons: BTreeMap<Fingerprint, String>,
     oldest: Option<TimestampMs>,
     newest: Option<TimestampMs>,
 }
 
 impl Stats {
-    fn add(&mut self, letter: &DeadLetter) {
-        self.selected += 1;
-        *self.by_disposition.entry(letter.disposition.0).or_default() += 1;
-        if let Receiver::Group(group) = &letter.receiver {
-            *self.by_group.entry(group.clone()).or_default() += 1;
+    fn add(&mut self, view: &DeadLetterView, filter: &LetterFilter) -> Result<(), Refusal> {
+        let failed = |error: storage::error::LogError| refusal::of_log(&error);
+        let found = view.count(filter, self.now).map_err(failed)?;
+        for (fingerprint, _) in found
+            .fingerprints
+            .ranked()
+            .into_iter()
+            .take(FINGERPRINTS_SHOWN_MAX)
+        {
+            if !self.reasons.contains_key(fingerprint) {
+                let one = LetterFilter {
+                    fingerprints: vec![*fingerprint],
+                    ..filter.clone()
+                };
+                let letter = first_letter(view, &one, Order::OldestFirst).map_err(failed)?;
+                self.reasons
+                    .extend(letter.map(|letter| (*fingerprint, letter.reason)));
+            }
         }
-        let (_, count) = self
-            .by_fingerprint
-            .entry(letter.fingerprint)
-            .or_insert_with(|| (letter.reason.clone(), 0));
-        *count += 1;
-        let age = u64::try_from(self.now.since(letter.died_at)).unwrap_or(0);
-        let bucket = AGE_BUCKETS_MS.iter().position(|end| age < *end);
-        if let Some(count) = bucket.and_then(|at| self.by_age.get_mut(at)) {
-            *count += 1;
-        }
-        self.oldest = Some(
-            self.oldest
-                .map_or(letter.died_at, |time| time.min(letter.died_at)),
-        );
-        self.newest = Some(
-            self.newest
-                .map_or(letter.died_at, |time| time.max(letter.died_at)),
-        );
+        self.found.merge(found);
+        // Letters stand in about the order of their deaths: the ends of the log are where to look.
+        let oldest = first_letter(view, filter, Order::OldestFirst).map_err(failed)?;
+        let newest = first_letter(view, filter, Order::NewestFirst).map_err(failed)?;
+        let oldest = oldest.map(|letter| letter.died_at);
+        self.oldest = [self.oldest, oldest].into_iter().flatten().min();
+        self.newest = self.newest.max(newest.map(|letter| letter.died_at));
+        Ok(())
     }
 
     fn answer(self) -> LetterStatsAnswer {
-        let mut by_fingerprint: Vec<_> = self
-            .by_fingerprint
-            .into_iter()
-            .map(|(fingerprint, (reason, count))| FingerprintCount {
-                fingerprint: fingerprint.to_string(),
-                reason: Text::from(reason),
-                count,
-            })
-            .collect();
-        by_fingerprint.sort_by_key(|one| std::cmp::Reverse(one.count));
-        by_fingerprint.truncate(FINGERPRINTS_SHOWN_MAX);
+        let ages = &self.found.ages;
+        let by_age = [
+            ages.below_hour,
+            ages.below_day,
+            ages.below_week,
+            ages.below_month,
+            ages.older,
+        ];
+        let fingerprints = self.found.fingerprints.ranked();
+        let by_fingerprint = fingerprints.into_iter().take(FINGERPRINTS_SHOWN_MAX);
         LetterStatsAnswer {
             counts: self.counts,
-            selected: self.selected,
-            by_disposition: self.by_disposition.into_iter().collect(),
-            by_group: self.by_group.into_iter().collect(),
-            by_fingerprint,
-            by_age: AGE_BUCKETS_MS.into_iter().zip(self.by_age).collect(),
+            selected: self.found.letters,
+            by_disposition: self
+                .found
+                .dispositions
+                .iter()
+                .map(|(disposition, count)| (disposition.0, *count))
+                .collect(),
+            by_group: self
+                .found
+                .groups
+                .ranked()
+                .into_iter()
+                .map(|(group, count)| (group.clone(), count))
+                .collect(),
+            by_fingerprint: by_fingerprint
+                .map(|(fingerprint, count)| FingerprintCount {
+                    fingerprint: fingerprint.to_string(),
+                    reason: Text::from(self.reasons.get(fingerprint).cloned().unwrap_or_default()),
+                    count,
+                })
+                .collect(),
+            by_age: AGE_BUCKETS_MS.into_iter().zip(by_age).collect(),
             oldest_died_at: self.oldest,
             newest_died_at: self.newest,
         }
     }
+}
+
+/// Returns the first live letter that a filter matches.
+fn first_letter(
+    view: &DeadLetterView,
+    filter: &LetterFilter,
+    order: Order,
+) -> Result<Option<DeadLetter>, storage::error::LogError> {
+    let mut first = None;
+    view.visit(
+        filter,
+        order,
+        (Offset::ZERO, Offset(u64::MAX)),
+        &mut |_, letter| {
+            first = Some(letter);
+            false
+        },
+    )?;
+    Ok(first)
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use storage::batch::record::Record;
+use storage::batch::Record;
 use storage::dead_letter::facets::{Facets, FacetsBuilder};
 use storage::dead_letter::fingerprint::Fingerprint;
 use storage::dead_letter::history::{Attempt, AttemptResult, ErrorClass, History};

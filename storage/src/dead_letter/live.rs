@@ -94,15 +94,9 @@ impl LiveSet {
         self.segments.get(&base)
     }
 
-    /// Returns the live letters from `from` up to `to` (exclusive), in rising order.
-    #[must_use]
-    pub fn offsets(&self, from: Offset, to: Offset) -> Vec<Offset> {
-        let all = self.segments.iter().flat_map(|(base, set)| {
-            set.iter()
-                .map(|at| Offset(base.0.saturating_add(u64::from(at))))
-        });
-        all.filter(|offset| from <= *offset && *offset < to)
-            .collect()
+    /// Returns the base offsets of the segments that hold letters, in rising order.
+    pub fn bases(&self) -> impl DoubleEndedIterator<Item = Offset> + '_ {
+        self.segments.keys().copied()
     }
 
     /// Returns how many letters are live.
@@ -115,6 +109,18 @@ impl LiveSet {
     #[must_use]
     pub fn counts(&self) -> LiveCounts {
         self.counts
+    }
+
+    /// Returns whether the other set holds the same letters in the segments whose base offset is `start` or above.
+    pub(crate) fn is_same_from(&self, other: &Self, start: Offset) -> bool {
+        let filled = |set: &Self| -> Vec<_> {
+            let segments = set
+                .segments
+                .range(start..)
+                .filter(|(_, set)| !set.is_empty());
+            segments.map(|(base, set)| (*base, set.clone())).collect()
+        };
+        filled(self) == filled(other)
     }
 
     /// Returns the bytes for a checkpoint. Where they are longer than [`LiveSet::decode`] takes, the set is folded from

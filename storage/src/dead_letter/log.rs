@@ -6,7 +6,6 @@
 //! 2. The live set and the facets are folds of the log: what the checkpoint holds of them is a hint.
 //! 3. Only letters below the durable end are shown: a letter that somebody saw survives any crash.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use parking_lot::RwLock;
 use super::letter::{DeadLetter, LETTER_KIND};
 use super::live::{LiveCounts, LiveSet};
 use super::marker::{MARKER_KIND, Marker, Resolution};
+use super::places::{FacetsTask, Places};
 use super::view::DeadLetterView;
 use crate::batch::builder::{BatchBuilder, BrokerMark, BuildError, BuildOptions};
 use crate::batch::header::{BatchHeader, Codec};
@@ -27,32 +27,15 @@ use crate::limits::BATCH_BYTES_CEILING;
 use crate::log::{Appended, Log, LogConfig, LogPlace, ReadBound, RecoveryReport, RollDone, Unlink};
 use crate::log_id::{LogId, LogKind};
 use crate::offset::{Offset, TimestampMs};
-
-/// Where letters and markers are found without scanning.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    /// Letters by the key of what died, oldest first.
-    pub(super) by_source: HashMap<u64, Vec<Offset>>,
-    /// Markers by the letter they resolve.
-    pub(super) markers: HashMap<Offset, Offset>,
-}
+use crate::segment::file_name::{self, FileKind};
 
 /// The dead-letter log of one partition, as its one owner has it.
 #[derive(Debug)]
 pub struct DeadLetterLog {
     log: Log,
+    place: LogPlace,
     live: Arc<LiveSet>,
     places: Arc<RwLock<Places>>,
-}
-
-/// The facets of a segment that has just been sealed. They are written when the task is run.
-#[derive(Debug)]
-#[must_use = "the facets are rebuilt by a scan unless the task is run"]
-pub struct FacetsTask;
-
-impl FacetsTask {
-    /// Writes the facet file. It is a hint: an error costs a scan when the log is opened next.
-    pub fn run(self) {}
 }
 
 /// One entry of the log.
@@ -72,13 +55,20 @@ impl DeadLetterLog {
         hint: Option<&LogCheckpoint>,
         now: TimestampMs,
     ) -> Result<(Self, RecoveryReport), LogError> {
-        let (log, report) = Log::open(place, config, hint, now)?;
+        let (log, report) = Log::open(place.clone(), config, hint, now)?;
+        let start = log.reader().log_start();
+        let known = hint
+            .filter(|hint| hint.durable_end >= start)
+            .and_then(|hint| Some((LiveSet::decode(&hint.state).ok()?, hint.durable_end)));
+        let (mut live, folded_to) = known.unwrap_or_else(|| (LiveSet::default(), start));
+        live.expire_below(start);
         let mut opened = Self {
             log,
-            live: Arc::default(),
+            place,
+            live: Arc::new(live),
             places: Arc::default(),
         };
-        opened.fold()?;
+        opened.fold(folded_to)?;
         Ok((opened, report))
     }
 
@@ -108,8 +98,10 @@ impl DeadLetterLog {
     /// # Errors
     /// As [`Log::finish_roll`].
     pub fn finish_roll(&mut self, done: RollDone) -> Result<Option<FacetsTask>, LogError> {
+        let base = self.log.active_base();
         self.log.finish_roll(done)?;
-        Ok(Some(FacetsTask))
+        let is_sealed = self.log.active_base() != base;
+        Ok(is_sealed.then(|| self.facets_task(base)))
     }
 
     /// Appends letters as one batch, without syncing it. Each is cut to its limits, and carries what it died of as a cause.
@@ -122,22 +114,22 @@ impl DeadLetterLog {
         now: TimestampMs,
     ) -> Result<Vec<Offset>, LogError> {
         let mut builder = BatchBuilder::new(Codec::None);
-        for letter in letters {
+        let mut fitted = letters.to_vec();
+        for letter in &mut fitted {
             let cause = cause_of(letter).encode();
             let headers = [HeaderRef {
                 name: CAUSE_HEADER,
                 value: Some(&cause),
             }];
-            let mut fitted = letter.clone();
-            fitted.fit();
-            push(&mut builder, &fitted.encode(), &headers, now)?;
+            letter.fit();
+            push(&mut builder, &letter.encode(), &headers, now)?;
         }
         let appended = self.append(&mut builder, BrokerMark::BrokerWithCauses, now)?;
         let offsets: Vec<_> = (0u64..)
             .zip(letters)
             .map(|(at, _)| Offset(appended.base_offset.0.saturating_add(at)))
             .collect();
-        for (offset, letter) in offsets.iter().zip(letters) {
+        for (offset, letter) in offsets.iter().zip(&fitted) {
             self.note_letter(*offset, letter);
         }
         Ok(offsets)
@@ -195,13 +187,7 @@ impl DeadLetterLog {
         source_key: u64,
         is_it: &dyn Fn(&DeadLetter) -> bool,
     ) -> Result<Option<Offset>, LogError> {
-        let candidates = self
-            .places
-            .read()
-            .by_source
-            .get(&source_key)
-            .cloned()
-            .unwrap_or_default();
+        let candidates = self.places.read().by_source(source_key);
         let view = self.view();
         for offset in candidates {
             let found = if self.is_live(offset) {
@@ -219,19 +205,14 @@ impl DeadLetterLog {
     /// Returns the hint that the log's checkpoint carries.
     #[must_use]
     pub fn state(&self) -> Vec<u8> {
-        Vec::new()
+        self.live.encode()
     }
 
     /// Moves the log start, which must already be durable in the checkpoint. Letters below it are gone.
     pub fn apply_log_start(&mut self, start: Offset) -> Unlink {
         let unlink = self.log.apply_log_start(start);
         Arc::make_mut(&mut self.live).expire_below(start);
-        let mut places = self.places.write();
-        places.markers.retain(|letter, _| *letter >= start);
-        places.by_source.retain(|_, letters| {
-            letters.retain(|letter| *letter >= start);
-            !letters.is_empty()
-        });
+        self.places.write().drop_below(start);
         unlink
     }
 
@@ -260,32 +241,66 @@ impl DeadLetterLog {
         let live = Arc::make_mut(&mut self.live);
         live.begin_segment(base);
         live.insert(offset);
-        let mut places = self.places.write();
-        let letters = places.by_source.entry(letter.source_key()).or_default();
-        letters.push(offset);
+        self.places.write().add_letter(base, offset, letter);
     }
 
     /// The first marker of a letter wins; one of a letter that is gone says nothing.
     fn note_marker(&mut self, offset: Offset, letter: Offset, resolution: Resolution) {
-        if Arc::make_mut(&mut self.live).resolve(letter, resolution) {
-            self.places.write().markers.insert(letter, offset);
-        }
+        Arc::make_mut(&mut self.live).resolve(letter, resolution);
+        let base = self.log.segment_base_of(offset);
+        self.places.write().add_marker(base, offset, letter);
     }
 
-    fn fold(&mut self) -> Result<(), LogError> {
+    /// Folds the log into the live set, from `folded_to` on, and opens or rebuilds the facets of each segment.
+    fn fold(&mut self, folded_to: Offset) -> Result<(), LogError> {
+        let segments = self.log.reader().segments();
+        for segment in segments {
+            let (base, end) = (segment.base_offset, segment.end_offset);
+            let has_facets =
+                segment.is_sealed && self.places.write().open_sealed(&self.place, base, end);
+            let from = if has_facets {
+                base.max(folded_to)
+            } else {
+                base
+            };
+            self.fold_segment((from, end), has_facets, folded_to)?;
+            if segment.is_sealed && !has_facets {
+                self.facets_task(base).run();
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds the entries of one segment: into its facets unless it `has_facets`, into the live set from `folded_to` on.
+    fn fold_segment(
+        &mut self,
+        (from, end): (Offset, Offset),
+        has_facets: bool,
+        folded_to: Offset,
+    ) -> Result<(), LogError> {
         let reader = self.log.reader();
-        let mut next = reader.log_start();
-        loop {
+        let mut next = from.max(reader.log_start());
+        while next < end {
             let mut undecodable = None;
             let scanned = reader.scan(next, ReadBound::LogEnd, &mut |header, body| {
+                if header.base_offset >= end {
+                    return ControlFlow::Break(());
+                }
                 match entries(header, body) {
-                    Ok(entries) => self.note_entries(header.base_offset, entries),
+                    Ok(entries) => {
+                        self.fold_entries(
+                            (header.base_offset, from),
+                            entries,
+                            has_facets,
+                            folded_to,
+                        );
+                        ControlFlow::Continue(())
+                    }
                     Err(reason) => {
                         undecodable = Some(reader.undecodable(header.base_offset, reason));
-                        return ControlFlow::Break(());
+                        ControlFlow::Break(())
                     }
                 }
-                ControlFlow::Continue(())
             });
             if let Some(error) = undecodable {
                 return Err(error);
@@ -293,21 +308,60 @@ impl DeadLetterLog {
             match scanned {
                 // Letters in a damaged range cannot be read; those behind it can.
                 Err(LogError::Corrupt { to, .. }) if to > next && to < reader.log_end() => {
-                    next = to;
+                    next = to
                 }
                 Err(LogError::Corrupt { .. }) | Ok(()) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
-    fn note_entries(&mut self, base: Offset, entries: Vec<Entry>) {
+    fn fold_entries(
+        &mut self,
+        (base, from): (Offset, Offset),
+        entries: Vec<Entry>,
+        has_facets: bool,
+        folded_to: Offset,
+    ) {
         for (at, entry) in (0u64..).zip(entries) {
             let offset = Offset(base.0.saturating_add(at));
-            match entry {
-                Entry::Letter(letter) => self.note_letter(offset, &letter),
-                Entry::Marker(marker) => self.note_marker(offset, marker.letter, marker.resolution),
+            if offset < from {
+                continue;
             }
+            let segment = self.log.segment_base_of(offset);
+            let is_new = offset >= folded_to;
+            match entry {
+                Entry::Letter(letter) => {
+                    if is_new {
+                        let live = Arc::make_mut(&mut self.live);
+                        live.begin_segment(segment);
+                        live.insert(offset);
+                    }
+                    if !has_facets {
+                        self.places.write().add_letter(segment, offset, &letter);
+                    }
+                }
+                Entry::Marker(marker) => {
+                    if is_new {
+                        Arc::make_mut(&mut self.live).resolve(marker.letter, marker.resolution);
+                    }
+                    if !has_facets {
+                        self.places
+                            .write()
+                            .add_marker(segment, offset, marker.letter);
+                    }
+                }
+            }
+        }
+    }
+
+    fn facets_task(&self, base: Offset) -> FacetsTask {
+        FacetsTask {
+            places: Arc::clone(&self.places),
+            disk: Arc::clone(&self.place.disk),
+            path: file_name::path(&self.place.dir, base, FileKind::Facets),
+            base,
         }
     }
 }

@@ -12,15 +12,17 @@ pub mod marker;
 pub mod live;
 pub mod select;
 pub mod facets;
-mod log;
+mod places;
 mod view;
+mod log;
 
 pub use fingerprint::Fingerprint;
 pub use history::{Attempt, AttemptResult, ErrorClass, History};
 pub use letter::{DeadLetter, Destination, Disposition, Lineage, Receiver, Source};
 pub use live::LiveCounts;
-pub use log::{DeadLetterLog, FacetsTask};
+pub use log::DeadLetterLog;
 pub use marker::{Marker, Resolution};
+pub use places::FacetsTask;
 pub use view::DeadLetterView;
 
 #[cfg(test)]

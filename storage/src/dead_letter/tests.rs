@@ -18,7 +18,7 @@ use super::letter::{DeadLetter, Destination, Lineage, Receiver};
 use super::limits::{LABEL_COUNT_MAX, NAME_BYTES_MAX, URL_BYTES_MAX};
 use super::marker::{Marker, Resolution};
 use super::samples::{attempt, letter};
-use crate::batch::record::Record;
+use crate::batch::Record;
 use crate::limits::LETTER_OVERHEAD_BYTES;
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
@@ -305,7 +305,7 @@ fn the_largest_letter_is_within_its_overhead_and_says_what_was_cut() {
         "{}",
         overhead(&letter)
     );
-    let cut = [1, 2, 6, 7, 10, 11, 12, 13]
+    let cut: u16 = [1, 2, 6, 7, 10, 11, 12, 13]
         .map(|tag| 1_u16 << tag)
         .into_iter()
         .sum();

@@ -24,7 +24,7 @@ pub enum Site {
     RecoveryCut,
     /// The sync of the cut of what a failed write left, before the next append.
     RecoveryZeroed,
-    /// The sync of the directory after a segment was removed, or recovery has finished files.
+    /// The sync of the directory before the next segment is removed, and after recovery has finished.
     RecoveryNames,
     /// The sync of a checkpoint slot.
     Checkpoint,

@@ -86,6 +86,12 @@ impl Log {
         self.tail.chain.next_offset
     }
 
+    /// Returns the base offset of the active segment.
+    #[must_use]
+    pub fn active_base(&self) -> Offset {
+        self.tail.segment.base
+    }
+
     /// Returns the base offset of the segment that holds `offset`, or that will hold it.
     #[must_use]
     pub fn segment_base_of(&self, offset: Offset) -> Offset {

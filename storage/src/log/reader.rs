@@ -253,17 +253,19 @@ impl LogReader {
                         let at = (walker.position(), walker.chain().next_offset);
                         let (range, _) =
                             self.damage_at(&segment, found.file.as_ref(), at, reason)?;
-                        if self
-                            .shared
-                            .gap_end(range.from)
-                            .is_some_and(|end| end >= range.to)
-                        {
+                        if self.is_given_up(&range) {
                             break;
                         }
                         return Err(range.into());
                     }
                     Step::Batch { header, .. } if header.base_offset >= self.end(bound) => {
                         return Ok(());
+                    }
+                    // A header may verify where the section behind it was given up.
+                    Step::Batch { header, .. }
+                        if self.shared.gap_end(header.base_offset).is_some() =>
+                    {
+                        next = header.next_offset();
                     }
                     Step::Batch { header, position } => {
                         let body = if with_bodies {
@@ -361,7 +363,7 @@ impl LogReader {
             let (range, behind) = self.damage_at(segment, file.as_ref(), bad, reason)?;
             // What is asked for may lie behind the damage: go on from the next sound batch.
             match behind {
-                Some(position) if range.to <= from || self.shared.gap_end(range.from).is_some() => {
+                Some(position) if range.to <= from || self.is_given_up(&range) => {
                     at = (position, range.to);
                 }
                 _ => return Err(range.into()),
@@ -396,6 +398,11 @@ impl LogReader {
             self.shared.note_damage(&range);
         }
         Ok((range, tail.next.map(|(position, _)| position)))
+    }
+
+    fn is_given_up(&self, range: &DamagedRange) -> bool {
+        let end = self.shared.gap_end(range.from);
+        end.is_some_and(|end| end >= range.to)
     }
 
     fn missing(&self, from: Offset, to: Offset) -> DamagedRange {

@@ -133,10 +133,15 @@ impl Recovery<'_> {
             .hint
             .is_some_and(|hint| hint.durable_end > Offset::ZERO);
         let Some((last, sealed)) = bases.split_last() else {
-            return if is_lost {
-                self.all_lost()
-            } else {
-                self.create_first(now)
+            let lost_to = self.hint.map_or(Offset::ZERO, |hint| hint.durable_end);
+            return match self.shared.gap_end(start) {
+                // All of it was given up: the log goes on behind.
+                Some(end) if is_lost && end >= lost_to => {
+                    self.shared.set_log_start(start);
+                    self.create_first(end, now)
+                }
+                _ if is_lost => self.all_lost(),
+                _ => self.create_first(Offset::ZERO, now),
             };
         };
         if let Some(first) = bases.first().filter(|first| **first > start) {
@@ -191,15 +196,15 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn create_first(&self, now: TimestampMs) -> Result<LogTail, LogError> {
-        let header = first_header(&self.shared, Offset::ZERO);
+    fn create_first(&self, base: Offset, now: TimestampMs) -> Result<LogTail, LogError> {
+        let header = first_header(&self.shared, base);
         let place = &self.shared.place;
         let file = create_segment(place.disk.as_ref(), &place.dir, &header)
             .map_err(super::roll::CreateError::into_log_error)?;
-        let extent = empty_extent(Offset::ZERO, now, 0);
+        let extent = empty_extent(base, now, 0);
         let chain = Chain {
             log: place.id,
-            next_offset: Offset::ZERO,
+            next_offset: base,
             prev_header_crc: Some(0),
             append_time: TimestampMs(i64::MIN),
         };
@@ -482,22 +487,26 @@ impl Recovery<'_> {
                     reason,
                     Corruption::WrongLog { .. } | Corruption::OffsetGap { .. }
                 );
-                let was_used =
-                    is_whole || matches!(first, Step::Batch { .. }) || tail.next.is_some();
-                if was_used || self.was_durable(base, &tail) {
+                let given_up = self.shared.gap_end(base);
+                let end = given_up.unwrap_or(base);
+                let holds_batches = matches!(first, Step::Batch { .. }) || tail.next.is_some();
+                let was_used = holds_batches || (is_whole && given_up.is_none());
+                if was_used || self.was_durable(end, &tail) {
                     self.damaged(base, base, FilePosition(0), reason, base);
-                    self.shared.set_poison(PoisonCause::Damaged);
+                    if given_up.is_none() {
+                        self.shared.set_poison(PoisonCause::Damaged);
+                    }
                     chain.prev_header_crc = None;
                 } else {
                     if !tail.is_zero {
                         // No creation leaves that: a damaged header, or batches that nothing says were durable.
                         self.report.cut = Some(Cut {
-                            offset: base,
+                            offset: end,
                             position: start,
                             bytes: bytes.saturating_sub(start.0),
                         });
                     }
-                    return self.recreate(base, before, segments);
+                    return self.recreate(base, end, before, segments);
                 }
             }
         }
@@ -513,8 +522,9 @@ impl Recovery<'_> {
             limit,
             scan.chain.next_offset,
         )?;
-        if let (Some(gap_end), None) = (self.shared.gap_end(scan.chain.next_offset), tail.next) {
-            // Everything up to the gap's end was given up: the log goes on behind it.
+        if let Some(gap_end) = self.shared.gap_end(scan.chain.next_offset) {
+            // Everything up to the gap's end was given up: the log goes on behind it, and whether what stands there is
+            // damaged or torn is decided there.
             scan.chain.next_offset = gap_end;
             scan.extent.end_offset = gap_end;
         }
@@ -575,9 +585,11 @@ impl Recovery<'_> {
     }
 
     /// Writes the header of a last segment anew: its creation was interrupted before it could hold anything.
+    /// The log goes on at `end`, which is above `base` when what lies between was given up.
     fn recreate(
         &mut self,
         base: Offset,
+        end: Offset,
         before: Chain,
         segments: Vec<Arc<Segment>>,
     ) -> Result<LogTail, LogError> {
@@ -595,9 +607,10 @@ impl Recovery<'_> {
         };
         let file = create_segment(place.disk.as_ref(), &place.dir, &header)
             .map_err(super::roll::CreateError::into_log_error)?;
-        let extent = empty_extent(base, before.append_time, prev_header_crc);
+        let mut extent = empty_extent(base, before.append_time, prev_header_crc);
+        extent.end_offset = end;
         let chain = Chain {
-            next_offset: base,
+            next_offset: end,
             prev_header_crc: Some(prev_header_crc),
             ..before
         };
@@ -660,7 +673,7 @@ impl Recovery<'_> {
         reason: Corruption,
         base: Offset,
     ) {
-        let is_given_up = from < to && self.shared.gap_end(from).is_some_and(|end| end >= to);
+        let is_given_up = self.shared.gap_end(from).is_some_and(|end| end >= to);
         if !is_given_up {
             self.report
                 .damage

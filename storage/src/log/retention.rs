@@ -80,8 +80,7 @@ impl Unlink {
         self.bases.len()
     }
 
-    /// Removes the files, oldest segment first, each durably before the next: what a crash leaves has no hole, so that it is
-    /// no damage, and no letter without its marker, even when the checkpoint with the log start is lost.
+    /// Removes the files, oldest segment first. What a crash leaves has no hole: see [`remove_segment`].
     ///
     /// # Errors
     /// [`LogError::Io`]. What is left goes when the log is opened next.
@@ -92,12 +91,18 @@ impl Unlink {
     }
 }
 
-/// Removes a segment and its hints, durably. What is already gone is no error.
+/// Removes a segment and its hints. What is already gone is no error.
+///
+/// The removal of older segments is made durable first, whoever began it. So what a crash leaves is always a log without its
+/// oldest segments: no damage, and no letter without its marker, even when the checkpoint with the log start is lost. The
+/// last removal needs no sync: the durable log start rules the segment out.
 pub(super) fn remove_segment(
     disk: &dyn Disk,
     dir: &std::path::Path,
     base: Offset,
 ) -> Result<(), LogError> {
+    disk.sync_dir(dir, Site::RecoveryNames)
+        .map_err(|source| LogError::io("sync", dir, source))?;
     for kind in FileKind::ALL {
         let path = file_name::path(dir, base, kind);
         match disk.remove(&path) {
@@ -107,8 +112,7 @@ pub(super) fn remove_segment(
             _ => {}
         }
     }
-    disk.sync_dir(dir, Site::RecoveryNames)
-        .map_err(|source| LogError::io("sync", dir, source))
+    Ok(())
 }
 
 #[cfg(test)]

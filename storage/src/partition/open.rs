@@ -256,6 +256,10 @@ fn committed(main: &LogReader, from: Offset, letters: LogId) -> Result<Vec<Commi
             Err(LogError::Corrupt { .. }) => continue,
             batch => batch?,
         };
+        if batch.header().base_offset != base {
+            // It was given up: this is the one behind.
+            continue;
+        }
         let records = batch
             .records(crate::limits::BATCH_BYTES_CEILING)
             .map_err(|reason| main.undecodable(base, reason))?;

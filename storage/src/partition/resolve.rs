@@ -90,9 +90,12 @@ pub struct Resolver<'a> {
 impl Resolver<'_> {
     /// Appends the letter of a rejection and syncs it.
     ///
+    /// The record is made durable first: a letter that outlives its record would stand for whatever gets the offset next.
+    ///
     /// # Errors
-    /// The dead-letter log's error.
+    /// The error of the dead-letter or the main log.
     pub fn reject(&self, letter: &DeadLetter) -> Result<RejectOutcome, LogError> {
+        self.make_durable(LogKind::Main, letter.source.offset.next())?;
         let outcome = self.with_room(LogKind::DeadLetter, |partition, now| {
             partition.reject(letter, now)
         })?;

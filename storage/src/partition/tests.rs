@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::batch::{
-    BatchBuilder, BatchHeader, BrokerMark, BuildOptions, Codec, Producer, Record, check_produced,
+    BatchBuilder, BrokerMark, BuildOptions, Codec, Producer, Record, check_produced,
 };
 use crate::cause::{CAUSE_HEADER, Cause, CauseKind, GROUP_HEADER, LINEAGE_HEADER, RESERVED_PREFIX};
 use crate::dead_letter::{DeadLetter, Lineage};
@@ -23,7 +23,7 @@ use crate::disk::Disk;
 use crate::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use crate::disk::sim::{SimDisk, Survival};
 use crate::error::PoisonCause;
-use crate::log::{LogConfig, ReadBound, RetentionPolicy};
+use crate::log::{LogConfig, ReadBound, RetentionPolicy, Visibility};
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::{Offset, TimestampMs};
 
@@ -606,4 +606,34 @@ fn a_letter_past_its_retention_is_not_found_and_its_cause_is_passed_over() {
     drop(owner);
     let (_, report) = open_on(Arc::new(disk));
     assert_eq!(report.finished_count, 0);
+}
+
+#[test]
+fn a_record_is_durable_before_its_letter_stands_for_it() {
+    let disk = new_disk();
+    let log = LogConfig {
+        visibility: Visibility::Written,
+        ..LogConfig::default()
+    };
+    let place = PartitionPlace {
+        disk: Arc::new(disk.clone()),
+        root: PathBuf::from("/data"),
+        number: NUMBER,
+    };
+    let written = PartitionConfig {
+        main: log,
+        ..PartitionConfig::default()
+    };
+    let hints = PartitionHints::default();
+    let (mut partition, _) = Partition::open(&place, written, &hints, NOW).unwrap();
+    let mut batch = build(&["one"], None);
+    let header = check_produced(&batch, &crate::batch::BatchLimits::default()).unwrap();
+    partition.append(&header, &mut batch, NOW).unwrap();
+    let owner = Mutex::new(partition);
+    let letter = reject(&owner, "g", Offset(0)).letter();
+    drop(owner);
+    let owner = open(&disk.reboot(Survival::Nothing));
+    assert!(owner.lock().dead_letters().unwrap().is_live(letter));
+    let record = record_at(&owner, Offset(0));
+    assert_eq!(record.value.as_deref(), Some(&b"one"[..]));
 }

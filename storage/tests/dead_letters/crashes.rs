@@ -1,14 +1,15 @@
 //! Crashes at every operation and behind every step, then at every operation of the recovery, and again.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 
 use storage::data_dir::checkpoint_paths;
 use storage::disk::sim::{SimDisk, Survival};
 use storage::partition::Step;
 
 use crate::check::check;
-use crate::machine::{Machine, Op, WORKLOAD, Watch};
+use crate::machine::{CHECKPOINTS, Machine, Op, WORKLOAD, Watch};
 use crate::mutants::Order;
 use crate::oracle::{Broken, Oracle, Stop, ensure};
 
@@ -40,7 +41,7 @@ impl Kind {
             Self::Kill => disk.restart_process(),
         };
         if self == Self::NoCheckpoint {
-            for path in checkpoint_paths(&PathBuf::from("/data"), 0) {
+            for path in checkpoint_paths(Path::new(CHECKPOINTS), 0) {
                 // A crash may have left none.
                 disk.remove_file(&path).ok();
             }
@@ -49,45 +50,125 @@ impl Kind {
     }
 }
 
-/// What was cut, by the step that it was cut in.
+/// Crashes that were tried: which one, where it came, how the run ended.
 #[derive(Debug, Default)]
 pub struct Coverage {
-    pub cells: BTreeMap<&'static str, BTreeMap<String, u64>>,
-    pub images: HashSet<u64>,
-    pub lives: u64,
+    cells: BTreeMap<(&'static str, String), BTreeMap<Kind, u64>>,
+    images: HashSet<u64>,
+    met: HashSet<u64>,
+    lives: u64,
 }
 
+/// Every place in which some crash must have come.
+const PLACES: [(&str, &[&str]); 5] = [
+    (
+        "first crash in",
+        &[
+            "open",
+            "produce",
+            "reject",
+            "claimed, writing",
+            "written, syncing",
+            "synced, writing markers",
+            "markers written, syncing",
+            "delete",
+            "checkpoint",
+            "main retention",
+            "dead-letter retention",
+            "unlink",
+        ],
+    ),
+    (
+        "first crash behind",
+        &[
+            "Claimed",
+            "Written",
+            "Synced",
+            "MarkersWritten",
+            "MarkersSynced",
+        ],
+    ),
+    (
+        "failed sync in",
+        &[
+            "open",
+            "produce",
+            "reject",
+            "claimed, writing",
+            "written, syncing",
+            "markers written, syncing",
+            "delete",
+            "checkpoint",
+            "main retention",
+            "dead-letter retention",
+            "unlink",
+        ],
+    ),
+    (
+        "second crash in",
+        &[
+            "open",
+            "repeat",
+            "claimed, writing",
+            "written, syncing",
+            "synced, writing markers",
+            "markers written, syncing",
+        ],
+    ),
+    (
+        "third crash in",
+        &[
+            "open",
+            "repeat",
+            "claimed, writing",
+            "written, syncing",
+            "synced, writing markers",
+            "markers written, syncing",
+        ],
+    ),
+];
+
 impl Coverage {
-    fn count(&mut self, phase: &'static str, column: String) {
-        *self
-            .cells
-            .entry(phase)
-            .or_default()
-            .entry(column)
-            .or_default() += 1;
+    fn count(&mut self, which: &'static str, place: impl Into<String>, kind: Kind) {
+        let row = self.cells.entry((which, place.into())).or_default();
+        *row.entry(kind).or_default() += 1;
     }
 
-    fn print(&self) {
-        let columns: Vec<_> = self
-            .cells
-            .values()
-            .flat_map(BTreeMap::keys)
-            .collect::<HashSet<_>>()
-            .into_iter()
-            .collect();
-        for (phase, row) in &self.cells {
-            let cells: Vec<_> = row
+    /// Notes what is left and what callers know; returns whether the two were never met together.
+    fn is_new(&mut self, wreck: &Wreck) -> bool {
+        let image = wreck.disk.state_hash();
+        self.images.insert(image);
+        let mut hasher = DefaultHasher::new();
+        (image, &wreck.oracle, wreck.begun).hash(&mut hasher);
+        self.met.insert(hasher.finish())
+    }
+
+    /// Prints the table, and returns the cells that are empty.
+    fn print(&self) -> Vec<String> {
+        let mut empty = Vec::new();
+        for (which, places) in PLACES {
+            let names: String = KINDS
                 .iter()
-                .map(|(column, count)| format!("{column} {count}"))
+                .map(|kind| format!("{:>13}", format!("{kind:?}")))
                 .collect();
-            eprintln!("{phase:26} {}", cells.join(", "));
+            eprintln!("{which:26} {names}");
+            for place in places {
+                let row = self.cells.get(&(which, (*place).to_owned()));
+                let counts =
+                    KINDS.map(|kind| row.and_then(|row| row.get(&kind)).copied().unwrap_or(0));
+                let cells: String = counts.iter().map(|count| format!("{count:>13}")).collect();
+                eprintln!("  {place:24} {cells}");
+                if counts.contains(&0) {
+                    empty.push(format!("{which} {place}"));
+                }
+            }
         }
         eprintln!(
-            "{} columns, {} distinct images, {} recoveries",
-            columns.len(),
+            "{} distinct images, {} recoveries that were checked",
             self.images.len(),
             self.lives
         );
+        empty
     }
 }
 
@@ -97,12 +178,16 @@ pub enum CutAt {
     Never,
     Op(u64),
     Step(usize),
+    /// The operation, if it is a sync, fails, and the broker goes down by itself.
+    FailedSync(u64),
 }
 
 /// How much is tried.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     pub order: Order,
+    /// Operations of the workload that follow each recovery.
+    pub ops_more: usize,
     /// Each n-th first crash is followed by second ones.
     pub second_each: u64,
     /// Each n-th second crash is followed by third ones.
@@ -117,6 +202,7 @@ pub struct Wreck {
     /// Operations of the workload that were begun.
     begun: usize,
     phase: &'static str,
+    is_done: bool,
 }
 
 impl Wreck {
@@ -134,7 +220,8 @@ impl Wreck {
 
 pub fn new_disk(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
-    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    let made = Path::new(CHECKPOINTS).join("made");
+    disk.write_file(&made, b"").unwrap();
     disk
 }
 
@@ -150,13 +237,17 @@ pub fn run_until(
         CutAt::Never => {}
         CutAt::Op(op) => disk.cut_power_at(op),
         CutAt::Step(step) => watch.cut_at_step = Some(step),
+        CutAt::FailedSync(op) => {
+            disk.fail_sync_at(op);
+            watch.fails = true;
+        }
     }
     let mut oracle = Oracle::default();
     let mut begun = 0;
     let ended = run_all(&watch, order, &mut oracle, &mut begun);
-    match ended {
-        Ok(()) | Err(Stop::Cut) => {}
-        Err(Stop::Broken(broken)) => return Err(broken),
+    let is_done = ended.is_ok();
+    if let Err(Stop::Broken(broken)) = ended {
+        return Err(broken);
     }
     let phase = watch.phase.get();
     let steps = watch.steps.take();
@@ -167,6 +258,7 @@ pub fn run_until(
             oracle,
             begun,
             phase,
+            is_done,
         },
         ops,
         steps,
@@ -253,13 +345,14 @@ fn crash_recovery(
     then: &[Kind],
     found: &mut dyn FnMut(&Wreck, Kind, u64) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
-    for op in 1..=ops {
+    // The last one crashes when all is done.
+    for op in 1..=ops + 1 {
         let mut again = Wreck {
             disk: wreck.disk.snapshot(),
             ..wreck.clone()
         };
         again.disk.cut_power_at(again.disk.op_count() + op);
-        match live(&mut again, plan.order, 0) {
+        match live(&mut again, plan.order, plan.ops_more) {
             Ok(()) | Err(Stop::Cut) => {}
             Err(Stop::Broken(broken)) => return Err(broken),
         }
@@ -276,16 +369,23 @@ pub fn crash_everywhere(disk: &SimDisk, plan: Plan, coverage: &mut Coverage) -> 
     let (_, ops, steps) = run_until(disk, plan.order, CutAt::Never)?;
     let by_op = (1..=ops).map(CutAt::Op);
     let by_step = (1..=steps.len()).map(CutAt::Step);
-    for (number, cut) in (0u64..).zip(by_op.chain(by_step)) {
+    let by_sync = (1..=ops).map(CutAt::FailedSync);
+    for (number, cut) in (0u64..).zip(by_op.chain(by_step).chain(by_sync)) {
         let (cut_off, _, _) = run_until(disk, plan.order, cut)?;
+        if cut_off.is_done && matches!(cut, CutAt::FailedSync(_)) {
+            // The operation was no sync.
+            continue;
+        }
         for kind in KINDS {
             let wreck = cut_off.crashed(kind, number);
-            let what = if matches!(cut, CutAt::Op(_)) {
-                "in"
-            } else {
-                "behind"
-            };
-            coverage.count(wreck.phase, format!("{what} {kind:?}"));
+            match cut {
+                CutAt::Step(step) => {
+                    let step = format!("{:?}", steps[step - 1]);
+                    coverage.count("first crash behind", step, kind);
+                }
+                CutAt::FailedSync(_) => coverage.count("failed sync in", wreck.phase, kind),
+                _ => coverage.count("first crash in", wreck.phase, kind),
+            }
             coverage.images.insert(wreck.disk.state_hash());
             crash_on(&wreck, plan, (kind, number), coverage).map_err(|broken| Broken {
                 seen: format!(
@@ -306,7 +406,7 @@ fn crash_on(
     (kind, number): (Kind, u64),
     coverage: &mut Coverage,
 ) -> Result<(), Broken> {
-    let ops = recover(wreck, plan, 0, coverage)?;
+    let ops = recover(wreck, plan, plan.ops_more, coverage)?;
     if number % 5 == 0 {
         recover(wreck, plan, usize::MAX, coverage)?;
     }
@@ -318,32 +418,26 @@ fn crash_on(
     }
     let mut seconds = Vec::new();
     crash_recovery(wreck, plan, ops, &KINDS, &mut |left, next, op| {
-        let next_ops = if coverage.images.insert(left.disk.state_hash()) || next == Kind::Kill {
-            recover(left, plan, 0, coverage).map_err(|broken| Broken {
+        let next_ops = if coverage.is_new(left) || next == Kind::Kill {
+            recover(left, plan, plan.ops_more, coverage).map_err(|broken| Broken {
                 seen: format!("then op {op} {next:?}: {}", broken.seen),
                 ..broken
             })?
         } else {
             0
         };
-        coverage.count(left.phase, format!("second {next:?}"));
+        coverage.count("second crash in", left.phase, next);
         if plan.third_each > 0 && next_ops > 0 && (number + op) % plan.third_each == 0 {
             seconds.push((left.clone(), next_ops));
         }
         Ok(())
     })?;
     for (left, ops) in seconds {
-        crash_recovery(
-            &left,
-            plan,
-            ops,
-            &[Kind::Random, Kind::Kill],
-            &mut |last, kind, _| {
-                coverage.count(last.phase, format!("third {kind:?}"));
-                coverage.images.insert(last.disk.state_hash());
-                recover(last, plan, 0, coverage).map(drop)
-            },
-        )?;
+        crash_recovery(&left, plan, ops, &KINDS, &mut |last, kind, _| {
+            coverage.count("third crash in", last.phase, kind);
+            coverage.images.insert(last.disk.state_hash());
+            recover(last, plan, plan.ops_more, coverage).map(drop)
+        })?;
     }
     Ok(())
 }
@@ -353,12 +447,14 @@ fn letters_are_conserved_and_republished_once_whatever_crashes() {
     let mut coverage = Coverage::default();
     let plan = Plan {
         order: Order::Right,
-        second_each: 5,
+        ops_more: 1,
+        second_each: 3,
         third_each: 97,
     };
     let started = std::time::Instant::now();
     let ended = crash_everywhere(&new_disk(11), plan, &mut coverage);
-    coverage.print();
+    let empty = coverage.print();
     eprintln!("{:?}", started.elapsed());
     assert_eq!(ended, Ok(()));
+    assert_eq!(empty, Vec::<String>::new(), "no crash came there");
 }

@@ -2,12 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use storage::batch::{BatchBuilder, BrokerMark, BuildOptions, Codec, Record};
+use storage::batch::{BatchBuilder, BatchHeader, BrokerMark, BuildOptions, Codec, Record};
 use storage::checkpoint::{CheckpointStore, LogCheckpoint};
 use storage::data_dir::checkpoint_paths;
 use storage::dead_letter::DeadLetter;
@@ -26,6 +26,8 @@ use crate::oracle::{Fate, Flight, Letter, Of, Oracle, Stop, ensure};
 
 pub const NOW: TimestampMs = TimestampMs(1_000_000);
 const ROOT: &str = "/data";
+/// A directory that nothing else syncs.
+pub const CHECKPOINTS: &str = "/data/checkpoints";
 const NUMBER: PartitionNumber = PartitionNumber(1);
 const SEGMENT_BYTES: u32 = 1500;
 const WHO: Who<'static> = Who {
@@ -41,6 +43,8 @@ const EVERYTHING: RetentionPolicy = RetentionPolicy {
 #[derive(Debug, Clone, Copy)]
 pub enum Op {
     Produce(usize),
+    /// Batches of one record each, and one sync for all of them.
+    Burst(usize),
     Reject(Of),
     Republish(&'static [usize]),
     Delete(&'static [usize]),
@@ -57,33 +61,49 @@ pub const WORKLOAD: &[Op] = &[
     Op::Reject(Of::Produced(1)),
     Op::Reject(Of::Fresh(0)),
     Op::Republish(&[1, 2]),
-    Op::Produce(2),
+    Op::Burst(3),
     Op::Reject(Of::Produced(2)),
     Op::Reject(Of::Produced(3)),
     Op::Delete(&[3]),
     Op::Republish(&[4, 3, 0]),
     Op::RetainMain,
-    Op::Reject(Of::Produced(4)),
+    Op::Burst(5),
+    Op::Reject(Of::Produced(10)),
     Op::RetainLetters,
-    Op::Produce(2),
-    Op::Reject(Of::Produced(5)),
-    Op::Reject(Of::Produced(6)),
+    Op::Reject(Of::Produced(9)),
+    Op::Reject(Of::Produced(8)),
     Op::Checkpoint,
     Op::Republish(&[5, 6, 7]),
     Op::RetainMain,
-    Op::Produce(1),
-    Op::Reject(Of::Produced(7)),
-    Op::Reject(Of::Fresh(7)),
+    Op::Burst(3),
+    Op::Reject(Of::Produced(12)),
+    Op::Reject(Of::Produced(13)),
     Op::Delete(&[8, 9]),
     Op::RetainLetters,
-    Op::Reject(Of::Produced(7)),
-    Op::Republish(&[10]),
+    Op::Reject(Of::Produced(13)),
+    Op::Republish(&[10, 4]),
+    Op::Reject(Of::Fresh(10)),
     Op::Checkpoint,
 ];
 
 /// Returns the value of the n-th produced record.
 pub fn value_of(number: usize) -> String {
     format!("record {number} {}", "x".repeat(150 + 37 * (number % 5)))
+}
+
+fn batch_of(numbers: std::ops::Range<usize>) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(Codec::None);
+    for number in numbers {
+        let record = Record {
+            timestamp: NOW,
+            value: Some(Bytes::from(value_of(number))),
+            ..Record::default()
+        };
+        builder.push(&record.as_new(&[])).unwrap();
+    }
+    let broker = BrokerMark::Client;
+    let producer = None;
+    builder.build(BuildOptions { producer, broker }).unwrap()
 }
 
 /// Where the machine is, and where it is to stop.
@@ -94,6 +114,8 @@ pub struct Watch {
     pub steps: RefCell<Vec<Step>>,
     /// Cuts the power behind the n-th step, counted from 1.
     pub cut_at_step: Option<usize>,
+    /// A sync will fail: whatever ends the run comes from that.
+    pub fails: bool,
 }
 
 impl Watch {
@@ -103,6 +125,7 @@ impl Watch {
             phase: Cell::new("open"),
             steps: RefCell::default(),
             cut_at_step: None,
+            fails: false,
         }
     }
 
@@ -121,9 +144,14 @@ impl Watch {
         }
     }
 
+    /// Returns whether the run is over: the power is cut, or a sync was made to fail.
+    pub fn is_cut(&self) -> bool {
+        self.disk.is_power_cut() || self.fails
+    }
+
     /// An error is the power cut's, or a broken promise.
     fn stop(&self, error: &LogError) -> Stop {
-        if self.disk.is_power_cut() {
+        if self.is_cut() {
             return Stop::Cut;
         }
         let failed = ensure(false, "nothing fails", || {
@@ -152,7 +180,8 @@ impl<'a> Machine<'a> {
 
     fn try_open(watch: &'a Watch, order: Order) -> Result<(Self, PartitionReport), LogError> {
         let root = PathBuf::from(ROOT);
-        let (store, entries) = CheckpointStore::open(&watch.disk, checkpoint_paths(&root, 0))?;
+        let (store, entries) =
+            CheckpointStore::open(&watch.disk, checkpoint_paths(Path::new(CHECKPOINTS), 0))?;
         let stored: HashMap<_, _> = entries
             .into_iter()
             .map(|entry| (entry.id.kind, entry))
@@ -191,7 +220,7 @@ impl<'a> Machine<'a> {
 
     pub fn run(&mut self, op: Op, oracle: &mut Oracle) -> Result<(), Stop> {
         self.watch.phase.set(match op {
-            Op::Produce(_) => "produce",
+            Op::Produce(_) | Op::Burst(_) => "produce",
             Op::Reject(_) => "reject",
             Op::Republish(_) => "republish",
             Op::Delete(_) => "delete",
@@ -200,7 +229,8 @@ impl<'a> Machine<'a> {
             Op::Checkpoint => "checkpoint",
         });
         match op {
-            Op::Produce(count) => self.produce(count, oracle),
+            Op::Produce(count) => self.produce(1, count, oracle),
+            Op::Burst(count) => self.produce(count, 1, oracle),
             Op::Reject(from) => {
                 oracle.letters.push(Letter {
                     at: None,
@@ -239,30 +269,28 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn produce(&mut self, count: usize, oracle: &mut Oracle) -> Result<(), Stop> {
+    fn produce(&mut self, batches: usize, records: usize, oracle: &mut Oracle) -> Result<(), Stop> {
         let first = oracle.produced.len();
+        let count = batches * records;
         oracle.produced.extend(vec![None; count]);
         oracle.flight = Some(Flight::Produce { first, count });
-        let mut builder = BatchBuilder::new(Codec::None);
-        for number in first..first + count {
-            let value = Some(Bytes::from(value_of(number)));
-            let record = Record {
-                timestamp: NOW,
-                value,
-                ..Record::default()
-            };
-            builder.push(&record.as_new(&[])).unwrap();
+        let stop = |error| self.watch.stop(&error);
+        let mut offsets = Vec::new();
+        for batch in 0..batches {
+            let at = first + batch * records;
+            let mut batch = batch_of(at..at + records);
+            let header = BatchHeader::decode(&batch).unwrap();
+            let mut partition = self.owner.lock();
+            if partition.main().needs_roll(u64::from(header.length), NOW) {
+                partition.main_mut().roll().map_err(stop)?;
+            }
+            let appended = partition.main_mut().append(&header, &mut batch, NOW);
+            let base = appended.map_err(stop)?.base_offset.0;
+            offsets.extend((0..records as u64).map(|delta| Some(Offset(base + delta))));
         }
-        let options = BuildOptions {
-            producer: None,
-            broker: BrokerMark::Client,
-        };
-        let mut batch = builder.build(options).unwrap();
-        let appended = self.owner.lock().main_mut().append_synced(&mut batch, NOW);
-        let appended = appended.map_err(|error| self.watch.stop(&error))?;
-        for at in 0..count {
-            oracle.produced[first + at] = Some(Offset(appended.base_offset.0 + at as u64));
-        }
+        self.sync(LogKind::Main).map_err(stop)?;
+        oracle.produced.truncate(first);
+        oracle.produced.extend(offsets);
         oracle.flight = None;
         Ok(())
     }
@@ -350,7 +378,7 @@ impl<'a> Machine<'a> {
                         format!("letter {letter} at {at}")
                     })?;
                 }
-                Err(_) if oracle.is_expired(*letter) && !self.watch.disk.is_power_cut() => {}
+                Err(_) if oracle.is_expired(*letter) && !self.watch.is_cut() => {}
                 Err(error) => return Err(self.watch.stop(&error)),
             }
         }
@@ -365,7 +393,7 @@ impl<'a> Machine<'a> {
         oracle: &mut Oracle,
     ) -> Result<(), Stop> {
         for (at, outcome) in answers {
-            if *outcome != Outcome::Failed || !self.watch.disk.is_power_cut() {
+            if *outcome != Outcome::Failed || !self.watch.is_cut() {
                 oracle.answered(*at, *outcome, is_retry)?;
             }
         }
@@ -619,6 +647,7 @@ impl Machine<'_> {
             mark(self).map_err(stop)?;
         }
         if self.order == Order::RetentionPastSettled {
+            self.owner.lock().main_mut().roll().map_err(stop)?;
             let plan = {
                 let partition = self.owner.lock();
                 let log_end = partition.main().next_offset();

@@ -45,8 +45,9 @@ impl Order {
     }
 }
 
-/// Sites that nothing here comes to: a write that failed, and the data directory's own files.
-const ELSEWHERE: [Site; 2] = [Site::RecoveryZeroed, Site::DataDir];
+/// Sites that nothing here depends on: what a torn tail or a failed write leaves, and the data directory's own files. The
+/// suites of the log and of the data directory hold them.
+const ELSEWHERE: [Site; 3] = [Site::RecoveryCut, Site::RecoveryZeroed, Site::DataDir];
 
 #[test]
 fn every_wrong_order_and_every_sync_that_is_left_out_breaks_a_promise() {
@@ -59,17 +60,22 @@ fn every_wrong_order_and_every_sync_that_is_left_out_breaks_a_promise() {
         .filter(|site| !ELSEWHERE.contains(site));
     let lies = sites.map(|site| (format!("{site:?} left out"), Order::Right, Some(site)));
     for (name, order, lie) in orders.chain(lies) {
-        let disk = new_disk(11);
-        if let Some(site) = lie {
-            disk.lie_at(site);
-        }
         let plan = Plan {
             order,
+            ops_more: 2,
             second_each: 5,
             third_each: 0,
         };
-        match crash_everywhere(&disk, plan, &mut Coverage::default()) {
-            Err(broken) => {
+        // Some orders of what survives are rare.
+        let caught = (11..16).find_map(|seed| {
+            let disk = new_disk(seed);
+            if let Some(site) = lie {
+                disk.lie_at(site);
+            }
+            crash_everywhere(&disk, plan, &mut Coverage::default()).err()
+        });
+        match caught {
+            Some(broken) => {
                 let seen = broken.seen.lines().next().unwrap_or_default();
                 eprintln!(
                     "{name} -> {}: {}",
@@ -77,7 +83,7 @@ fn every_wrong_order_and_every_sync_that_is_left_out_breaks_a_promise() {
                     &seen[..seen.len().min(150)]
                 );
             }
-            Ok(()) => missed.push(name),
+            None => missed.push(name),
         }
     }
     assert_eq!(
