@@ -308,7 +308,7 @@ impl DeadLetterLog {
             match scanned {
                 // Letters in a damaged range cannot be read; those behind it can.
                 Err(LogError::Corrupt { to, .. }) if to > next && to < reader.log_end() => {
-                    next = to
+                    next = to;
                 }
                 Err(LogError::Corrupt { .. }) | Ok(()) => return Ok(()),
                 Err(error) => return Err(error),
