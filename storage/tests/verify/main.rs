@@ -135,7 +135,7 @@ fn beside_a_broker_the_ends_are_left_out_and_it_says_so() {
     assert_eq!(report.in_use_by.as_deref(), Some("test (pid 1)"));
     assert_eq!(report.findings, vec![]);
     let reader = open.owner.lock().main().reader();
-    let sealed = reader.segments()[0].clone();
+    let sealed = reader.segments()[0];
     let path = storage::segment::file_name::path(
         &storage::data_dir::log_dir(Path::new(ROOT), MAIN),
         sealed.base_offset,

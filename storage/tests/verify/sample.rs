@@ -18,18 +18,18 @@ use storage::partition::{
     Resolver, Who, prepare_letter,
 };
 
-pub const NOW: TimestampMs = TimestampMs(1_000_000);
-pub const NUMBER: PartitionNumber = PartitionNumber(1);
-pub const MAIN: LogId = LogId::new(NUMBER, LogKind::Main);
-pub const LETTERS: LogId = LogId::new(NUMBER, LogKind::DeadLetter);
+pub(crate) const NOW: TimestampMs = TimestampMs(1_000_000);
+pub(crate) const NUMBER: PartitionNumber = PartitionNumber(1);
+pub(crate) const MAIN: LogId = LogId::new(NUMBER, LogKind::Main);
+pub(crate) const LETTERS: LogId = LogId::new(NUMBER, LogKind::DeadLetter);
 
 /// A directory that is open, as a broker has it.
-pub struct Open {
+pub(crate) struct Open {
     disk: Arc<dyn Disk>,
     root: PathBuf,
-    pub control: ControlLog,
-    pub owner: Mutex<Partition>,
-    pub report: PartitionReport,
+    pub(crate) control: ControlLog,
+    pub(crate) owner: Mutex<Partition>,
+    pub(crate) report: PartitionReport,
     _data_dir: DataDir,
 }
 
@@ -40,7 +40,7 @@ fn hints(disk: &dyn Disk, root: &Path) -> Vec<LogCheckpoint> {
 }
 
 impl Open {
-    pub fn new(disk: &Arc<dyn Disk>, root: &Path) -> Self {
+    pub(crate) fn new(disk: &Arc<dyn Disk>, root: &Path) -> Self {
         let data_dir = DataDir::open(disk.as_ref(), root, "test", 1).unwrap();
         let hints = hints(disk.as_ref(), root);
         let hint = |id: LogId| hints.iter().find(|hint| hint.id == id).cloned();
@@ -92,7 +92,7 @@ impl Open {
         }
     }
 
-    pub fn produce(&self, count: usize, codec: Codec) -> Offset {
+    pub(crate) fn produce(&self, count: usize, codec: Codec) -> Offset {
         let mut builder = BatchBuilder::new(codec);
         for number in 0..count {
             let record = Record {
@@ -118,7 +118,7 @@ impl Open {
         appended.base_offset
     }
 
-    pub fn resolver(&self) -> Resolver<'_> {
+    pub(crate) fn resolver(&self) -> Resolver<'_> {
         Resolver {
             owner: &self.owner,
             who: Who {
@@ -133,7 +133,7 @@ impl Open {
         }
     }
 
-    pub fn reject(&self, offset: Offset) -> Offset {
+    pub(crate) fn reject(&self, offset: Offset) -> Offset {
         let rejection = Rejection {
             topic: "t",
             partition_index: 0,
@@ -147,7 +147,7 @@ impl Open {
         self.resolver().reject(&letter).unwrap().letter()
     }
 
-    pub fn republish(&self, letter: Offset, with_marker: bool) {
+    pub(crate) fn republish(&self, letter: Offset, with_marker: bool) {
         let view = self.owner.lock().dead_letters().unwrap().view();
         let letter = (letter, view.get(letter).unwrap().unwrap());
         let (_, committed) = self.resolver().republish(&[letter]);
@@ -157,7 +157,7 @@ impl Open {
     }
 
     /// Stores a checkpoint of everything.
-    pub fn checkpoint(&self) {
+    pub(crate) fn checkpoint(&self) {
         let paths = data_dir::checkpoint_paths(&self.root, 0);
         let (mut store, _) = CheckpointStore::open(self.disk.as_ref(), paths).unwrap();
         let owner = self.owner.lock();
@@ -167,7 +167,7 @@ impl Open {
     }
 
     /// Returns the offsets of the main log that can be read, one by one.
-    pub fn readable(&self) -> Vec<u64> {
+    pub(crate) fn readable(&self) -> Vec<u64> {
         let reader = self.owner.lock().main().reader();
         let mut next = reader.log_start();
         let mut all = Vec::new();
@@ -185,7 +185,7 @@ impl Open {
 }
 
 /// Makes a directory with several segments, letters in every state, and a checkpoint; the last appends lie above it.
-pub fn fill(disk: &Arc<dyn Disk>, root: &Path) {
+pub(crate) fn fill(disk: &Arc<dyn Disk>, root: &Path) {
     let open = Open::new(disk, root);
     let codecs = [Codec::None, Codec::Lz4, Codec::Zstd];
     for number in 0..18 {
