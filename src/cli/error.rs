@@ -98,9 +98,9 @@ impl CliError {
 
 fn client_hint(error: &ClientError) -> Option<&'static str> {
     match error {
-        ClientError::Connect { .. } => {
-            Some("is the broker running? `redrive serve` starts one; --addr or REDRIVE_ADDR says where it is")
-        }
+        ClientError::Connect { .. } => Some(
+            "is the broker running? `redrive serve` starts one; --addr or REDRIVE_ADDR says where it is",
+        ),
         ClientError::GaveUp { source, .. } => client_hint(source),
         ClientError::OffsetOutOfRange { .. } => {
             Some("--from earliest reads from the first offset that there is")
@@ -109,9 +109,7 @@ fn client_hint(error: &ClientError) -> Option<&'static str> {
             ErrorCode::UnknownTopic => {
                 Some("`redrive topic list` shows the topics, `redrive topic create` makes one")
             }
-            ErrorCode::WrongToken => {
-                Some("give the broker's token with --token or REDRIVE_TOKEN")
-            }
+            ErrorCode::WrongToken => Some("give the broker's token with --token or REDRIVE_TOKEN"),
             ErrorCode::TopicInUse => Some("--force deletes it all the same"),
             _ => None,
         },
@@ -120,12 +118,12 @@ fn client_hint(error: &ClientError) -> Option<&'static str> {
 
 fn run_hint(error: &RunError) -> Option<&'static str> {
     match error {
-        RunError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-            Some("another program listens there: stop it, or choose with --listen and --http; port 0 takes a free one")
-        }
-        RunError::Open(OpenError::Log(LogError::Locked { .. })) => {
-            Some("one broker at a time can have a data directory: stop that one, or choose another with --data-dir")
-        }
+        RunError::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Some(
+            "another program listens there: stop it, or choose with --listen and --http; port 0 takes a free one",
+        ),
+        RunError::Open(OpenError::Log(LogError::Locked { .. })) => Some(
+            "one broker at a time can have a data directory: stop that one, or choose another with --data-dir",
+        ),
         _ => None,
     }
 }

@@ -245,7 +245,13 @@ async fn list(client: &Client, output: &mut Output) -> Result<(), CliError> {
             sum(|partition| partition.letters.live),
         ]
     });
-    let head = ["TOPIC", "PARTITIONS", "DURABILITY", "OFFSETS", "DEAD LETTERS"];
+    let head = [
+        "TOPIC",
+        "PARTITIONS",
+        "DURABILITY",
+        "OFFSETS",
+        "DEAD LETTERS",
+    ];
     output.table(&head, rows)
 }
 
@@ -261,8 +267,14 @@ fn describe(
 ) -> Result<(), CliError> {
     let mut json = view::topic(topic);
     if output.is_json() {
-        let partitions = json.get_mut("partitions").and_then(|all| all.as_array_mut());
-        for (partition, segments) in partitions.into_iter().flatten().zip(segments.into_iter().flatten()) {
+        let partitions = json
+            .get_mut("partitions")
+            .and_then(|all| all.as_array_mut());
+        for (partition, segments) in partitions
+            .into_iter()
+            .flatten()
+            .zip(segments.into_iter().flatten())
+        {
             if let Some(partition) = partition.as_object_mut() {
                 partition.insert("segments".to_owned(), segments);
             }
@@ -274,8 +286,17 @@ fn describe(
         topic.name,
         view::durability(topic.durability)
     ))?;
-    for (name, value) in json.get("settings").and_then(|all| all.as_object()).into_iter().flatten() {
-        let shown = if value.is_null() { "none".to_owned() } else { value.to_string() };
+    for (name, value) in json
+        .get("settings")
+        .and_then(|all| all.as_object())
+        .into_iter()
+        .flatten()
+    {
+        let shown = if value.is_null() {
+            "none".to_owned()
+        } else {
+            value.to_string()
+        };
         output.line(&format!("  {name} = {shown}"))?;
     }
     output.line("")?;
@@ -290,17 +311,30 @@ fn describe(
         ];
         numbers.iter().map(u64::to_string).collect()
     });
-    let head = ["PARTITION", "NUMBER", "LOG START", "HIGH WATERMARK", "LOG END", "DEAD LETTERS"];
+    let head = [
+        "PARTITION",
+        "NUMBER",
+        "LOG START",
+        "HIGH WATERMARK",
+        "LOG END",
+        "DEAD LETTERS",
+    ];
     output.table(&head, rows)?;
     for (partition, segments) in topic.partitions.iter().zip(segments.into_iter().flatten()) {
-        output.line(&format!("\nsegments of partition {}: {segments}", partition.index))?;
+        output.line(&format!(
+            "\nsegments of partition {}: {segments}",
+            partition.index
+        ))?;
     }
     Ok(())
 }
 
 fn segments_paths(topic: &TopicView) -> Vec<String> {
     let path = |partition: &PartitionView| {
-        format!("/admin/v1/topics/{}/partitions/{}/segments", topic.name, partition.index)
+        format!(
+            "/admin/v1/topics/{}/partitions/{}/segments",
+            topic.name, partition.index
+        )
     };
     topic.partitions.iter().map(path).collect()
 }

@@ -14,6 +14,7 @@
 mod bad_input;
 mod harness;
 mod letters;
+mod process;
 mod produce;
 mod topics;
 mod wire;
