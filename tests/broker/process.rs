@@ -380,7 +380,7 @@ async fn a_crash_after_each_step_of_republish_republishes_each_letter_once() {
                     Err(error) => break error,
                 }
             };
-            assert!(error.is_retryable(), "{place}: {error}");
+            assert!(error.is_outcome_unknown(), "{place}: {error}");
             let status = process.ended().await;
             assert_eq!(status.code(), None, "{place}: it was to abort");
             let process = Process::start(dir.path());
