@@ -161,7 +161,7 @@ async fn many_frames_in_one_write_are_answered_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_shake_hands_is_told_and_left() {
-    let broker = Running::with(&[("token", "the secret")]).await;
+    let broker = Running::with(&[("token", "the-secret")]).await;
     let address = broker.addresses.protocol;
     let ends = async |bytes: Vec<u8>, code| {
         let mut raw = Raw::connect(address).await;
@@ -170,7 +170,7 @@ async fn who_does_not_shake_hands_is_told_and_left() {
         let refusal = answer.unwrap_err();
         assert_eq!(refusal.code, code, "{refusal}");
         assert_eq!(raw.body().await, None);
-        assert!(!refusal.message.contains("the secret"));
+        assert!(!refusal.message.contains("the-secret"));
         refusal
     };
     for request in requests() {
@@ -178,11 +178,11 @@ async fn who_does_not_shake_hands_is_told_and_left() {
     }
     let mut wrong = handshake();
     ends(frame(1, &wrong), ErrorCode::WrongToken).await;
-    for token in ["", "the secre", "the secret ", "redrive"] {
+    for token in ["", "the-secre", "the-secret ", "redrive"] {
         wrong.token = Some(token.to_owned());
         ends(frame(1, &wrong), ErrorCode::WrongToken).await;
     }
-    wrong.token = Some("the secret".to_owned());
+    wrong.token = Some("the-secret".to_owned());
     let right = frame(1, &wrong);
     wrong.version_min = 2;
     wrong.version_max = 9;
@@ -208,7 +208,7 @@ async fn who_does_not_shake_hands_is_told_and_left() {
         })
     };
     refused(client(None).await, ErrorCode::WrongToken);
-    client(Some("the secret")).await.unwrap();
+    client(Some("the-secret")).await.unwrap();
     // A second handshake is refused; the connection goes on.
     let mut raw = Raw::connect(address).await;
     raw.send(&right).await;
@@ -509,7 +509,7 @@ async fn reserved_headers_and_the_brokers_mark_are_refused() {
         batch[at] = b'r';
         let refusal = refusal_of(checked(batch)).await;
         assert_eq!(refusal.code, ErrorCode::ReservedHeader);
-        assert!(refusal.message.contains(name), "{refusal}");
+        assert!(refusal.message.contains("redrive."), "{refusal}");
     }
     assert_eq!(read_all(&client, "t").await, []);
     broker.stop().await;

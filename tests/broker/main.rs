@@ -12,6 +12,8 @@
 )]
 
 mod bad_input;
+mod disk;
+mod drain;
 mod harness;
 mod letters;
 mod process;
