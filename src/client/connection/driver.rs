@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use super::line::{Outgoing, State};
 use super::parts::Parts;
 use crate::client::error::ClientError;
-use crate::client::options::ANSWER_BYTES_MAX;
+use crate::limits::FRAME_BYTES_MAX;
 use crate::protocol::frame::{self, LENGTH_BYTES};
 
 /// Parts that one write call takes.
@@ -96,7 +96,7 @@ impl Driver {
     /// Hands out the whole frames at the start of the buffer; returns how many bytes are wanted next.
     fn answer_all(&self, buffer: &mut BytesMut) -> Result<usize, ClientError> {
         loop {
-            let length = frame::body_bytes(buffer, ANSWER_BYTES_MAX).map_err(|source| {
+            let length = frame::body_bytes(buffer, FRAME_BYTES_MAX).map_err(|source| {
                 ClientError::TooLarge {
                     api: "an answer",
                     source,

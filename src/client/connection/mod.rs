@@ -22,9 +22,9 @@ use tokio::time::timeout;
 
 use super::error::ClientError;
 use super::options::ClientOptions;
+use crate::limits::HANDSHAKE_FRAME_BYTES_MAX;
 use crate::protocol::frame::Request;
 use crate::protocol::handshake::{HandshakeAnswer, HandshakeRequest, PROTOCOL_VERSION};
-use crate::protocol::limits::FRAME_BYTES_BEFORE_HANDSHAKE;
 use line::Line;
 
 pub use pending::PendingAnswer;
@@ -73,7 +73,7 @@ impl Connection {
             token: options.token.clone(),
         };
         let pending = line
-            .submit(&request, FRAME_BYTES_BEFORE_HANDSHAKE, options.connect_wait)
+            .submit(&request, HANDSHAKE_FRAME_BYTES_MAX, options.connect_wait)
             .await?;
         let terms = pending.answer().await?;
         Ok(Self { line, terms })

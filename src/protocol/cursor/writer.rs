@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::error::EncodeError;
-use crate::protocol::limits::STRING_BYTES_MAX;
+use crate::limits::STRING_BYTES_MAX;
 
 /// From this size on a value of shared bytes stands in its own part of the output instead of being copied.
 const SHARED_BYTES_MIN: usize = 4 << 10;
