@@ -8,9 +8,6 @@ use storage::limits::BATCH_BYTES_CEILING;
 /// Largest frame of the binary protocol, in bytes: a produce request with one batch of the largest size and its envelope.
 pub const FRAME_BYTES_MAX: u32 = BATCH_BYTES_CEILING + (1 << 20);
 
-/// Largest frame before the handshake is done, in bytes: a stranger gets no large buffer.
-pub const HANDSHAKE_FRAME_BYTES_MAX: u32 = 4 << 10;
-
 /// Longest time from the connection to the end of its handshake.
 pub const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(10);
 

@@ -29,6 +29,8 @@ use crate::topic::Topic;
 
 /// Letters that one page looks at in one partition before it answers with what it has and a cursor.
 const LOOKED_AT_MAX: usize = 100_000;
+/// Bytes that a letter takes in an answer besides its own: ids, lengths, numbers.
+const LETTER_FIELDS_BYTES: usize = 512;
 /// Fingerprints that statistics name; the rarer ones are left out.
 const FINGERPRINTS_SHOWN_MAX: usize = 100;
 /// Upper ends of the age buckets, in milliseconds: an hour, a day, a week, 30 days, and everything older.
@@ -66,13 +68,9 @@ impl Broker {
             0 => LETTER_PAGE_BYTES_MAX,
             bytes => bytes.min(LETTER_PAGE_BYTES_MAX),
         };
+        let bytes_max = bytes_max.min(self.answer_bytes_max);
         let page = select(&topic, &request.selection, &request.page, bytes_max)?;
-        let live = |selected: &Selected| {
-            selected
-                .partition
-                .dead_letters()
-                .is_some_and(|view| view.is_live(selected.offset))
-        };
+        let live = |selected: &Selected| selected.partition.owner().lock().is_live(selected.offset);
         let letters = page
             .letters
             .into_iter()
@@ -100,7 +98,7 @@ impl Broker {
         let (_, partition) = partition.ok_or_else(unknown)?;
         let view = partition
             .dead_letters()
-            .filter(|view| view.is_live(address.offset))
+            .filter(|_| partition.owner().lock().is_live(address.offset))
             .ok_or_else(unknown)?;
         let letter = view
             .get(address.offset)
@@ -126,11 +124,12 @@ impl Broker {
             stats.counts.republished = stats.counts.republished.saturating_add(counts.republished);
             stats.counts.deleted = stats.counts.deleted.saturating_add(counts.deleted);
             stats.counts.expired = stats.counts.expired.saturating_add(counts.expired);
-            let Some(view) = partition.dead_letters() else {
+            let Some((view, committed)) = partition.dead_letters_and_committed() else {
                 continue;
             };
-            view.visit((Offset::ZERO, Offset(u64::MAX)), false, &mut |_, letter| {
-                if filter.matches(&letter) {
+            let all = (Offset::ZERO, Offset(u64::MAX));
+            view.visit(all, false, &mut |offset, letter| {
+                if filter.matches(&letter) && !committed.contains(&offset) {
                     stats.add(&letter);
                 }
                 true
@@ -156,7 +155,7 @@ pub(super) fn select(
         return Err(Refusal::new(ErrorCode::InvalidSelection, message));
     }
     if let Selection::Ids(ids) = selection {
-        return select_ids(topic, ids);
+        return select_ids(topic, ids, bytes_max);
     }
     let filter = filter_of(selection)?;
     let order = match page.order {
@@ -244,6 +243,24 @@ fn look(
     Ok((letters, unseen))
 }
 
+/// Returns how many bytes a letter takes in an answer at most.
+fn weight(letter: &DeadLetter) -> usize {
+    LETTER_FIELDS_BYTES.saturating_add(letter.encode().len())
+}
+
+/// Returns how many letters of a page fit `bytes_max`, at least one.
+fn fitting(found: &[Found], merged: &MergedPage, bytes_max: u32) -> usize {
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let mut letters: Vec<_> = found.iter().map(|found| found.letters.iter()).collect();
+    let mut bytes = 0_usize;
+    let fit = merged.picks.iter().take_while(|pick| {
+        let letter = letters.get_mut(pick.page).and_then(Iterator::next);
+        bytes = bytes.saturating_add(letter.map_or(0, |(_, letter)| weight(letter)));
+        bytes <= bytes_max
+    });
+    fit.count().max(1)
+}
+
 /// The first page fixes the end: letters that die later are not part of the selection.
 fn first_ranges(topic: &Topic) -> Vec<PartitionRange> {
     let range = |partition: &Arc<PartitionHandle>| {
@@ -307,7 +324,7 @@ fn pick(found: Vec<Found>, merged: &MergedPage) -> Vec<(String, Result<Selected,
 }
 
 /// Finds letters by their ids, live or not: what is asked for by name is answered by name.
-fn select_ids(topic: &Arc<Topic>, ids: &[String]) -> Result<SelectedPage, Refusal> {
+fn select_ids(topic: &Arc<Topic>, ids: &[String], bytes_max: u32) -> Result<SelectedPage, Refusal> {
     if ids.len() > usize::try_from(LETTERS_PER_CALL_MAX).unwrap_or(usize::MAX) {
         let message = format!(
             "{} ids are given, at most {LETTERS_PER_CALL_MAX} are taken",
@@ -317,9 +334,23 @@ fn select_ids(topic: &Arc<Topic>, ids: &[String]) -> Result<SelectedPage, Refusa
     }
     let mut seen = std::collections::HashSet::new();
     let distinct = ids.iter().filter(|id| seen.insert(id.as_str()));
-    let letters = distinct
-        .map(|id| (id.clone(), select_id(topic, id)))
-        .collect();
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let mut letters = Vec::new();
+    let mut bytes = 0_usize;
+    for id in distinct {
+        let selected = select_id(topic, id);
+        if let Ok(selected) = &selected {
+            bytes = bytes.saturating_add(weight(&selected.letter));
+        }
+        letters.push((id.clone(), selected));
+        if bytes > bytes_max && letters.len() > 1 {
+            let message = format!(
+                "the first {} letters take more than the {bytes_max} bytes of an answer, give fewer ids",
+                letters.len()
+            );
+            return Err(Refusal::new(ErrorCode::InvalidSelection, message));
+        }
+    }
     Ok(SelectedPage {
         letters,
         cursor: None,

@@ -1,5 +1,6 @@
 //! One partition, shared between connections: its owner behind a lock, and who waits for what.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -116,6 +117,14 @@ impl PartitionHandle {
             .lock()
             .dead_letters()
             .map(storage::dead_letter::DeadLetterLog::view)
+    }
+
+    /// Returns a view of the dead letters as they are now, and those in it that were republished and only lack the marker.
+    #[must_use]
+    pub fn dead_letters_and_committed(&self) -> Option<(DeadLetterView, HashSet<Offset>)> {
+        let owner = self.owner.lock();
+        let view = owner.dead_letters()?.view();
+        Some((view, owner.committed_letters()))
     }
 
     /// Returns a receiver that sees every change of one of the logs.
