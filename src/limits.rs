@@ -13,6 +13,12 @@ pub const FRAME_BYTES_MAX: u32 = 2 * BATCH_BYTES_CEILING;
 /// longest token that can be configured, of 512 bytes, leave room.
 pub const HANDSHAKE_FRAME_BYTES_MAX: u32 = 4 << 10;
 
+/// What a frame may hold besides its batches, in bytes: names and numbers of the partitions.
+pub const FRAME_OVERHEAD_BYTES: u32 = 64 << 10;
+
+/// Largest client name, in bytes: for logs and lists only.
+pub const CLIENT_NAME_BYTES_MAX: u32 = 255;
+
 /// Longest time from the connection to the end of its handshake.
 pub const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(10);
 

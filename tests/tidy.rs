@@ -195,3 +195,20 @@ fn unsafe_code_stands_in_one_file() {
         .collect();
     report("unsafe code stands in disk/map.rs alone", &problems);
 }
+
+#[test]
+fn the_readme_has_the_configuration_reference() {
+    let readme =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, rest) = readme
+        .split_once("<!-- configuration -->\n")
+        .expect("the README opens its reference");
+    let (table, _) = rest
+        .split_once("<!-- /configuration -->")
+        .expect("the README closes its reference");
+    assert_eq!(
+        table.trim(),
+        redrive::config::reference_markdown().trim(),
+        "paste the output of `redrive config reference` into the README"
+    );
+}

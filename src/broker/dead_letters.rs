@@ -1,77 +1,27 @@
-//! Finding dead letters: one by its id, a page by its fields, counts of what a selection holds.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use storage::address::{Address, AddressKind};
-use storage::dead_letter::facets::FacetCounts;
-use storage::dead_letter::select::{
-    Cursor, LetterFilter, MergedPage, Order, PartitionPage, PartitionRange, merge,
-};
-use storage::dead_letter::{DeadLetter, DeadLetterView, Disposition, Fingerprint};
-use storage::log_id::PartitionNumber;
-use storage::offset::{Offset, TimestampMs};
+//! Looking at dead letters: a page of a selection, or one by its id.
 
 use super::letter_view::letter_view;
-use super::topics::letter_counts;
+use super::select::{Selected, find_partition, parse_id, select, unknown_letter};
 use super::{Broker, refusal};
-use crate::engine::PartitionHandle;
-use crate::limits::{FILTER_VALUE_COUNT_MAX, LETTER_PAGE_BYTES_MAX, LETTERS_PER_CALL_MAX};
-use crate::protocol::cursor::Text;
-use crate::protocol::error_code::{ErrorCode, Refusal};
+use crate::limits::LETTER_PAGE_BYTES_MAX;
+use crate::protocol::error_code::Refusal;
 use crate::protocol::letter::LetterView;
-use crate::protocol::metadata::LetterCounts;
-use crate::protocol::read_letters::{
-    FingerprintCount, GetLetterRequest, LetterStatsAnswer, LetterStatsRequest, ListLettersAnswer,
-    ListLettersRequest,
-};
-use crate::protocol::selection::{self as wire, Page, Selection};
-use crate::topic::Topic;
-
-/// Fingerprints that statistics name; the rarer ones are left out.
-const FINGERPRINTS_SHOWN_MAX: usize = 100;
-/// Upper ends of the age buckets, in milliseconds: an hour, a day, a week, 30 days, and everything older.
-const AGE_BUCKETS_MS: [u64; 5] = [3_600_000, 86_400_000, 604_800_000, 2_592_000_000, u64::MAX];
-
-/// A letter that was selected.
-pub(super) struct Selected {
-    pub(super) partition: Arc<PartitionHandle>,
-    pub(super) index: u32,
-    pub(super) offset: Offset,
-    pub(super) letter: DeadLetter,
-}
-
-/// One page of a selection. What was asked for by an id that leads nowhere stands in `refused`.
-pub(super) struct SelectedPage {
-    pub(super) letters: Vec<(String, Result<Selected, Refusal>)>,
-    pub(super) cursor: Option<String>,
-}
-
-/// What one partition has found of a page.
-struct Found {
-    partition: Arc<PartitionHandle>,
-    index: u32,
-    letters: Vec<(Offset, DeadLetter)>,
-}
+use crate::protocol::read_letters::{GetLetterRequest, ListLettersAnswer, ListLettersRequest};
 
 impl Broker {
     /// Lists live letters. Blocks on the disk.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidSelection`], [`ErrorCode::InvalidCursor`], or the log's.
+    /// [`crate::protocol::error_code::ErrorCode::InvalidSelection`], [`crate::protocol::error_code::ErrorCode::InvalidCursor`], or the log's.
     pub fn list_letters(&self, request: &ListLettersRequest) -> Result<ListLettersAnswer, Refusal> {
         let topic = self.topic(&request.topic)?;
         let bytes_max = match request.bytes_max {
             0 => LETTER_PAGE_BYTES_MAX,
             bytes => bytes.min(LETTER_PAGE_BYTES_MAX),
         };
+        let bytes_max = bytes_max.min(self.answer_bytes_max);
         let page = select(&topic, &request.selection, &request.page, bytes_max)?;
-        let live = |selected: &Selected| {
-            selected
-                .partition
-                .dead_letters()
-                .is_some_and(|view| view.is_live(selected.offset))
-        };
+        let live = |selected: &Selected| selected.partition.owner().lock().is_live(selected.offset);
         let letters = page
             .letters
             .into_iter()
@@ -88,7 +38,7 @@ impl Broker {
     /// Returns one live letter. Blocks on the disk.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidLetterId`], [`ErrorCode::UnknownLetter`], or the log's.
+    /// [`crate::protocol::error_code::ErrorCode::InvalidLetterId`], [`crate::protocol::error_code::ErrorCode::UnknownLetter`], or the log's.
     pub fn get_letter(&self, request: &GetLetterRequest) -> Result<LetterView, Refusal> {
         let address = parse_id(&request.id)?;
         let unknown = || unknown_letter(&request.id);
@@ -99,7 +49,7 @@ impl Broker {
         let (_, partition) = partition.ok_or_else(unknown)?;
         let view = partition
             .dead_letters()
-            .filter(|view| view.is_live(address.offset))
+            .filter(|_| partition.owner().lock().is_live(address.offset))
             .ok_or_else(unknown)?;
         let letter = view
             .get(address.offset)
@@ -111,7 +61,7 @@ impl Broker {
     /// Returns the topic whose letter an id names, whether or not the letter is live.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidLetterId`], [`ErrorCode::UnknownLetter`].
+    /// [`crate::protocol::error_code::ErrorCode::InvalidLetterId`], [`crate::protocol::error_code::ErrorCode::UnknownLetter`].
     pub fn topic_of_letter(&self, id: &str) -> Result<String, Refusal> {
         let address = parse_id(id)?;
         let topics = self.all_topics();
@@ -121,420 +71,4 @@ impl Broker {
         let topic = holding.next().ok_or_else(|| unknown_letter(id))?;
         Ok(topic.name().to_string())
     }
-
-    /// Counts live letters. Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`ErrorCode::InvalidSelection`], or the log's.
-    pub fn letter_stats(&self, request: &LetterStatsRequest) -> Result<LetterStatsAnswer, Refusal> {
-        let topic = self.topic(&request.topic)?;
-        let filter = filter_of(&request.selection)?;
-        let mut stats = Stats {
-            now: self.clock.now(),
-            ..Stats::default()
-        };
-        for partition in topic.partitions().iter() {
-            let counts = letter_counts(partition);
-            stats.counts.live = stats.counts.live.saturating_add(counts.live);
-            stats.counts.republished = stats.counts.republished.saturating_add(counts.republished);
-            stats.counts.deleted = stats.counts.deleted.saturating_add(counts.deleted);
-            stats.counts.expired = stats.counts.expired.saturating_add(counts.expired);
-            let Some(view) = partition.dead_letters() else {
-                continue;
-            };
-            stats.add(&view, &filter)?;
-        }
-        Ok(stats.answer())
-    }
-}
-
-/// Returns one page of a selection, in its order.
-pub(super) fn select(
-    topic: &Arc<Topic>,
-    selection: &Selection,
-    page: &Page,
-    bytes_max: u32,
-) -> Result<SelectedPage, Refusal> {
-    if page.limit == 0 || page.limit > LETTERS_PER_CALL_MAX {
-        let message = format!(
-            "the limit is {}, it must be 1 to {LETTERS_PER_CALL_MAX}",
-            page.limit
-        );
-        return Err(Refusal::new(ErrorCode::InvalidSelection, message));
-    }
-    if let Selection::Ids(ids) = selection {
-        return select_ids(topic, ids);
-    }
-    let filter = filter_of(selection)?;
-    let order = match page.order {
-        wire::Order::OldestFirst => Order::OldestFirst,
-        wire::Order::NewestFirst => Order::NewestFirst,
-    };
-    let ranges = match &page.cursor {
-        None => first_ranges(topic),
-        Some(text) => cursor_ranges(text, order, &filter)?,
-    };
-    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let mut found = Vec::new();
-    let mut pages = Vec::new();
-    for range in ranges {
-        let Some((index, partition)) = find_partition(topic, range.partition) else {
-            continue;
-        };
-        let Some(view) = partition.dead_letters() else {
-            continue;
-        };
-        let (letters, unseen) = look(&view, &filter, order, range, (limit, bytes_max))?;
-        pages.push(PartitionPage {
-            asked: range,
-            unseen,
-            letters: letters
-                .iter()
-                .map(|(offset, letter)| (*offset, letter.died_at))
-                .collect(),
-        });
-        found.push(Found {
-            partition,
-            index,
-            letters,
-        });
-    }
-    let merged = merge(order, &pages, limit);
-    let cursor = next_cursor(order, &filter, &merged)?;
-    Ok(SelectedPage {
-        letters: pick(found, &merged),
-        cursor,
-    })
-}
-
-/// Looks through one partition's share, up to a number of letters found or bytes of them.
-fn look(
-    view: &DeadLetterView,
-    filter: &LetterFilter,
-    order: Order,
-    range: PartitionRange,
-    (limit, bytes_max): (usize, u32),
-) -> Result<(Vec<(Offset, DeadLetter)>, PartitionRange), Refusal> {
-    let mut letters = Vec::new();
-    let mut bytes = 0;
-    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let mut is_stopped = false;
-    view.visit(
-        filter,
-        order,
-        (range.from, range.to),
-        &mut |offset, letter| {
-            bytes = letter.record.weight().saturating_add(bytes);
-            letters.push((offset, letter));
-            is_stopped = letters.len() >= limit || bytes >= bytes_max;
-            !is_stopped
-        },
-    )
-    .map_err(|error| refusal::of_log(&error))?;
-    let last = letters.last().map(|(offset, _)| *offset);
-    let nothing = PartitionRange {
-        to: range.from,
-        ..range
-    };
-    let unseen = match (last.filter(|_| is_stopped), order) {
-        (None, _) => nothing,
-        (Some(last), Order::OldestFirst) => PartitionRange {
-            from: last.next(),
-            ..range
-        },
-        (Some(last), Order::NewestFirst) => PartitionRange { to: last, ..range },
-    };
-    Ok((letters, unseen))
-}
-
-/// The first page fixes the end: letters that die later are not part of the selection.
-fn first_ranges(topic: &Topic) -> Vec<PartitionRange> {
-    let range = |partition: &Arc<PartitionHandle>| {
-        let reader = partition.dead_letters()?.reader().clone();
-        Some(PartitionRange {
-            partition: partition.number(),
-            from: reader.log_start(),
-            to: reader.durable_end(),
-        })
-    };
-    topic.partitions().iter().filter_map(range).collect()
-}
-
-fn cursor_ranges(
-    text: &str,
-    order: Order,
-    filter: &LetterFilter,
-) -> Result<Vec<PartitionRange>, Refusal> {
-    let invalid = |error: storage::dead_letter::select::CursorError| {
-        Refusal::new(ErrorCode::InvalidCursor, error.to_string())
-    };
-    let cursor: Cursor = text.parse().map_err(invalid)?;
-    cursor
-        .remaining(order, filter)
-        .map(<[_]>::to_vec)
-        .map_err(invalid)
-}
-
-fn next_cursor(
-    order: Order,
-    filter: &LetterFilter,
-    merged: &MergedPage,
-) -> Result<Option<String>, Refusal> {
-    if merged.remaining.is_empty() {
-        return Ok(None);
-    }
-    let cursor = Cursor::new(order, filter, &merged.remaining)
-        .map_err(|error| Refusal::new(ErrorCode::InvalidSelection, error.to_string()))?;
-    Ok(Some(cursor.to_string()))
-}
-
-/// Takes the picked letters out of what the partitions found.
-fn pick(found: Vec<Found>, merged: &MergedPage) -> Vec<(String, Result<Selected, Refusal>)> {
-    let mut sources: Vec<_> = found
-        .into_iter()
-        .map(|found| (found.partition, found.index, found.letters.into_iter()))
-        .collect();
-    let picked = merged.picks.iter().filter_map(|pick| {
-        let (partition, index, letters) = sources.get_mut(pick.page)?;
-        let (offset, letter) = letters.next()?;
-        let id = Address::letter(partition.number(), offset).to_string();
-        let selected = Selected {
-            partition: Arc::clone(partition),
-            index: *index,
-            offset,
-            letter,
-        };
-        Some((id, Ok(selected)))
-    });
-    picked.collect()
-}
-
-/// Finds letters by their ids, live or not: what is asked for by name is answered by name.
-fn select_ids(topic: &Arc<Topic>, ids: &[String]) -> Result<SelectedPage, Refusal> {
-    if ids.len() > usize::try_from(LETTERS_PER_CALL_MAX).unwrap_or(usize::MAX) {
-        let message = format!(
-            "{} ids are given, at most {LETTERS_PER_CALL_MAX} are taken",
-            ids.len()
-        );
-        return Err(Refusal::new(ErrorCode::InvalidSelection, message));
-    }
-    let mut seen = std::collections::HashSet::new();
-    let distinct = ids.iter().filter(|id| seen.insert(id.as_str()));
-    let letters = distinct
-        .map(|id| (id.clone(), select_id(topic, id)))
-        .collect();
-    Ok(SelectedPage {
-        letters,
-        cursor: None,
-    })
-}
-
-fn select_id(topic: &Topic, id: &str) -> Result<Selected, Refusal> {
-    let address = parse_id(id)?;
-    let (index, partition) =
-        find_partition(topic, address.partition).ok_or_else(|| unknown_letter(id))?;
-    let view = partition.dead_letters().ok_or_else(|| unknown_letter(id))?;
-    let letter = view
-        .get(address.offset)
-        .map_err(|error| refusal::of_log(&error))?
-        .ok_or_else(|| unknown_letter(id))?;
-    Ok(Selected {
-        partition,
-        index,
-        offset: address.offset,
-        letter,
-    })
-}
-
-pub(super) fn unknown_letter(id: &str) -> Refusal {
-    Refusal::new(
-        ErrorCode::UnknownLetter,
-        format!("there is no live dead letter {id}"),
-    )
-}
-
-fn parse_id(id: &str) -> Result<Address, Refusal> {
-    let invalid = |why: &str| {
-        Refusal::new(
-            ErrorCode::InvalidLetterId,
-            format!("{id:?} is no dead letter id: {why}"),
-        )
-    };
-    let address: Address = id
-        .parse()
-        .map_err(|error: storage::address::AddressError| invalid(&error.to_string()))?;
-    match address.kind {
-        AddressKind::Letter => Ok(address),
-        AddressKind::Message => Err(invalid("it is a message id")),
-    }
-}
-
-fn find_partition(topic: &Topic, number: PartitionNumber) -> Option<(u32, Arc<PartitionHandle>)> {
-    let partitions = topic.partitions();
-    let mut all = (0u32..).zip(partitions.iter());
-    all.find(|(_, partition)| partition.number() == number)
-        .map(|(index, partition)| (index, Arc::clone(partition)))
-}
-
-/// Returns the filter of a selection that is not by ids.
-fn filter_of(selection: &Selection) -> Result<LetterFilter, Refusal> {
-    let wire = match selection {
-        Selection::Filter(filter) => filter,
-        Selection::All => return Ok(LetterFilter::default()),
-        Selection::Ids(_) => {
-            return Err(Refusal::new(
-                ErrorCode::InvalidSelection,
-                "select by fields here, not by ids",
-            ));
-        }
-    };
-    let most = [
-        wire.groups.len(),
-        wire.fingerprints.len(),
-        wire.dispositions.len(),
-        wire.urls.len(),
-        wire.labels.len(),
-        wire.message_ids.len(),
-        wire.callers.len(),
-        wire.statuses.len(),
-    ]
-    .into_iter()
-    .max()
-    .unwrap_or(0);
-    if most > usize::try_from(FILTER_VALUE_COUNT_MAX).unwrap_or(usize::MAX) {
-        let message = format!(
-            "a field of the filter has {most} values, at most {FILTER_VALUE_COUNT_MAX} are taken"
-        );
-        return Err(Refusal::new(ErrorCode::InvalidSelection, message));
-    }
-    let fingerprint = |text: &String| {
-        text.parse::<Fingerprint>().map_err(|error| {
-            Refusal::new(
-                ErrorCode::InvalidSelection,
-                format!("{text:?} is no fingerprint: {error}"),
-            )
-        })
-    };
-    Ok(LetterFilter {
-        groups: wire.groups.clone(),
-        fingerprints: wire
-            .fingerprints
-            .iter()
-            .map(fingerprint)
-            .collect::<Result<_, _>>()?,
-        dispositions: wire
-            .dispositions
-            .iter()
-            .map(|number| Disposition(*number))
-            .collect(),
-        statuses: wire.statuses.clone(),
-        urls: wire.urls.clone(),
-        labels: wire.labels.clone(),
-        message_ids: wire.message_ids.clone(),
-        callers: wire.callers.clone(),
-        died_from: wire.died_from,
-        died_to: wire.died_to,
-    })
-}
-
-/// Counts of letters, partition by partition.
-#[derive(Default)]
-struct Stats {
-    now: TimestampMs,
-    counts: LetterCounts,
-    found: FacetCounts,
-    /// The reason of one letter of each fingerprint.
-    reasons: BTreeMap<Fingerprint, String>,
-    oldest: Option<TimestampMs>,
-    newest: Option<TimestampMs>,
-}
-
-impl Stats {
-    fn add(&mut self, view: &DeadLetterView, filter: &LetterFilter) -> Result<(), Refusal> {
-        let failed = |error: storage::error::LogError| refusal::of_log(&error);
-        let found = view.count(filter, self.now).map_err(failed)?;
-        for (fingerprint, _) in found
-            .fingerprints
-            .ranked()
-            .into_iter()
-            .take(FINGERPRINTS_SHOWN_MAX)
-        {
-            if !self.reasons.contains_key(fingerprint) {
-                let one = LetterFilter {
-                    fingerprints: vec![*fingerprint],
-                    ..filter.clone()
-                };
-                let letter = first_letter(view, &one, Order::OldestFirst).map_err(failed)?;
-                self.reasons
-                    .extend(letter.map(|letter| (*fingerprint, letter.reason)));
-            }
-        }
-        self.found.merge(found);
-        // Letters stand in about the order of their deaths: the ends of the log are where to look.
-        let oldest = first_letter(view, filter, Order::OldestFirst).map_err(failed)?;
-        let newest = first_letter(view, filter, Order::NewestFirst).map_err(failed)?;
-        let oldest = oldest.map(|letter| letter.died_at);
-        self.oldest = [self.oldest, oldest].into_iter().flatten().min();
-        self.newest = self.newest.max(newest.map(|letter| letter.died_at));
-        Ok(())
-    }
-
-    fn answer(self) -> LetterStatsAnswer {
-        let ages = &self.found.ages;
-        let by_age = [
-            ages.below_hour,
-            ages.below_day,
-            ages.below_week,
-            ages.below_month,
-            ages.older,
-        ];
-        let fingerprints = self.found.fingerprints.ranked();
-        let by_fingerprint = fingerprints.into_iter().take(FINGERPRINTS_SHOWN_MAX);
-        LetterStatsAnswer {
-            counts: self.counts,
-            selected: self.found.letters,
-            by_disposition: self
-                .found
-                .dispositions
-                .iter()
-                .map(|(disposition, count)| (disposition.0, *count))
-                .collect(),
-            by_group: self
-                .found
-                .groups
-                .ranked()
-                .into_iter()
-                .map(|(group, count)| (group.clone(), count))
-                .collect(),
-            by_fingerprint: by_fingerprint
-                .map(|(fingerprint, count)| FingerprintCount {
-                    fingerprint: fingerprint.to_string(),
-                    reason: Text::from(self.reasons.get(fingerprint).cloned().unwrap_or_default()),
-                    count,
-                })
-                .collect(),
-            by_age: AGE_BUCKETS_MS.into_iter().zip(by_age).collect(),
-            oldest_died_at: self.oldest,
-            newest_died_at: self.newest,
-        }
-    }
-}
-
-/// Returns the first live letter that a filter matches.
-fn first_letter(
-    view: &DeadLetterView,
-    filter: &LetterFilter,
-    order: Order,
-) -> Result<Option<DeadLetter>, storage::error::LogError> {
-    let mut first = None;
-    view.visit(
-        filter,
-        order,
-        (Offset::ZERO, Offset(u64::MAX)),
-        &mut |_, letter| {
-            first = Some(letter);
-            false
-        },
-    )?;
-    Ok(first)
 }

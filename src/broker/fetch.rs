@@ -61,17 +61,23 @@ impl Broker {
     }
 
     fn read_all(&self, request: &FetchRequest) -> FetchAnswer {
-        let mut left = u64::from(request.bytes_max.min(FETCH_BYTES_MAX));
+        let bytes_max = request.bytes_max.min(FETCH_BYTES_MAX);
+        let mut left = u64::from(bytes_max.min(self.answer_bytes_max));
+        let mut is_first = true;
         let mut partitions = Vec::with_capacity(request.partitions.len());
         for wanted in &request.partitions {
             // The first partition with data gives at least one batch, however small the maximum is.
-            let read = if left == 0 && !partitions.is_empty() {
-                None
+            let read = (left > 0 || is_first).then_some(left);
+            let mut fetched = self.read_one(wanted, read);
+            let bytes = u64::try_from(fetched.batches.len()).unwrap_or(u64::MAX);
+            if bytes > left && !is_first {
+                // A log gives one batch whatever is asked for; only the first of an answer may be too large.
+                fetched.batches = Bytes::new();
+                left = 0;
             } else {
-                Some(left)
-            };
-            let fetched = self.read_one(wanted, read);
-            left = left.saturating_sub(u64::try_from(fetched.batches.len()).unwrap_or(u64::MAX));
+                left = left.saturating_sub(bytes);
+            }
+            is_first &= bytes == 0;
             partitions.push(fetched);
         }
         FetchAnswer { partitions }

@@ -8,6 +8,7 @@ mod control;
 mod dead_letters;
 mod fetch;
 mod groups;
+mod letter_stats;
 mod letter_view;
 mod offsets;
 mod open;
@@ -15,6 +16,7 @@ mod peek;
 mod produce;
 mod refusal;
 mod resolve;
+mod select;
 mod topics;
 mod upkeep;
 
@@ -64,6 +66,10 @@ pub struct Broker {
     metrics: Arc<Metrics>,
     defaults: TopicDefaults,
     min_free_bytes: u64,
+    /// Bytes of batches or letters in one answer, so that it fits the frame of a connection.
+    answer_bytes_max: u32,
+    /// Held while a topic is created, changed or deleted, from the decision to what the map shows.
+    changing_topics: Mutex<()>,
     /// Free space is below the minimum: producers are asked to wait.
     is_low_on_space: AtomicBool,
     /// The wall clock has departed from the monotonic clock: retention by age rests.

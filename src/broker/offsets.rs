@@ -1,6 +1,7 @@
 //! Places in logs: earliest, latest, by time; and ids for idempotent producers.
 
 use storage::control::Entry;
+use storage::log::ReadBound;
 use storage::offset::Offset;
 
 use super::{Broker, partition_of, refusal};
@@ -49,7 +50,16 @@ impl Broker {
                 let found = reader
                     .offset_at_time(time)
                     .map_err(|error| refusal::of_log(&error))?;
-                Ok(at(found.unwrap_or(end)))
+                let Some(offset) = found else {
+                    return Ok(at(end));
+                };
+                let batch = reader
+                    .batch_at(offset, ReadBound::HighWatermark)
+                    .map_err(|error| refusal::of_log(&error))?;
+                Ok(FoundOffset {
+                    offset,
+                    append_time: Some(batch.header().append_time),
+                })
             }
         }
     }

@@ -24,6 +24,7 @@ use super::{Broker, RESOLVING_MAX};
 use crate::clock::SharedClock;
 use crate::config::ServeConfig;
 use crate::engine::{PartitionHandle, WorkPool};
+use crate::limits::FRAME_OVERHEAD_BYTES;
 use crate::metrics::Metrics;
 use crate::names::TopicName;
 use crate::shutdown::Shutdown;
@@ -114,6 +115,11 @@ impl Broker {
             metrics,
             defaults: config.topic,
             min_free_bytes: config.storage.min_free_bytes,
+            answer_bytes_max: config
+                .protocol
+                .frame_bytes_max
+                .saturating_sub(FRAME_OVERHEAD_BYTES),
+            changing_topics: Mutex::new(()),
             is_low_on_space: AtomicBool::new(false),
             is_clock_off: AtomicBool::new(false),
             next_producer_id: Mutex::new(0..0),

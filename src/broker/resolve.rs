@@ -17,7 +17,7 @@ use storage::partition::{
 };
 use tokio::sync::oneshot;
 
-use super::dead_letters::{Selected, select, unknown_letter};
+use super::select::{Selected, select, unknown_letter};
 use super::{Broker, partition_of, refusal};
 use crate::engine::PartitionHandle;
 use crate::failpoint;

@@ -106,6 +106,7 @@ impl Broker {
                 "a topic needs at least 1 partition, 0 were asked for",
             ));
         }
+        let _changing = self.changing_topics.lock();
         let numbers = self.control.change(self.clock.now(), |state| {
             if state.topic(&request.name).is_some() {
                 return Err(Refusal::new(
@@ -134,6 +135,7 @@ impl Broker {
     /// # Errors
     /// [`ErrorCode::UnknownTopic`], [`ErrorCode::InvalidSettings`] (also for fewer partitions), or the control log's.
     pub fn alter_topic(&self, request: &AlterTopicRequest) -> Result<TopicView, Refusal> {
+        let _changing = self.changing_topics.lock();
         let topic = self.topic(&request.name)?;
         let settings = changed(&topic.settings(), &request.change)?;
         let now = self.clock.now();
@@ -180,6 +182,7 @@ impl Broker {
     /// # Errors
     /// [`ErrorCode::TopicInUse`] with the counts, unless forced; [`ErrorCode::ReservedTopic`]; [`ErrorCode::UnknownTopic`].
     pub fn delete_topic(&self, request: &DeleteTopicRequest) -> Result<(), Refusal> {
+        let _changing = self.changing_topics.lock();
         let topic = self.topic(&request.name)?;
         if topic.name().is_internal() {
             return Err(Refusal::new(
@@ -342,9 +345,11 @@ pub(super) fn letter_counts(partition: &PartitionHandle) -> LetterCounts {
         return LetterCounts::default();
     };
     let counts = dead_letters.counts();
+    // A republish counts from its commit on, also while its marker is still due.
+    let committed = u64::try_from(owner.committed_letters().len()).unwrap_or(u64::MAX);
     LetterCounts {
-        live: dead_letters.live_count(),
-        republished: counts.republished,
+        live: dead_letters.live_count().saturating_sub(committed),
+        republished: counts.republished.saturating_add(committed),
         deleted: counts.deleted,
         expired: counts.expired,
     }

@@ -112,10 +112,11 @@ impl PartitionHandle {
     /// Returns a view of the dead letters as they are now; `None` before the first one.
     #[must_use]
     pub fn dead_letters(&self) -> Option<DeadLetterView> {
-        self.owner
-            .lock()
-            .dead_letters()
-            .map(storage::dead_letter::DeadLetterLog::view)
+        let owner = self.owner.lock();
+        let mut view = owner.dead_letters()?.view();
+        // What was republished and only lacks its marker is live no more.
+        view.hide(&owner.committed_letters());
+        Some(view)
     }
 
     /// Returns a receiver that sees every change of one of the logs.

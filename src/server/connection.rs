@@ -17,17 +17,22 @@ use super::dispatch::{self, Peer};
 use super::frames::{FrameEnd, Frames};
 use super::listener::Shared;
 use crate::broker::ProducePending;
-use crate::limits::{HANDSHAKE_FRAME_BYTES_MAX, HANDSHAKE_WAIT_MAX};
+use crate::limits::HANDSHAKE_FRAME_BYTES_MAX;
+use crate::limits::HANDSHAKE_WAIT_MAX;
 use crate::metrics::SurfaceLabel;
 use crate::protocol::cursor::Reader;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::frame::encode_answer;
 use crate::protocol::handshake::HandshakeAnswer;
+use crate::shutdown::Shutdown;
 
 /// Bytes of small answers that are gathered into one write.
 const WRITE_GATHER_BYTES: usize = 32 << 10;
 /// Longest time that a peer may take no byte of its answers.
 const WRITE_WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// Longest time that a peer has for its last answers when the broker ends: shorter than the whole drain.
+const PEER_DRAIN_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What the writing side does next.
 pub(super) enum Turn {
@@ -55,14 +60,29 @@ pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream) {
     let (reading, writing) = stream.into_split();
     let in_flight = shared.config.in_flight_max.max(1);
     let (turns, queue) = mpsc::channel(in_flight);
-    tokio::join!(read(shared, reading, turns), write(writing, queue));
+    let served = async {
+        tokio::join!(read(shared, reading, turns), write(writing, queue));
+    };
+    tokio::select! {
+        () = served => {}
+        () = drain_is_over(shared.broker.shutdown()) => {}
+    }
     open.dec();
+}
+
+/// Returns some time after the broker has begun to end: who does not take the answers until then gets none.
+async fn drain_is_over(shutdown: &Shutdown) {
+    shutdown.wait().await;
+    tokio::time::sleep(PEER_DRAIN_WAIT_MAX).await;
 }
 
 async fn read(shared: &Arc<Shared>, reading: OwnedReadHalf, turns: mpsc::Sender<Turn>) {
     let mut frames = Frames::new(reading);
-    let handshake =
-        tokio::time::timeout(HANDSHAKE_WAIT_MAX, shake_hands(shared, &mut frames)).await;
+    let shutdown = shared.broker.shutdown().clone();
+    let handshake = tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE_WAIT_MAX, shake_hands(shared, &mut frames)) => shaken,
+        () = shutdown.wait() => return,
+    };
     let peer = match handshake {
         Ok(Ok((peer, answer))) => {
             turns.send(Turn::Answer(answer)).await.ok();
@@ -74,7 +94,6 @@ async fn read(shared: &Arc<Shared>, reading: OwnedReadHalf, turns: mpsc::Sender<
         }
         Ok(Err(None)) | Err(_) => return,
     };
-    let shutdown = shared.broker.shutdown().clone();
     loop {
         let frame_bytes_max = shared.config.frame_bytes_max;
         let length = tokio::select! {
@@ -155,7 +174,12 @@ async fn request(
         .ok()
         .ok_or(FrameEnd::Closed)?;
     let is_drained = frames.is_drained();
-    let body = frames.body(length).await?;
+    // A request that has not arrived when the broker ends is not accepted; one that is being appended is.
+    let body = tokio::select! {
+        biased;
+        body = frames.body(length) => body?,
+        () = shared.broker.shutdown().wait() => return Err(FrameEnd::Closed),
+    };
     let mut reader = Reader::new(body);
     let header = match dispatch::header(&mut reader) {
         Ok(header) => header,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::listener::Shared;
 use crate::broker::{Broker, ProducePending};
-use crate::limits::PARTITIONS_PER_REQUEST_MAX;
+use crate::limits::{CLIENT_NAME_BYTES_MAX, PARTITIONS_PER_REQUEST_MAX};
 use crate::protocol::api_key::{API_VERSION, ApiKey};
 use crate::protocol::cursor::{DecodeError, Reader, Wire};
 use crate::protocol::delete_topic::DeleteTopicAnswer;
@@ -63,6 +63,13 @@ pub(super) fn handshake(
             request.version_min, request.version_max
         );
         return Err(Refusal::new(ErrorCode::UnsupportedVersion, message));
+    }
+    let name_bytes = request.client_name.len();
+    if name_bytes > usize::try_from(CLIENT_NAME_BYTES_MAX).unwrap_or(usize::MAX) {
+        let message = format!(
+            "the client's name has {name_bytes} bytes, at most {CLIENT_NAME_BYTES_MAX} are taken"
+        );
+        return Err(Refusal::new(ErrorCode::LimitExceeded, message));
     }
     let token = request.token.unwrap_or_default();
     // The public development token protects nothing on loopback: a client may leave it out.

@@ -24,10 +24,11 @@ async fn what_was_answered_before_the_end_is_there_after_it() {
         for index in 0..200_u32 {
             let value = index.to_be_bytes();
             let request = produce_request("t", 0, batch(&[&value]));
-            pending.push((
-                value,
-                connection.submit(&request, Duration::ZERO).await.unwrap(),
-            ));
+            // The connection may have ended by now: what was not taken is not answered.
+            let Ok(answer) = connection.submit(&request, Duration::ZERO).await else {
+                break;
+            };
+            pending.push((value, answer));
             if index == 100 {
                 broker.shutdown.trigger();
             }

@@ -1,5 +1,6 @@
 //! Looking at the letters of a partition without its owner: a snapshot of which are live, over the log as it is now.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -63,6 +64,14 @@ impl DeadLetterView {
     #[must_use]
     pub fn is_live(&self, letter: Offset) -> bool {
         self.live.contains(letter)
+    }
+
+    /// Takes letters out of the view: they are shown as live no more.
+    pub fn hide(&mut self, letters: &HashSet<Offset>) {
+        if !letters.is_empty() {
+            let live = Arc::make_mut(&mut self.live);
+            letters.iter().for_each(|letter| live.hide(*letter));
+        }
     }
 
     /// Returns a letter, live or not; `None` when no durable letter stands at the offset.

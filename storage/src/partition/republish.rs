@@ -1,5 +1,7 @@
 //! Republishing and deleting letters, step by step; see the parent module for the order.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::append::Partition;
@@ -296,6 +298,27 @@ impl Partition {
             }
         }
         grouped
+    }
+
+    /// Returns whether a letter is live: not resolved, and not republished with only its marker still to be appended.
+    #[must_use]
+    pub fn is_live(&self, letter: Offset) -> bool {
+        let is_committed = matches!(self.claims.get(&letter), Some(ClaimState::Committed { .. }));
+        !is_committed
+            && self
+                .dead_letters
+                .as_ref()
+                .is_some_and(|log| log.is_live(letter))
+    }
+
+    /// Returns the letters whose republish is committed and whose marker is still to be appended: they are live no more.
+    #[must_use]
+    pub fn committed_letters(&self) -> HashSet<Offset> {
+        let committed = self
+            .claims
+            .iter()
+            .filter(|(_, state)| matches!(state, ClaimState::Committed { .. }));
+        committed.map(|(letter, _)| *letter).collect()
     }
 
     fn set_claims(&mut self, letters: &[Offset], state: ClaimState) {
