@@ -55,7 +55,7 @@ impl Broker {
             tokio::select! {
                 () = first_of(changes) => {}
                 () = tokio::time::sleep_until(deadline) => {}
-                () = self.shutdown.wait() => return Ok(answer),
+                () = self.shutdown.wait() => return Ok(self.read_all(request)),
             }
         }
     }

@@ -61,7 +61,9 @@ pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream) {
     let in_flight = shared.config.in_flight_max.max(1);
     let (turns, queue) = mpsc::channel(in_flight);
     let served = async {
-        tokio::join!(read(shared, reading, turns), write(writing, queue));
+        let mut frames = Frames::new(reading);
+        tokio::join!(read(shared, &mut frames, turns), write(writing, queue));
+        frames.discard().await;
     };
     tokio::select! {
         () = served => {}
@@ -76,11 +78,10 @@ async fn drain_is_over(shutdown: &Shutdown) {
     tokio::time::sleep(PEER_DRAIN_WAIT_MAX).await;
 }
 
-async fn read(shared: &Arc<Shared>, reading: OwnedReadHalf, turns: mpsc::Sender<Turn>) {
-    let mut frames = Frames::new(reading);
+async fn read(shared: &Arc<Shared>, frames: &mut Frames<OwnedReadHalf>, turns: mpsc::Sender<Turn>) {
     let shutdown = shared.broker.shutdown().clone();
     let handshake = tokio::select! {
-        shaken = tokio::time::timeout(HANDSHAKE_WAIT_MAX, shake_hands(shared, &mut frames)) => shaken,
+        shaken = tokio::time::timeout(HANDSHAKE_WAIT_MAX, shake_hands(shared, frames)) => shaken,
         () = shutdown.wait() => return,
     };
     let peer = match handshake {
@@ -102,7 +103,7 @@ async fn read(shared: &Arc<Shared>, reading: OwnedReadHalf, turns: mpsc::Sender<
             () = turns.closed() => return,
         };
         let turn = match length {
-            Ok(length) => request(shared, &peer, &mut frames, length).await,
+            Ok(length) => request(shared, &peer, frames, length).await,
             Err(end) => Err(end),
         };
         let turn = match turn {
@@ -132,7 +133,8 @@ async fn shake_hands(
         .next_length(HANDSHAKE_FRAME_BYTES_MAX)
         .await
         .map_err(too_large)?;
-    let body = frames.body(length).await.map_err(too_large)?;
+    let mut room = shared.room.frame();
+    let body = frames.body(length, &mut room).await.map_err(too_large)?;
     let mut reader = Reader::new(body);
     let header = dispatch::header(&mut reader)
         .map_err(|refusal| Some(refused(0, refusal.code, &refusal.message)))?;
@@ -160,24 +162,12 @@ async fn request(
     frames: &mut Frames<OwnedReadHalf>,
     length: u32,
 ) -> Result<Turn, FrameEnd> {
-    let kib = length.div_ceil(1024).clamp(
-        1,
-        u32::try_from(shared.config.in_flight_bytes_max / 1024)
-            .unwrap_or(u32::MAX)
-            .max(1),
-    );
-    // Waiting here is the back-pressure: the socket is not read until there is room for the request.
-    let _room = shared
-        .request_kib
-        .acquire_many(kib)
-        .await
-        .ok()
-        .ok_or(FrameEnd::Closed)?;
+    let mut room = shared.room.frame();
     let is_drained = frames.is_drained();
     // A request that has not arrived when the broker ends is not accepted; one that is being appended is.
     let body = tokio::select! {
         biased;
-        body = frames.body(length) => body?,
+        body = frames.body(length, &mut room) => body?,
         () = shared.broker.shutdown().wait() => return Err(FrameEnd::Closed),
     };
     let mut reader = Reader::new(body);

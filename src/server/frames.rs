@@ -4,7 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
+use tokio::time::Instant;
 
+use super::room::FrameRoom;
 use crate::protocol::frame::{FrameTooLarge, LENGTH_BYTES, body_bytes};
 
 /// Bytes that are read ahead: many small requests cost one system call.
@@ -15,6 +17,9 @@ const FIRST_GROWTH_BYTES: usize = 64 << 10;
 const KEPT_BUFFER_BYTES: usize = 16 << 20;
 /// Longest time from a frame's first byte to its last.
 const FRAME_WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// Longest time that a peer has to notice the last answer and to close.
+const DISCARD_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Why there is no next frame.
 #[derive(Debug)]
@@ -67,27 +72,38 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     }
 
     /// Reads a body of this length. The buffer grows with what arrives, never with what was announced.
-    pub(super) async fn body(&mut self, length: u32) -> Result<&mut [u8], FrameEnd> {
+    pub(super) async fn body(
+        &mut self,
+        length: u32,
+        room: &mut FrameRoom<'_>,
+    ) -> Result<&mut [u8], FrameEnd> {
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);
         self.body.clear();
         self.body.shrink_to(KEPT_BUFFER_BYTES);
-        let read = async {
-            while self.body.len() < wanted {
-                let missing = wanted.saturating_sub(self.body.len());
-                let growth = missing.min(self.body.len().max(FIRST_GROWTH_BYTES));
-                self.body.reserve(growth);
-                let mut limited =
-                    (&mut self.stream).take(u64::try_from(missing).unwrap_or(u64::MAX));
-                if limited.read_buf(&mut self.body).await? == 0 {
-                    return Err(FrameEnd::Closed);
-                }
+        let mut left = FRAME_WAIT_MAX;
+        while self.body.len() < wanted {
+            let missing = wanted.saturating_sub(self.body.len());
+            let growth = missing.min(self.body.len().max(FIRST_GROWTH_BYTES));
+            // The wait for room is the broker's, not the peer's.
+            room.grow(self.body.len().saturating_add(growth)).await;
+            self.body.reserve(growth);
+            let limit = u64::try_from(growth).unwrap_or(u64::MAX);
+            let mut limited = (&mut self.stream).take(limit);
+            let begun = Instant::now();
+            let read = tokio::time::timeout(left, limited.read_buf(&mut self.body)).await;
+            if read.ok().ok_or(FrameEnd::TooSlow)?? == 0 {
+                return Err(FrameEnd::Closed);
             }
-            Ok(())
-        };
-        tokio::time::timeout(FRAME_WAIT_MAX, read)
-            .await
-            .ok()
-            .ok_or(FrameEnd::TooSlow)??;
+            left = left.saturating_sub(begun.elapsed());
+        }
         Ok(&mut self.body)
+    }
+
+    /// Reads what the peer still sends, for a moment, after the last answer: a socket that is closed over unread bytes is
+    /// reset, and the reset may overtake the answer.
+    pub(super) async fn discard(&mut self) {
+        let mut sink = tokio::io::sink();
+        let rest = tokio::io::copy(&mut self.stream, &mut sink);
+        tokio::time::timeout(DISCARD_WAIT_MAX, rest).await.ok();
     }
 }

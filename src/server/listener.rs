@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::connection;
+use super::room::RequestRoom;
 use crate::broker::Broker;
 use crate::config::{AccessConfig, ProtocolConfig};
 use crate::limits::DRAIN_WAIT_MAX;
@@ -27,8 +28,8 @@ pub(super) struct Shared {
     pub(super) broker: Arc<Broker>,
     pub(super) access: AccessConfig,
     pub(super) config: ProtocolConfig,
-    /// KiB of requests that may be in memory, over all connections.
-    pub(super) request_kib: Semaphore,
+    /// Room for requests in memory, over all connections.
+    pub(super) room: RequestRoom,
     open: AtomicUsize,
 }
 
@@ -77,13 +78,12 @@ impl Server {
         access: AccessConfig,
         config: ProtocolConfig,
     ) -> std::io::Result<Self> {
-        let kib = usize::try_from(config.in_flight_bytes_max / 1024).unwrap_or(usize::MAX);
-        let request_kib = Semaphore::new(kib.clamp(1, Semaphore::MAX_PERMITS));
+        let room = RequestRoom::new(config.in_flight_bytes_max);
         let shared = Arc::new(Shared {
             broker,
             access,
             config,
-            request_kib,
+            room,
             open: AtomicUsize::new(0),
         });
         let count = std::thread::available_parallelism()

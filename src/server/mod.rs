@@ -7,5 +7,6 @@ mod connection;
 mod dispatch;
 mod frames;
 mod listener;
+mod room;
 
 pub use listener::{Bound, Server};

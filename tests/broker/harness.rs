@@ -19,7 +19,7 @@ use storage::offset::TimestampMs;
 use tokio::task::JoinHandle;
 
 /// No test waits longer than this for anything: it is what makes a hang a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Builds a configuration with free ports in `dir`.
 pub(crate) fn config(dir: &Path, changes: &[(&str, &str)]) -> ServeConfig {

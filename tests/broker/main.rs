@@ -8,6 +8,10 @@
     clippy::cast_possible_truncation,
     clippy::print_stderr,
     clippy::missing_docs_in_private_items,
+    clippy::string_slice,
+    clippy::too_many_lines,
+    clippy::similar_names,
+    clippy::case_sensitive_file_extension_comparisons,
     reason = "tests may panic"
 )]
 
