@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::dispatch::{self, Peer};
 use super::frames::{FrameEnd, Frames};
@@ -26,8 +26,13 @@ use crate::protocol::handshake::HandshakeAnswer;
 
 /// Bytes of small answers that are gathered into one write.
 const WRITE_GATHER_BYTES: usize = 32 << 10;
-/// Longest time that a peer may take no byte of its answers.
+/// Bytes that are written at once.
+const WRITE_PIECE_BYTES: usize = 256 << 10;
+/// Longest time that a peer may take for one piece of its answers.
 const WRITE_WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// Silence after which the system asks whether the peer is still there.
+const KEEPALIVE_WAIT: Duration = Duration::from_mins(1);
 
 /// What the writing side does next.
 pub(super) enum Turn {
@@ -35,8 +40,8 @@ pub(super) enum Turn {
     Answer(Vec<Bytes>),
     /// Answer a produce request when its batches are durable.
     Produce(u32, ProducePending),
-    /// Carry out a request and answer it.
-    Request(dispatch::Work),
+    /// Carry out a request and answer it. Its room is given back then.
+    Request(dispatch::Work, OwnedSemaphorePermit),
     /// Send an answer and close: the peer is not understood any more.
     Last(Vec<Bytes>),
 }
@@ -50,6 +55,11 @@ pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream) {
     connections.accepted.get_or_create(&label).inc();
     let open = connections.open.get_or_create_owned(&label);
     open.inc();
+    // A peer that vanished without a word must not keep its place for ever.
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_WAIT);
+    socket2::SockRef::from(&stream)
+        .set_tcp_keepalive(&keepalive)
+        .ok();
     // Answers are small and somebody waits for them.
     stream.set_nodelay(true).ok();
     let (reading, writing) = stream.into_split();
@@ -86,6 +96,7 @@ async fn read(shared: &Arc<Shared>, reading: OwnedReadHalf, turns: mpsc::Sender<
             Ok(length) => request(shared, &peer, &mut frames, length).await,
             Err(end) => Err(end),
         };
+        frames.release(shared.kept_buffer_bytes());
         let turn = match turn {
             Ok(turn) => turn,
             Err(FrameEnd::Closed | FrameEnd::TooSlow) => return,
@@ -148,9 +159,8 @@ async fn request(
             .max(1),
     );
     // Waiting here is the back-pressure: the socket is not read until there is room for the request.
-    let _room = shared
-        .request_kib
-        .acquire_many(kib)
+    let room = Arc::clone(&shared.request_kib)
+        .acquire_many_owned(kib)
         .await
         .ok()
         .ok_or(FrameEnd::Closed)?;
@@ -175,7 +185,7 @@ async fn request(
     }
     let id = header.correlation_id;
     Ok(match dispatch::work(shared, peer, header, &mut reader) {
-        Ok(work) => Turn::Request(work),
+        Ok(work) => Turn::Request(work, room),
         Err(refusal) if refusal.code == ErrorCode::MalformedRequest => {
             Turn::Last(refused(id, refusal.code, &refusal.message))
         }
@@ -207,15 +217,16 @@ async fn write(writing: OwnedWriteHalf, mut queue: mpsc::Receiver<Turn>) {
                 }
                 (dispatch::encode(id, &Ok(pending.answer().await)), false)
             }
-            Turn::Request(work) => {
+            Turn::Request(work, _room) => {
                 if !sent(stream.flush()).await {
                     return;
                 }
                 (work.await, false)
             }
         };
-        for part in parts {
-            if !sent(stream.write_all(&part)).await {
+        // Piece by piece: a slow peer has its time for each of them.
+        for piece in parts.iter().flat_map(|part| part.chunks(WRITE_PIECE_BYTES)) {
+            if !sent(stream.write_all(piece)).await {
                 return;
             }
         }
