@@ -44,6 +44,9 @@ pub const FETCH_BYTES_MAX: u32 = BATCH_BYTES_CEILING;
 /// Default bytes of one fetch, for one partition.
 pub const FETCH_BYTES_DEFAULT: u32 = 8 << 20;
 
+/// Bytes of fetched batches that are read and not sent, over all connections. Past it a fetch gets one batch at a time.
+pub const FETCHED_BYTES_MAX: u64 = 512 << 20;
+
 /// Largest token, in bytes: it stands in the handshake's frame and in one header.
 pub const TOKEN_BYTES_MAX: u32 = 1 << 10;
 

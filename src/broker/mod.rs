@@ -15,6 +15,8 @@ mod peek;
 mod produce;
 mod refusal;
 mod resolve;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod upkeep;
 
@@ -69,7 +71,13 @@ pub struct Broker {
     /// The wall clock has departed from the monotonic clock: retention by age rests.
     is_clock_off: AtomicBool,
     next_producer_id: Mutex<std::ops::Range<u64>>,
-    resolving: Semaphore,
+    resolving: Arc<Semaphore>,
+    /// KiB of fetched batches that may be in memory.
+    fetched_kib: Arc<Semaphore>,
+    /// Held while topics are created, changed and deleted: what the control log says and what is served change in one order.
+    changing_topics: Mutex<()>,
+    /// Held while segments are deleted.
+    retaining: Mutex<()>,
     peers: AtomicU64,
     shutdown: Shutdown,
 }
