@@ -208,8 +208,11 @@ fn partitions_that_could_not_be_opened_keep_their_index() {
     assert_eq!(served, stored);
 }
 
-#[tokio::test]
-async fn a_caller_who_goes_away_takes_no_permit_back_from_the_work() {
+#[test]
+fn a_caller_who_goes_away_takes_no_permit_back_from_the_work() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let (broker, _disk) = open();
     partition(&broker);
     // The work stops here until the test lets go.
@@ -223,7 +226,7 @@ async fn a_caller_who_goes_away_takes_no_permit_back_from_the_work() {
         details: None,
     };
     let mut call = Box::pin(broker.reject(request));
-    waits(&mut call).await;
+    runtime.block_on(waits(&mut call));
     drop(call);
     assert_eq!(broker.resolving.available_permits(), RESOLVING_MAX - 1);
     drop(blocked);
