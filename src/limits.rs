@@ -5,29 +5,19 @@ use std::time::Duration;
 
 use storage::limits::BATCH_BYTES_CEILING;
 
-/// Largest frame of the binary protocol, in bytes: a produce request with one batch of the largest size and its envelope.
-pub const FRAME_BYTES_MAX: u32 = BATCH_BYTES_CEILING + (1 << 20);
+/// Largest frame body that can be configured, and largest answer that a client takes, in bytes: a fetch's worth of batches
+/// of the largest size, and one more that was begun.
+pub const FRAME_BYTES_MAX: u32 = 2 * BATCH_BYTES_CEILING;
 
-/// Largest frame before the handshake is done, in bytes: a stranger gets no large buffer.
+/// Largest frame body before the handshake was accepted, in bytes: a stranger gets no large buffer. A client's name and the
+/// longest token that can be configured, of 512 bytes, leave room.
 pub const HANDSHAKE_FRAME_BYTES_MAX: u32 = 4 << 10;
 
 /// Longest time from the connection to the end of its handshake.
 pub const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Default largest number of connections of the binary protocol: each costs two buffers and a file descriptor.
-pub const CONNECTION_COUNT_DEFAULT: u32 = 4_096;
-
-/// Largest number of connections that can be configured: what the descriptors of a process allow besides its files.
-pub const CONNECTION_COUNT_MAX: u32 = 65_536;
-
-/// Requests of one connection that are accepted and not answered. The socket is not read while there are as many.
-pub const IN_FLIGHT_REQUEST_COUNT_MAX: u32 = 256;
-
-/// Bytes of requests of one connection that are accepted and not answered. One frame of the largest size always fits.
-pub const IN_FLIGHT_BYTES_MAX: u64 = 128 << 20;
-
-/// Bytes of accepted produce requests over all connections. Past it sockets are not read: memory stays bounded.
-pub const PRODUCE_BYTES_IN_FLIGHT_DEFAULT: u64 = 512 << 20;
+/// Longest string of the binary protocol, in bytes: its length is a `u16`.
+pub const STRING_BYTES_MAX: usize = 0xFFFF;
 
 /// Partitions in one produce, fetch or list-offsets request.
 pub const PARTITIONS_PER_REQUEST_MAX: u32 = 1_024;
@@ -35,23 +25,18 @@ pub const PARTITIONS_PER_REQUEST_MAX: u32 = 1_024;
 /// Topics in one metadata request or answer: all there can be.
 pub const TOPICS_PER_REQUEST_MAX: u32 = storage::limits::TOPIC_COUNT_MAX;
 
-/// Longest wait of a long poll, so that a dead connection is noticed and a drain ends.
-pub const FETCH_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Longest wait of a long poll, in milliseconds: below the idle timeouts of what stands between client and broker, so that
+/// a dead connection is noticed and a drain ends.
+pub const FETCH_WAIT_MS_MAX: u32 = 30_000;
+
+/// [`FETCH_WAIT_MS_MAX`] as a duration.
+pub const FETCH_WAIT_MAX: Duration = Duration::from_millis(FETCH_WAIT_MS_MAX as u64);
 
 /// Most bytes that one fetch may ask for: an answer stays below the largest frame.
 pub const FETCH_BYTES_MAX: u32 = BATCH_BYTES_CEILING;
 
-/// Default bytes of one fetch, for one partition.
-pub const FETCH_BYTES_DEFAULT: u32 = 8 << 20;
-
 /// Bytes of fetched batches that are read and not sent, over all connections. Past it a fetch gets one batch at a time.
 pub const FETCHED_BYTES_MAX: u64 = 512 << 20;
-
-/// Largest token, in bytes: it stands in the handshake's frame and in one header.
-pub const TOKEN_BYTES_MAX: u32 = 1 << 10;
-
-/// Largest client name, in bytes: for logs and lists only.
-pub const CLIENT_NAME_BYTES_MAX: u32 = 255;
 
 /// Largest name of a topic or a group, in bytes.
 pub const NAME_BYTES_MAX: u32 = storage::limits::NAME_BYTES_MAX;
@@ -89,33 +74,13 @@ pub const PEEK_RECORD_COUNT_MAX: u32 = 1_000;
 /// Largest body of an admin request, in bytes: 10,000 ids of letters and room.
 pub const HTTP_BODY_BYTES_MAX: u32 = 1 << 20;
 
-/// Largest head of an HTTP request, in bytes.
-pub const HTTP_HEAD_BYTES_MAX: u32 = 64 << 10;
-
-/// Largest number of HTTP connections.
-pub const HTTP_CONNECTION_COUNT_MAX: u32 = 1_024;
-
-/// Longest time for an HTTP request's head and body to arrive.
-pub const HTTP_READ_WAIT_MAX: Duration = Duration::from_secs(30);
-
 /// Longest time that a drain takes from the signal to the exit.
 pub const DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How far the wall clock may depart from the monotonic clock before ages are no longer trusted, in milliseconds.
 pub const CLOCK_DEPARTURE_MS_MAX: i64 = 60_000;
 
-/// Threads that sync files.
-pub const SYNC_THREAD_COUNT: u32 = 16;
-
 /// Bytes of a topic of durability `written` that may be unsynced before a background sync begins.
 pub const WRITTEN_UNSYNCED_BYTES_MAX: u64 = 256 << 20;
 
-/// Longest time that data of a topic of durability `written` stays unsynced.
-pub const WRITTEN_UNSYNCED_WAIT_MAX: Duration = Duration::from_secs(1);
-
-/// Default free space below which produce is refused, in bytes.
-pub const FREE_BYTES_MIN_DEFAULT: u64 = 1 << 30;
-
-const _: () = assert!(IN_FLIGHT_BYTES_MAX >= FRAME_BYTES_MAX as u64);
-const _: () = assert!(PRODUCE_BYTES_IN_FLIGHT_DEFAULT >= IN_FLIGHT_BYTES_MAX);
 const _: () = assert!(FETCH_BYTES_MAX < FRAME_BYTES_MAX);

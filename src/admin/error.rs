@@ -1,9 +1,19 @@
 //! From the broker's refusals to HTTP: one exhaustive match.
 
 use hyper::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::http::ApiError;
 use crate::protocol::error_code::{ErrorCode, Refusal};
+
+/// Why a request was not answered as asked.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct ErrorAnswer {
+    /// What was wrong, with which value, and what would be right.
+    error: String,
+}
 
 /// Seconds after which a client may ask again: a failed write is healed, and space is measured, about once a second.
 const RETRY_AFTER_SECONDS: u32 = 1;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::call::{Answer, Call, ok};
-use super::openapi::ErrorAnswer;
+use super::error::ErrorAnswer;
 use crate::http::response;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::group_offsets::{DeleteGroupRequest, GroupPartitionView, GroupView};

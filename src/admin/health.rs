@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::call::{Answer, Call, ok};
-use super::openapi::ErrorAnswer;
+use super::error::ErrorAnswer;
 use crate::http::response;
 use crate::metrics::OPENMETRICS_CONTENT_TYPE;
 
@@ -32,6 +32,7 @@ pub(super) struct Readiness {
 /// Says that the process answers.
 #[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "liveness", security(()),
     responses((status = 200, body = Liveness)))]
+#[expect(clippy::unused_async, reason = "a handler like the others")]
 pub(super) async fn live(_call: Call) -> Answer {
     ok(&Liveness { status: "live" })
 }
@@ -73,6 +74,7 @@ pub(super) async fn metrics(call: Call) -> Answer {
 /// Returns this document.
 #[utoipa::path(get, path = "/openapi.json", tag = "health", operation_id = "openapi", security(()),
     responses((status = 200, body = Object)))]
+#[expect(clippy::unused_async, reason = "a handler like the others")]
 pub(super) async fn openapi(call: Call) -> Answer {
     Ok(response::with_body(
         StatusCode::OK,

@@ -5,8 +5,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::arguments::{disposition, disposition_name, order, time};
 use super::call::{Answer, Call, Query, ok};
+use super::error::ErrorAnswer;
 use super::letter_views::Letter;
-use super::openapi::ErrorAnswer;
 use super::topics::LetterCountsView;
 use crate::http::ApiError;
 use crate::limits::{LETTER_PAGE_DEFAULT, LETTER_PAGE_MAX};

@@ -13,19 +13,20 @@ mod base64;
 mod arguments;
 mod error;
 mod call;
-mod letter_views;
+mod topics;
+mod partitions;
+mod records;
+mod retention;
 mod groups;
-mod health;
+mod letter_views;
 #[expect(
     unused_qualifications,
     reason = "what utoipa writes for parameter structs"
 )]
 mod letters;
-mod partitions;
-mod records;
+mod selection;
 mod resolve;
-mod retention;
-mod topics;
+mod health;
 mod openapi;
 mod routes;
 

@@ -1,21 +1,11 @@
 //! The document that describes what is served, made from the handlers and their types.
 
 use bytes::Bytes;
-use serde::Serialize;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, SecurityRequirement};
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::{Modify, OpenApi};
 
 use super::{groups, health, letters, partitions, records, resolve, retention, topics};
-
-/// Why a request was not answered as asked.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Error)]
-#[expect(dead_code, reason = "describes what ApiError writes")]
-pub(super) struct ErrorAnswer {
-    /// What was wrong, with which value, and what would be right.
-    error: String,
-}
 
 #[derive(OpenApi)]
 #[openapi(

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::call::{Answer, Call, ok};
-use super::openapi::ErrorAnswer;
+use super::error::ErrorAnswer;
 use super::topics::Partition;
 use crate::broker::{DamageView, PartitionDetail, SegmentView};
 use storage::log_id::LogKind;

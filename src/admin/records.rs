@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::arguments::time;
 use super::base64::TextOrBase64;
 use super::call::{Answer, Call, ok};
-use super::openapi::ErrorAnswer;
+use super::error::ErrorAnswer;
 use crate::broker::{PeekFrom, PeekedRecord};
 use crate::http::ApiError;
 use crate::limits::PEEK_RECORD_COUNT_MAX;

@@ -1,71 +1,17 @@
-//! Retrying and deleting dead letters, by ids, by fields, or all. A selection is never empty by accident: what touches
-//! everything says `"all": true`.
+//! Retrying and deleting dead letters, by ids, by fields, or all.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::arguments::{DispositionArgument, Time, order};
 use super::call::{Answer, Call, ok};
-use super::error::refused;
-use super::openapi::ErrorAnswer;
+use super::error::{ErrorAnswer, refused};
+use super::selection::LetterSelection;
 use crate::http::ApiError;
-use crate::limits::LETTERS_PER_CALL_MAX;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::resolve_letters::{DeleteLettersRequest, Republished, RetryLettersRequest};
-use crate::protocol::selection::{LetterFilter, Page, Selection};
-
-/// Which letters to resolve: by ids, or those that match the fields, or all. At most a page is resolved by one request.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LetterSelection {
-    /// These, at most 10,000.
-    #[serde(default)]
-    ids: Vec<String>,
-    /// All that are live. Takes no ids and no fields.
-    #[serde(default)]
-    all: bool,
-    /// Groups that rejected.
-    #[serde(default)]
-    groups: Vec<String>,
-    /// Fingerprints.
-    #[serde(default)]
-    fingerprints: Vec<String>,
-    /// Dispositions, by name or number.
-    #[schema(value_type = Vec<String>)]
-    #[serde(default)]
-    dispositions: Vec<DispositionArgument>,
-    /// HTTP statuses of the last attempt.
-    #[serde(default)]
-    statuses: Vec<u16>,
-    /// Destination URLs.
-    #[serde(default)]
-    urls: Vec<String>,
-    /// Labels.
-    #[serde(default)]
-    labels: Vec<String>,
-    /// Message ids.
-    #[serde(default)]
-    message_ids: Vec<String>,
-    /// Who published them.
-    #[serde(default)]
-    callers: Vec<String>,
-    /// Earliest time of death (inclusive): milliseconds since 1970, or RFC 3339.
-    #[schema(value_type = Option<String>)]
-    died_from: Option<Time>,
-    /// Latest time of death (exclusive).
-    #[schema(value_type = Option<String>)]
-    died_to: Option<Time>,
-    /// `oldest_first` (the default) or `newest_first`.
-    order: Option<String>,
-    /// Where to go on: the cursor of the answer before. Order and fields must stay the same.
-    cursor: Option<String>,
-    /// Letters at most, 1 to 10,000; 10,000 if not given.
-    limit: Option<u32>,
-    /// Names this request in the log, for people.
-    request_id: Option<String>,
-}
+use crate::protocol::selection::{Order, Page, Selection};
 
 /// What can be said when one letter is retried.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -114,6 +60,7 @@ pub(super) struct RetriedLetter {
 
 /// What became of the letters.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "counts end in _count")]
 pub(super) struct Deleted {
     /// Letters that this request deleted.
     deleted_count: usize,
@@ -138,65 +85,6 @@ pub(super) struct DeletedLetter {
     /// Why it was not deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-}
-
-impl LetterSelection {
-    /// Checks that it says clearly which letters are meant.
-    fn resolve(self) -> Result<(Selection, Page, Option<String>), ApiError> {
-        let filter = LetterFilter {
-            groups: self.groups,
-            fingerprints: self.fingerprints,
-            dispositions: self
-                .dispositions
-                .iter()
-                .map(DispositionArgument::resolve)
-                .collect::<Result<_, _>>()?,
-            urls: self.urls,
-            labels: self.labels,
-            message_ids: self.message_ids,
-            callers: self.callers,
-            statuses: self.statuses,
-            died_from: self
-                .died_from
-                .map(|time| time.resolve("died_from"))
-                .transpose()?,
-            died_to: self
-                .died_to
-                .map(|time| time.resolve("died_to"))
-                .transpose()?,
-        };
-        let has_fields = filter != LetterFilter::default();
-        let selection = match (self.ids.is_empty(), has_fields, self.all) {
-            (true, false, true) => Selection::All,
-            (true, true, false) => Selection::Filter(filter),
-            (false, false, false) => Selection::Ids(self.ids),
-            (true, false, false) => {
-                return Err(ApiError::bad_request(
-                    "say which dead letters: \"ids\", a field such as \"groups\", or \"all\": true",
-                ));
-            }
-            (_, _, true) => {
-                return Err(ApiError::bad_request(
-                    "\"all\": true takes no ids and no fields",
-                ));
-            }
-            (false, true, false) => {
-                return Err(ApiError::bad_request("give \"ids\" or fields, not both"));
-            }
-        };
-        if matches!(selection, Selection::Ids(_)) && self.cursor.is_some() {
-            return Err(ApiError::bad_request(
-                "\"ids\" take no \"cursor\": they are one page",
-            ));
-        }
-        let order = self.order.as_deref().map(order).transpose()?;
-        let page = Page {
-            order: order.unwrap_or_default(),
-            limit: self.limit.unwrap_or(LETTERS_PER_CALL_MAX),
-            cursor: self.cursor,
-        };
-        Ok((selection, page, self.request_id))
-    }
 }
 
 impl RetriedLetter {
@@ -361,11 +249,7 @@ async fn one(call: &Call) -> Result<(String, Selection, Page), ApiError> {
     let topic = call
         .blocking(move |broker| broker.topic_of_letter(&id))
         .await?;
-    Ok((
-        topic,
-        selection,
-        Page::first(crate::protocol::selection::Order::OldestFirst, 1),
-    ))
+    Ok((topic, selection, Page::first(Order::OldestFirst, 1)))
 }
 
 fn only<T>(letters: Result<Vec<(String, T)>, Refusal>) -> Result<(String, T), ApiError> {
@@ -376,57 +260,4 @@ fn only<T>(letters: Result<Vec<(String, T)>, Refusal>) -> Result<(String, T), Ap
             "the broker answered for no letter",
         ))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests may panic")]
-
-    use super::*;
-
-    fn resolve(body: &str) -> Result<Selection, String> {
-        let selection: LetterSelection =
-            serde_json::from_str(body).map_err(|error| error.to_string())?;
-        let resolved = selection.resolve();
-        resolved
-            .map(|(selection, ..)| selection)
-            .map_err(|error| error.message)
-    }
-
-    #[test]
-    fn nothing_is_selected_by_saying_nothing() {
-        for body in [
-            "{}",
-            r#"{"all": false}"#,
-            r#"{"ids": []}"#,
-            r#"{"groups": [], "statuses": []}"#,
-            r#"{"died_from": null}"#,
-            r#"{"limit": 5, "request_id": "r"}"#,
-        ] {
-            let error = resolve(body).unwrap_err();
-            assert!(error.contains("\"all\": true"), "{body}: {error}");
-        }
-        assert_eq!(resolve(r#"{"all": true}"#).unwrap(), Selection::All);
-    }
-
-    #[test]
-    fn a_selection_is_of_one_kind() {
-        for body in [
-            r#"{"all": true, "ids": ["a"]}"#,
-            r#"{"all": true, "groups": ["g"]}"#,
-            r#"{"ids": ["a"], "groups": ["g"]}"#,
-            r#"{"ids": ["a"], "cursor": "c"}"#,
-            r#"{"groups": "g"}"#,
-            r#"{"all": 1}"#,
-        ] {
-            assert!(resolve(body).is_err(), "{body}");
-        }
-        let body = r#"{"dispositions": ["rejected", 2], "died_from": "1970-01-01T00:00:01Z", "died_to": 2000}"#;
-        let Selection::Filter(filter) = resolve(body).unwrap() else {
-            panic!("no filter");
-        };
-        assert_eq!(filter.dispositions, [3, 2]);
-        assert_eq!(filter.died_from.unwrap().0, 1000);
-        assert_eq!(filter.died_to.unwrap().0, 2000);
-    }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::call::{Answer, Call, ok};
-use super::openapi::ErrorAnswer;
+use super::error::ErrorAnswer;
 
 /// Nothing can be said.
 #[derive(Debug, Deserialize)]

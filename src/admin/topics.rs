@@ -5,8 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::call::{Answer, Call, ok};
-use super::error::refused;
-use super::openapi::ErrorAnswer;
+use super::error::{ErrorAnswer, refused};
 use crate::http::response;
 use crate::protocol::alter_topic::AlterTopicRequest;
 use crate::protocol::create_topic::CreateTopicRequest;

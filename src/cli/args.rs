@@ -114,7 +114,7 @@ pub enum Command {
     /// Measure a broker, and the limit of this machine
     #[command(subcommand)]
     Bench(bench::BenchCommand),
-    /// Check a data directory, byte for byte; no broker may run on it
+    /// Check a data directory, byte for byte
     Verify(data::VerifyArgs),
     /// Give up a damaged range of offsets; no broker may run on the directory
     Repair(data::RepairArgs),

@@ -132,16 +132,15 @@ async fn copy(
 ) -> Result<(), CliError> {
     let mut left = command.count.unwrap_or(u64::MAX);
     while left > 0 {
-        let record = match consumer.next_ready()? {
-            Some(record) => record,
-            None => {
-                // Before waiting, the reader gets what there is.
-                output.finish()?;
-                match committer.next(consumer).await? {
-                    Some(record) => record,
-                    None => return Ok(()),
-                }
-            }
+        let record = if let Some(record) = consumer.next_ready()? {
+            record
+        } else {
+            // Before waiting, the reader gets what there is.
+            output.finish()?;
+            let Some(record) = committer.next(consumer).await? else {
+                return Ok(());
+            };
+            record
         };
         write(&record, output)?;
         committer.is_behind = true;

@@ -1,18 +1,28 @@
 //! `redrive verify` and `redrive repair`: the data directory, while no broker runs on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use storage::disk::{Disk, RealDisk};
+use storage::error::LogError;
+use storage::log_id::{LogKind, PartitionNumber};
+use storage::offset::Offset;
+use storage::repair::{Repair, RepairError, Repaired};
+use storage::verify::{Finding, Note, VerifyOptions, VerifyReport};
 
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, Progress};
 use super::parse::{self, OffsetRange};
+use crate::clock::{Clock, SystemClock};
 
 /// Arguments of `redrive verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads every batch, checks both checksums and the chain, rebuilds indexes, live sets and checkpoints and compares them. Exits \
-1 if anything is wrong, with the file and the range of offsets. Writes nothing.")]
+Reads every batch, checks both checksums and the chain, decodes every record, and compares indexes, facets, live sets and \
+checkpoints with them. Exits 1 if anything is wrong, with the file and the range of offsets. Writes nothing. While a broker \
+has the directory, the ends of the logs are left out.")]
 pub struct VerifyArgs {
     /// The data directory
     #[arg(
@@ -50,14 +60,276 @@ pub struct RepairArgs {
     /// Offsets to give up, the end excluded
     #[arg(long, value_name = "FROM..TO", value_parser = parse::offset_range)]
     pub drop: OffsetRange,
+    /// Which log of the partition
+    #[arg(long, value_enum, default_value_t = RepairLog::Main)]
+    pub log: RepairLog,
+}
+
+/// A log that can be repaired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RepairLog {
+    /// The records
+    Main,
+    /// The dead letters and what was done about them
+    DeadLetter,
 }
 
 /// Runs `redrive verify`.
-pub(super) fn verify(_command: &VerifyArgs, _output: &mut Output) -> Result<(), CliError> {
-    Err(CliError::NotBuilt { command: "verify" })
+pub(super) fn verify(command: &VerifyArgs, output: &mut Output) -> Result<(), CliError> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let bar = Progress::start(None, "bytes");
+    let options = VerifyOptions {
+        partition: command.partition.map(PartitionNumber),
+        progress: &|bytes| bar.add(bytes),
+    };
+    let report = storage::verify::verify(&disk, &command.data_dir, &options);
+    drop(bar);
+    let report = report.map_err(|error| log_failed(&command.data_dir, &error))?;
+    if let Some(number) = command.partition.filter(|_| report.counts.partitions == 0) {
+        let message = format!("there is no partition {number}");
+        return Err(CliError::failed(
+            message,
+            Some("`redrive verify` without --partition names all"),
+        ));
+    }
+    if output.is_json() {
+        output.json(&VerifyJson::of(&report))?;
+    } else {
+        write_report(&report, output)?;
+    }
+    if report.is_clean() {
+        return Ok(());
+    }
+    output.finish()?;
+    let count = report.finding_count();
+    let hint = report
+        .findings
+        .iter()
+        .any(|finding| finding.what.is_unreadable())
+        .then_some("`redrive repair` gives a damaged range up; a backup may still have it");
+    Err(CliError::failed(
+        format!("{count} findings: the data directory is damaged"),
+        hint,
+    ))
 }
 
 /// Runs `redrive repair`.
-pub(super) fn repair(_command: &RepairArgs, _output: &mut Output) -> Result<(), CliError> {
-    Err(CliError::NotBuilt { command: "repair" })
+pub(super) fn repair(command: &RepairArgs, output: &mut Output) -> Result<(), CliError> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let request = Repair {
+        partition: PartitionNumber(command.partition),
+        kind: match command.log {
+            RepairLog::Main => LogKind::Main,
+            RepairLog::DeadLetter => LogKind::DeadLetter,
+        },
+        from: command.drop.from,
+        to: command.drop.to,
+    };
+    let holder = ("redrive repair", std::process::id());
+    let now = SystemClock::new().now();
+    let repaired = storage::repair::repair(&disk, &command.data_dir, holder, &request, now)
+        .map_err(|error| repair_failed(&command.data_dir, &error))?;
+    if output.is_json() {
+        return output.json(&RepairJson::of(&repaired));
+    }
+    if repaired.lost.is_empty() {
+        return output.line("the range had been given up before, nothing was changed");
+    }
+    for (from, to) in &repaired.lost {
+        output.line(&format!(
+            "offsets {from}..{to} of the {} are lost",
+            repaired.log
+        ))?;
+    }
+    if request.kind == LogKind::DeadLetter {
+        output.line("dead letters among them are gone; letters that were deleted or republished by them may be live again")?;
+    }
+    output.line(&format!(
+        "{} offsets were given up: readers pass over them from the next start on",
+        repaired.lost_count()
+    ))
+}
+
+fn write_report(report: &VerifyReport, output: &mut Output) -> Result<(), CliError> {
+    if let Some(holder) = &report.in_use_by {
+        output.line(&format!(
+            "the directory is in use by {holder}: the ends of the logs are not checked"
+        ))?;
+    }
+    if !report.findings.is_empty() {
+        let rows = report.findings.iter().map(|finding| {
+            vec![
+                finding.path.display().to_string(),
+                finding.position.to_string(),
+                finding.log.map_or_else(String::new, |log| log.to_string()),
+                format!("{}..{}", finding.from, finding.to),
+                finding.what.to_string(),
+            ]
+        });
+        output.table(&["FILE", "BYTE", "LOG", "OFFSETS", "DAMAGE"], rows)?;
+    }
+    if !report.notes.is_empty() {
+        let rows = report.notes.iter().map(|note| {
+            vec![
+                note.path.display().to_string(),
+                note.offset.to_string(),
+                note.what.to_string(),
+            ]
+        });
+        output.table(&["FILE", "OFFSET", "NOTE"], rows)?;
+    }
+    let counts = &report.counts;
+    output.line(&format!(
+        "{} partitions, {} segments, {} bytes, {} batches, {} records, {} dead letters, {} markers: {} findings",
+        counts.partitions,
+        counts.segments,
+        counts.bytes,
+        counts.batches,
+        counts.records,
+        counts.letters,
+        counts.markers,
+        report.finding_count()
+    ))
+}
+
+fn log_failed(dir: &Path, error: &LogError) -> CliError {
+    let text = chain(error);
+    match error {
+        LogError::Locked { .. } => {
+            CliError::failed(text, Some("stop the broker first, then try again"))
+        }
+        LogError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            let message = format!("{} is no data directory: {text}", dir.display());
+            CliError::failed(message, Some("name it with --data-dir"))
+        }
+        _ => CliError::failed(text, None),
+    }
+}
+
+fn repair_failed(dir: &Path, error: &RepairError) -> CliError {
+    match error {
+        RepairError::Log(error) => log_failed(dir, error),
+        RepairError::NotDamaged { .. }
+        | RepairError::Partial { .. }
+        | RepairError::UnknownPartition { .. } => CliError::failed(
+            error.to_string(),
+            Some("`redrive verify` names the damaged ranges"),
+        ),
+        RepairError::Control(_) | RepairError::ControlLog => CliError::failed(chain(error), None),
+    }
+}
+
+/// The error with what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct VerifyJson<'a> {
+    is_clean: bool,
+    in_use_by: Option<&'a str>,
+    finding_count: u64,
+    findings: Vec<FindingJson<'a>>,
+    notes: Vec<NoteJson<'a>>,
+    partitions: u64,
+    segments: u64,
+    bytes: u64,
+    batches: u64,
+    records: u64,
+    letters: u64,
+    markers: u64,
+}
+
+#[derive(Serialize)]
+struct FindingJson<'a> {
+    file: std::borrow::Cow<'a, str>,
+    position: u64,
+    partition: Option<u32>,
+    log: Option<&'static str>,
+    from: u64,
+    to: u64,
+    is_unreadable: bool,
+    what: String,
+}
+
+#[derive(Serialize)]
+struct NoteJson<'a> {
+    file: std::borrow::Cow<'a, str>,
+    partition: Option<u32>,
+    log: Option<&'static str>,
+    offset: u64,
+    what: String,
+}
+
+#[derive(Serialize)]
+struct RepairJson {
+    partition: u32,
+    log: &'static str,
+    lost: Vec<RangeJson>,
+    lost_count: u64,
+}
+
+#[derive(Serialize)]
+struct RangeJson {
+    from: u64,
+    to: u64,
+}
+
+impl<'a> VerifyJson<'a> {
+    fn of(report: &'a VerifyReport) -> Self {
+        let counts = &report.counts;
+        let finding = |finding: &'a Finding| FindingJson {
+            file: finding.path.to_string_lossy(),
+            position: finding.position.0,
+            partition: finding.log.map(|log| log.partition.0),
+            log: finding.log.map(|log| log.kind.name()),
+            from: finding.from.0,
+            to: finding.to.0,
+            is_unreadable: finding.what.is_unreadable(),
+            what: finding.what.to_string(),
+        };
+        let note = |note: &'a Note| NoteJson {
+            file: note.path.to_string_lossy(),
+            partition: note.log.map(|log| log.partition.0),
+            log: note.log.map(|log| log.kind.name()),
+            offset: note.offset.0,
+            what: note.what.to_string(),
+        };
+        Self {
+            is_clean: report.is_clean(),
+            in_use_by: report.in_use_by.as_deref(),
+            finding_count: report.finding_count(),
+            findings: report.findings.iter().map(finding).collect(),
+            notes: report.notes.iter().map(note).collect(),
+            partitions: counts.partitions,
+            segments: counts.segments,
+            bytes: counts.bytes,
+            batches: counts.batches,
+            records: counts.records,
+            letters: counts.letters,
+            markers: counts.markers,
+        }
+    }
+}
+
+impl RepairJson {
+    fn of(repaired: &Repaired) -> Self {
+        let range = |(from, to): &(Offset, Offset)| RangeJson {
+            from: from.0,
+            to: to.0,
+        };
+        Self {
+            partition: repaired.log.partition.0,
+            log: repaired.log.kind.name(),
+            lost: repaired.lost.iter().map(range).collect(),
+            lost_count: repaired.lost_count(),
+        }
+    }
 }

@@ -45,12 +45,6 @@ pub enum CliError {
     /// The broker did not start.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The command is not in this build.
-    #[error("`redrive {command}` is not in this build")]
-    NotBuilt {
-        /// The command.
-        command: &'static str,
-    },
 }
 
 impl CliError {
@@ -75,7 +69,7 @@ impl CliError {
             Self::Failed { hint, .. } => hint.as_deref(),
             Self::Client(error) => client_hint(error),
             Self::Run(error) => run_hint(error),
-            Self::Config(_) | Self::Io { .. } | Self::Usage { .. } | Self::NotBuilt { .. } => None,
+            Self::Config(_) | Self::Io { .. } | Self::Usage { .. } => None,
         }
     }
 

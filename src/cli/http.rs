@@ -1,8 +1,10 @@
 //! Requests to the admin surface, for what the binary protocol does not have.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Method, Request, header};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
@@ -14,13 +16,26 @@ use super::remote::with_causes;
 /// Largest answer that is taken, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// Reads several paths, one after the other.
-pub(super) async fn get(connection: &Connection, paths: &[String]) -> Result<Vec<Value>, CliError> {
-    let mut answers = Vec::new();
-    for path in paths {
-        answers.push(call(connection, Method::GET, path).await?);
+/// Returns a path of the admin surface, with what is no plain text in its parts escaped.
+pub(super) fn path(parts: &[&str]) -> String {
+    let mut path = "/admin/v1".to_owned();
+    for part in parts {
+        path.push('/');
+        for byte in part.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
+                path.push(char::from(byte));
+            } else {
+                // Writing to a string does not fail.
+                let _ok = write!(path, "%{byte:02X}");
+            }
+        }
     }
-    Ok(answers)
+    path
+}
+
+/// Reads a path.
+pub(super) async fn get(connection: &Connection, path: &str) -> Result<Value, CliError> {
+    call(connection, Method::GET, path).await
 }
 
 /// Posts to a path, without a body.
@@ -58,15 +73,35 @@ async fn call(connection: &Connection, method: Method, path: &str) -> Result<Val
         .map_err(|error| failed(error.as_ref()))?
         .to_bytes();
     if !status.is_success() {
-        let said = String::from_utf8_lossy(&body);
-        return Err(CliError::failed(
-            format!("{url} answered {status}: {}", said.trim()),
-            None,
-        ));
+        return Err(refused(&url, status, &body));
     }
     if body.is_empty() {
         return Ok(Value::Null);
     }
     serde_json::from_slice(&body)
         .map_err(|error| CliError::failed(format!("{url} did not answer with JSON: {error}"), None))
+}
+
+fn refused(url: &str, status: StatusCode, body: &[u8]) -> CliError {
+    let hint = (status == StatusCode::UNAUTHORIZED)
+        .then_some("give the broker's token with --token or REDRIVE_TOKEN");
+    let said = serde_json::from_slice::<Value>(body)
+        .ok()
+        .and_then(|answer| Some(answer.get("error")?.as_str()?.to_owned()))
+        .unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned());
+    CliError::failed(format!("{url} answered {status}: {said}"), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_path_cannot_leave_it() {
+        assert_eq!(path(&["topics", "a.b-c_1"]), "/admin/v1/topics/a.b-c_1");
+        assert_eq!(
+            path(&["topics", "a/b?c d", "retention"]),
+            "/admin/v1/topics/a%2Fb%3Fc%20d/retention"
+        );
+    }
 }

@@ -1,9 +1,9 @@
 //! The commands' way to a broker: a runtime, a client, and the signals that end a command early.
 
-use std::future::Future;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::Connection;
@@ -54,14 +54,25 @@ pub(super) async fn waiting_client(connection: &Connection) -> Result<Client, Cl
 pub(super) fn block_on<T>(
     future: impl Future<Output = Result<T, CliError>>,
 ) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|source| CliError::Io {
-            action: "start a thread".to_owned(),
-            source,
-        })?;
+    run_on(Builder::new_multi_thread(), future)
+}
+
+/// Runs a command's future on this thread alone.
+pub(super) fn block_on_one_thread<T>(
+    future: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
+    run_on(Builder::new_current_thread(), future)
+}
+
+fn run_on<T>(
+    mut builder: Builder,
+    future: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
+    let runtime = builder.enable_all().build();
+    let runtime = runtime.map_err(|source| CliError::Io {
+        action: "start a thread".to_owned(),
+        source,
+    })?;
     let result = runtime.block_on(future);
     // A thread may still be reading stdin.
     runtime.shutdown_background();

@@ -1,6 +1,7 @@
 //! `redrive retention`.
 
 use clap::Subcommand;
+use serde_json::Value;
 
 use super::args::Connection;
 use super::error::CliError;
@@ -32,22 +33,28 @@ pub(super) fn run(
         };
         let mut results = Vec::new();
         for name in names {
-            let path = format!("/admin/v1/topics/{name}/retention");
-            results.push((name, http::post(connection, &path).await?));
+            let path = http::path(&["topics", &name, "retention"]);
+            results.push(http::post(connection, &path).await?);
         }
         Ok(results)
     })?;
     if output.is_json() {
-        let results: Vec<_> = results
-            .into_iter()
-            .map(|(topic, result)| serde_json::json!({ "topic": topic, "result": result }))
-            .collect();
         return output.json(&results);
     }
-    for (topic, result) in results {
-        output.line(&format!("{topic}: {result}"))?;
-    }
-    Ok(())
+    let cell = |result: &Value, name: &str| match result.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let rows = results.iter().map(|result| {
+        vec![
+            cell(result, "topic"),
+            cell(result, "segment_count"),
+            cell(result, "log_count"),
+        ]
+    });
+    let head = ["TOPIC", "SEGMENTS DELETED", "LOGS THAT START LATER"];
+    output.table(&head, rows)
 }
 
 async fn topics(connection: &Connection) -> Result<Vec<String>, CliError> {

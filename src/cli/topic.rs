@@ -1,6 +1,7 @@
 //! `redrive topic`: create, list, describe, alter, delete.
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
 
 use super::args::Connection;
 use super::error::CliError;
@@ -130,12 +131,12 @@ pub(super) fn run(
             TopicCommand::List => list(&client(), output).await,
             TopicCommand::Describe { name, segments } => {
                 let topic = client().topic(name).await?;
-                let segments = if *segments {
-                    Some(http::get(connection, &segments_paths(&topic)).await?)
+                let details = if *segments {
+                    Some(details(connection, &topic).await?)
                 } else {
                     None
                 };
-                describe(&topic, segments, output)
+                describe(&topic, details, output)
             }
             TopicCommand::Alter {
                 name,
@@ -262,21 +263,18 @@ fn records(partition: &PartitionView) -> u64 {
 
 fn describe(
     topic: &TopicView,
-    segments: Option<Vec<serde_json::Value>>,
+    details: Option<Vec<Value>>,
     output: &mut Output,
 ) -> Result<(), CliError> {
     let mut json = view::topic(topic);
     if output.is_json() {
-        let partitions = json
-            .get_mut("partitions")
-            .and_then(|all| all.as_array_mut());
-        for (partition, segments) in partitions
-            .into_iter()
-            .flatten()
-            .zip(segments.into_iter().flatten())
-        {
-            if let Some(partition) = partition.as_object_mut() {
-                partition.insert("segments".to_owned(), segments);
+        let partitions = json.get_mut("partitions").and_then(Value::as_array_mut);
+        let details = details.into_iter().flatten();
+        for (partition, mut detail) in partitions.into_iter().flatten().zip(details) {
+            if let (Some(partition), Some(segments)) =
+                (partition.as_object_mut(), detail.get_mut("segments"))
+            {
+                partition.insert("segments".to_owned(), segments.take());
             }
         }
         return output.json(&json);
@@ -288,7 +286,7 @@ fn describe(
     ))?;
     for (name, value) in json
         .get("settings")
-        .and_then(|all| all.as_object())
+        .and_then(Value::as_object)
         .into_iter()
         .flatten()
     {
@@ -320,21 +318,46 @@ fn describe(
         "DEAD LETTERS",
     ];
     output.table(&head, rows)?;
-    for (partition, segments) in topic.partitions.iter().zip(segments.into_iter().flatten()) {
-        output.line(&format!(
-            "\nsegments of partition {}: {segments}",
-            partition.index
-        ))?;
-    }
-    Ok(())
+    details.map_or(Ok(()), |details| segments(&details, output))
 }
 
-fn segments_paths(topic: &TopicView) -> Vec<String> {
-    let path = |partition: &PartitionView| {
-        format!(
-            "/admin/v1/topics/{}/partitions/{}/segments",
-            topic.name, partition.index
-        )
+fn segments(details: &[Value], output: &mut Output) -> Result<(), CliError> {
+    output.line("")?;
+    let cell = |object: &Value, name: &str| match object.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
     };
-    topic.partitions.iter().map(path).collect()
+    let rows = details.iter().flat_map(|detail| {
+        let segments = detail.get("segments").and_then(Value::as_array);
+        segments.into_iter().flatten().map(move |segment| {
+            vec![
+                cell(detail, "index"),
+                cell(segment, "log"),
+                cell(segment, "base_offset"),
+                cell(segment, "end_offset"),
+                cell(segment, "bytes"),
+                cell(segment, "is_sealed"),
+            ]
+        })
+    });
+    let head = [
+        "PARTITION",
+        "LOG",
+        "BASE OFFSET",
+        "END OFFSET",
+        "BYTES",
+        "SEALED",
+    ];
+    output.table(&head, rows)
+}
+
+async fn details(connection: &Connection, topic: &TopicView) -> Result<Vec<Value>, CliError> {
+    let mut details = Vec::new();
+    for partition in &topic.partitions {
+        let index = partition.index.to_string();
+        let path = http::path(&["topics", &topic.name, "partitions", &index]);
+        details.push(http::get(connection, &path).await?);
+    }
+    Ok(details)
 }

@@ -4,14 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::limits::BATCH_BYTES_CEILING;
-
 use super::backoff::Backoff;
 
 /// Requests of one connection that wait for their answers at most; more wait before they are sent.
 pub const IN_FLIGHT_MAX: usize = 256;
-/// Largest answer that a client takes, in bytes: one batch of the largest size and what stands around it.
-pub const ANSWER_BYTES_MAX: u32 = 2 * BATCH_BYTES_CEILING;
 
 /// How to reach a broker and how patient to be.
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 use storage::limits as storage_limits;
 
 use super::kind::Kind;
+use crate::limits::FRAME_BYTES_MAX;
 
 /// Declaration of one configuration key.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +97,7 @@ pub const KEYS: &[Key] = &[
         "Largest batch, as sent."),
     key("limits.connections_max", Kind::Count(1, 1 << 20), "4096",
         "Connections of the binary protocol at a time; further ones wait to be accepted."),
-    key("limits.frame_bytes_max", Kind::Bytes(64 << 10, GIB), "64MiB",
+    key("limits.frame_bytes_max", Kind::Bytes(64 << 10, wide(FRAME_BYTES_MAX)), "64MiB",
         "Largest frame of the binary protocol; a longer one ends its connection."),
     key("limits.in_flight_max", Kind::Count(1, 1 << 16), "256",
         "Requests of one connection that are not yet answered; further ones are not read until then."),

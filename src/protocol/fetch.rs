@@ -5,7 +5,7 @@
 //! | partitions | array of (topic string, partition index `u32`, offset, bytes max `u32`) | where to read from, and how much at most of each |
 //! | bytes min | `u32` | answer as soon as so many bytes are there, over all partitions; 0: at once |
 //! | bytes max | `u32` | at most so many bytes over all partitions; the first batch comes even if it is larger |
-//! | wait ms max | `u32` | answer after so many milliseconds with what is there; at most [`FETCH_WAIT_MS_MAX`](super::limits::FETCH_WAIT_MS_MAX) |
+//! | wait ms max | `u32` | answer after so many milliseconds with what is there; at most [`FETCH_WAIT_MS_MAX`](crate::limits::FETCH_WAIT_MS_MAX) |
 //!
 //! | answer | type | meaning |
 //! |---|---|---|

@@ -16,7 +16,7 @@
 //! | record bytes max | `u32` | largest record that any topic takes by default |
 //!
 //! Before a handshake was accepted a body has at most
-//! [`FRAME_BYTES_BEFORE_HANDSHAKE`](super::limits::FRAME_BYTES_BEFORE_HANDSHAKE) bytes. After a refused one the broker
+//! [`HANDSHAKE_FRAME_BYTES_MAX`](crate::limits::HANDSHAKE_FRAME_BYTES_MAX) bytes. After a refused one the broker
 //! closes the connection.
 
 use std::fmt;

@@ -18,7 +18,6 @@
 //! | 15, 16, 19 | `ListLetters`, `GetLetter`, `LetterStats` | [`read_letters`] |
 //! | 17, 18 | `RetryLetters`, `DeleteLetters` | [`resolve_letters`] |
 
-pub mod limits;
 pub mod cursor;
 pub mod api_key;
 pub mod error_code;

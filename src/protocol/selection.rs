@@ -15,7 +15,7 @@
 //! | page | type | meaning |
 //! |---|---|---|
 //! | order | `u8` | 1 oldest first, 2 newest first |
-//! | limit | `u32` | at most [`LETTERS_PER_CALL_MAX`](super::limits::LETTERS_PER_CALL_MAX) |
+//! | limit | `u32` | at most [`LETTERS_PER_CALL_MAX`](crate::limits::LETTERS_PER_CALL_MAX) |
 //! | cursor | optional string | as the page before gave it; none: the first page |
 //!
 //! The first page fixes the end of the selection: letters that are made later are on none of its pages.

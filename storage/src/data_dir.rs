@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, OpenMode, Site, read_exact_at};
 use crate::error::LogError;
-use crate::log_id::{LogId, LogKind};
+use crate::log_id::{LogId, LogKind, PartitionNumber};
 
 /// The format version that this program writes, and the only one it reads.
 pub const FORMAT_VERSION: u16 = 1;
@@ -94,6 +94,54 @@ pub fn checkpoint_paths(root: &Path, shard: u32) -> [PathBuf; 2] {
     [0, 1].map(|slot| root.join(format!("checkpoint-{shard:03}-{slot}")))
 }
 
+/// Returns the file that holds the format version.
+pub(crate) fn format_path(root: &Path) -> PathBuf {
+    root.join(FORMAT_FILE)
+}
+
+/// Parses the name of a checkpoint slot into shard and slot.
+pub(crate) fn parse_checkpoint(name: &str) -> Option<(u32, u32)> {
+    let (shard, slot) = name.strip_prefix("checkpoint-")?.split_once('-')?;
+    let (shard, slot) = (shard.parse().ok()?, slot.parse().ok()?);
+    (name == format!("checkpoint-{shard:03}-{slot}") && slot < 2).then_some((shard, slot))
+}
+
+/// Parses the name of a partition's directory.
+pub(crate) fn parse_partition(name: &str) -> Option<PartitionNumber> {
+    let number = name.parse().ok().map(PartitionNumber)?;
+    (name == format!("{:010}", number.0)).then_some(number)
+}
+
+/// A lock that was taken, or who has it.
+pub(crate) type Probe = (Option<Arc<dyn DiskFile>>, Option<String>);
+
+/// Takes the lock of a directory without writing to it: the lock, for as long as the value lives, or who has it. A directory
+/// without a lock file, as a copy may be, gives neither.
+pub(crate) fn probe_lock(disk: &dyn Disk, dir: &Path) -> Result<Probe, LogError> {
+    let path = dir.join(LOCK_FILE);
+    let lock = match disk.open(&path, OpenMode::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
+        opened => opened.map_err(|source| LogError::io("open", &path, source))?,
+    };
+    let is_ours = lock
+        .try_lock()
+        .map_err(|source| LogError::io("lock", &path, source))?;
+    if is_ours {
+        return Ok((Some(lock), None));
+    }
+    let holder = holder_of(lock.as_ref());
+    Ok((None, Some(holder)))
+}
+
+/// Returns who has the lock, as it wrote its name.
+fn holder_of(lock: &dyn DiskFile) -> String {
+    let text = read_text(lock).unwrap_or_default();
+    match text.trim() {
+        "" => "another process".to_owned(),
+        holder => holder.to_owned(),
+    }
+}
+
 fn take_lock(
     disk: &dyn Disk,
     dir: &Path,
@@ -106,11 +154,7 @@ fn take_lock(
         .try_lock()
         .map_err(|source| LogError::io("lock", &path, source))?;
     if !is_ours {
-        let text = read_text(lock.as_ref()).unwrap_or_default();
-        let holder = match text.trim() {
-            "" => "another process".to_owned(),
-            holder => holder.to_owned(),
-        };
+        let holder = holder_of(lock.as_ref());
         let path = dir.to_path_buf();
         return Err(LogError::Locked { path, holder });
     }
@@ -120,7 +164,7 @@ fn take_lock(
 }
 
 /// Returns whether the directory has its format written, or refuses it.
-fn read_format(disk: &dyn Disk, dir: &Path) -> Result<bool, LogError> {
+pub(crate) fn read_format(disk: &dyn Disk, dir: &Path) -> Result<bool, LogError> {
     let path = dir.join(FORMAT_FILE);
     let text = match disk.open(&path, OpenMode::Read) {
         Ok(file) => read_text(file.as_ref()),
@@ -226,7 +270,6 @@ mod tests {
     use super::*;
     use crate::disk::RealDisk;
     use crate::disk::sim::{SimDisk, Survival};
-    use crate::log_id::{LogKind, PartitionNumber};
 
     const DIR: &str = "/data";
 

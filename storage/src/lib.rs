@@ -28,3 +28,5 @@ pub mod producers;
 pub mod dead_letter;
 pub mod control;
 pub mod partition;
+pub mod verify;
+pub mod repair;

@@ -1,7 +1,7 @@
 //! A broker in this process, on free ports and a directory of its own, and what most tests do with it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,8 +80,12 @@ impl Running {
         }
     }
 
-    pub(crate) fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+    /// Runs a broker whose data stand in `dir` itself.
+    pub(crate) async fn within_dir(dir: tempfile::TempDir, changes: &[(&str, &str)]) -> Self {
+        let text = dir.path().to_str().unwrap().to_owned();
+        let mut all = changes.to_vec();
+        all.push(("data_dir", &text));
+        Self::within(Arc::new(dir), &all).await
     }
 
     pub(crate) fn options(&self) -> ClientOptions {

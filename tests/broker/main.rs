@@ -12,8 +12,11 @@
 )]
 
 mod bad_input;
+mod disk;
+mod drain;
 mod harness;
 mod letters;
+mod process;
 mod produce;
 mod topics;
 mod wire;

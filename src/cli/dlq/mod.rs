@@ -232,10 +232,10 @@ fn disposition(text: &str) -> Result<u8, CliError> {
         return Ok(*number);
     }
     text.parse().map_err(|_error| {
-        let names: Vec<&str> = view::DISPOSITIONS.iter().map(|(_, name)| *name).collect();
+        let all: Vec<&str> = view::DISPOSITIONS.iter().map(|(_, name)| *name).collect();
         CliError::usage(format!(
             "{text} is no disposition: expected {}, or a number up to 255",
-            names.join(", ")
+            all.join(", ")
         ))
     })
 }
@@ -456,7 +456,9 @@ fn age(ms: u64) -> String {
         (60_000, "min"),
         (1_000, "s"),
     ];
-    let unit = units.iter().find(|(unit, _)| ms >= *unit && ms % unit == 0);
+    let unit = units
+        .iter()
+        .find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit));
     unit.map_or_else(
         || format!("{ms} ms"),
         |(unit, name)| format!("{} {name}", ms / unit),

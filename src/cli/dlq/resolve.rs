@@ -47,7 +47,7 @@ pub(super) async fn retry(
         request.page = page;
         let answer = client.retry_letters(&request).await?;
         for (id, result) in answer.letters {
-            work.take(id, result, |republished| {
+            work.take(&id, result, |republished| {
                 let object = republished_json(&republished);
                 (object, republished.is_new)
             });
@@ -77,7 +77,7 @@ pub(super) async fn delete(
         request.page = page;
         let answer = client.delete_letters(&request).await?;
         for (id, result) in answer.letters {
-            work.take(id, result, |is_new| (json!({ "is_new": is_new }), is_new));
+            work.take(&id, result, |is_new| (json!({ "is_new": is_new }), is_new));
         }
         work.go_on(answer.cursor);
     }
@@ -140,7 +140,7 @@ impl Work {
     /// Counts one letter; `split` returns its result as JSON, and whether it is new.
     fn take<T>(
         &mut self,
-        id: String,
+        id: &str,
         result: Result<T, Refusal>,
         split: impl FnOnce(T) -> (Value, bool),
     ) {

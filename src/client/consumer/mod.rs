@@ -22,8 +22,8 @@ use self::fetcher::{Fetched, Fetcher, wait_ms};
 use self::position::{FetchRules, Position};
 use super::api::{Client, rejection};
 use super::error::ClientError;
+use crate::limits::FETCH_WAIT_MS_MAX;
 use crate::protocol::group_offsets::CommittedOffset;
-use crate::protocol::limits::FETCH_WAIT_MS_MAX;
 use crate::protocol::list_offsets::Place;
 use crate::protocol::reject::RejectAnswer;
 

@@ -13,30 +13,30 @@ use crate::offset::Offset;
 
 /// A fold that is under way.
 #[derive(Debug)]
-pub(super) struct Fold {
+pub(crate) struct Fold {
     /// What the entries came to so far; meaningless unless `is_anchored`, but for the parts of a snapshot.
     state: ControlState,
     /// Nothing that the state depends on is missing below.
     is_anchored: bool,
     /// First part of the snapshot that is being read, if one is.
     begun: Option<Offset>,
-    pub(super) snapshot: Option<Snapshot>,
+    pub(crate) snapshot: Option<Snapshot>,
     /// Bytes of the batches behind the newest complete snapshot.
-    pub(super) grown_bytes: u64,
+    pub(crate) grown_bytes: u64,
 }
 
 /// A complete snapshot in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     /// Offset of its first part.
-    pub(super) start: Offset,
+    pub(crate) start: Offset,
     /// Bytes of the state that it holds.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Fold {
     /// Begins at the first offset that the log has.
-    pub(super) fn new(log_start: Offset) -> Self {
+    pub(crate) fn new(log_start: Offset) -> Self {
         Self {
             state: ControlState::default(),
             is_anchored: log_start == Offset::ZERO,
@@ -47,7 +47,7 @@ impl Fold {
     }
 
     /// Notes that records are missing here: nothing counts any more until a complete snapshot has come.
-    pub(super) fn skip_damage(&mut self) {
+    pub(crate) fn skip_damage(&mut self) {
         *self = Self {
             is_anchored: false,
             ..Self::new(Offset::ZERO)
@@ -55,14 +55,14 @@ impl Fold {
     }
 
     /// Returns the state, or `None` when records that it depends on are missing.
-    pub(super) fn finish(mut self) -> Option<ControlState> {
+    pub(crate) fn finish(mut self) -> Option<ControlState> {
         // The end of a snapshot that was cut short by a crash will never come.
         self.state.partial.clear();
         self.is_anchored.then_some(self.state)
     }
 
     /// Takes the next batch.
-    pub(super) fn take(&mut self, header: &BatchHeader, body: &[u8]) -> Result<(), ControlError> {
+    pub(crate) fn take(&mut self, header: &BatchHeader, body: &[u8]) -> Result<(), ControlError> {
         let unreadable = |delta: u32, source: EntryError| ControlError::Unreadable {
             offset: offset_at(header, delta),
             source,

@@ -10,7 +10,7 @@ pub mod entry;
 mod rules;
 mod snapshot;
 pub mod state;
-mod fold;
+pub(crate) mod fold;
 pub mod log;
 
 pub use entry::{Commit, Entry, EntryError, Gap, SnapshotPart};

@@ -111,6 +111,18 @@ impl LiveSet {
         self.counts
     }
 
+    /// Returns whether the other set holds the same letters in the segments whose base offset is `start` or above.
+    pub(crate) fn is_same_from(&self, other: &Self, start: Offset) -> bool {
+        let filled = |set: &Self| -> Vec<_> {
+            let segments = set
+                .segments
+                .range(start..)
+                .filter(|(_, set)| !set.is_empty());
+            segments.map(|(base, set)| (*base, set.clone())).collect()
+        };
+        filled(self) == filled(other)
+    }
+
     /// Returns the bytes for a checkpoint. Where they are longer than [`LiveSet::decode`] takes, the set is folded from
     /// the log again.
     #[must_use]

@@ -97,7 +97,7 @@ impl LogReader {
             let (range, behind) = self.damage_at(segment, file.as_ref(), bad, reason)?;
             // What is asked for may lie behind the damage: go on from the next sound batch.
             match behind {
-                Some(position) if range.to <= from || self.shared.gap_end(range.from).is_some() => {
+                Some(position) if range.to <= from || self.is_given_up(&range) => {
                     at = (position, range.to);
                 }
                 _ => return Err(range.into()),
@@ -132,6 +132,12 @@ impl LogReader {
             self.shared.note_damage(&range);
         }
         Ok((range, tail.next.map(|(position, _)| position)))
+    }
+
+    /// Says whether an operator has given the whole range up.
+    pub(super) fn is_given_up(&self, range: &DamagedRange) -> bool {
+        let end = self.shared.gap_end(range.from);
+        end.is_some_and(|end| end >= range.to)
     }
 
     fn missing(&self, from: Offset, to: Offset) -> DamagedRange {

@@ -247,17 +247,19 @@ impl LogReader {
                         let at = (walker.position(), walker.chain().next_offset);
                         let (range, _) =
                             self.damage_at(&segment, found.file.as_ref(), at, reason)?;
-                        if self
-                            .shared
-                            .gap_end(range.from)
-                            .is_some_and(|end| end >= range.to)
-                        {
+                        if self.is_given_up(&range) {
                             break;
                         }
                         return Err(range.into());
                     }
                     Step::Batch { header, .. } if header.base_offset >= self.end(bound) => {
                         return Ok(());
+                    }
+                    // A header may verify where the section behind it was given up.
+                    Step::Batch { header, .. }
+                        if self.shared.gap_end(header.base_offset).is_some() =>
+                    {
+                        next = header.next_offset();
                     }
                     Step::Batch { header, position } => {
                         let body = if with_bodies {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::append::Partition;
+use super::republish::ClaimState;
 use super::state::{self, MainState};
 use crate::batch::header::BatchHeader;
 use crate::cause::{Cause, CauseKind};
@@ -140,9 +141,19 @@ impl Partition {
             return Ok(0);
         };
         let committed = committed(&self.main.reader(), from, dead_letters.log().reader().id())?;
-        let missing: Vec<_> = committed
+        let mut missing = committed;
+        missing.retain(|committed| dead_letters.is_live(committed.letter));
+        if dead_letters.log().poison().is_some() {
+            // A damaged dead-letter log takes no markers: the letters count as republished all the same, and their causes
+            // stay unsettled, so that retention of the main log keeps them.
+            for Committed { letter, target, .. } in missing {
+                self.claims.insert(letter, ClaimState::Committed { target });
+                self.unsettled.insert(target, None);
+            }
+            return Ok(0);
+        }
+        let missing: Vec<_> = missing
             .into_iter()
-            .filter(|committed| dead_letters.is_live(committed.letter))
             .map(|committed| Marker {
                 letter: committed.letter,
                 resolution: Resolution::Republished {
@@ -256,6 +267,10 @@ fn committed(main: &LogReader, from: Offset, letters: LogId) -> Result<Vec<Commi
             Err(LogError::Corrupt { .. }) => continue,
             batch => batch?,
         };
+        if batch.header().base_offset != base {
+            // It was given up: this is the one behind.
+            continue;
+        }
         let records = batch
             .records(crate::limits::BATCH_BYTES_CEILING)
             .map_err(|reason| main.undecodable(base, reason))?;

@@ -43,3 +43,8 @@ pub(super) fn decode(hint: Option<&LogCheckpoint>, limits: ProducerLimits) -> Op
         producers: Producers::decode(limits, producers).ok()?,
     })
 }
+
+/// Returns below which offset every cause has its marker synced, as a checkpoint says; zero without one.
+pub(crate) fn settled_up_to(hint: Option<&LogCheckpoint>) -> Offset {
+    decode(hint, ProducerLimits::default()).map_or(Offset::ZERO, |state| state.settled_up_to)
+}

@@ -637,3 +637,41 @@ fn a_record_is_durable_before_its_letter_stands_for_it() {
     let record = record_at(&owner, Offset(0));
     assert_eq!(record.value.as_deref(), Some(&b"one"[..]));
 }
+
+#[test]
+fn a_damaged_dead_letter_log_leaves_the_main_log_open_and_republishes_nothing_twice() {
+    let disk = new_disk();
+    let (owner, letter) = rejected(&disk);
+    let held = load(&owner, letter);
+    for value in ["two", "three"] {
+        let record = produce(&owner, value);
+        reject(&owner, "g", record);
+    }
+    // Committed; the marker is lost with the broker.
+    let (_, committed) = republish(&owner, letter);
+    let target = committed.unwrap().base_offset;
+    drop(owner);
+    let is_dead_letters = |path: &PathBuf| path.ends_with("dead-letter/00000000000000000000.log");
+    let path = disk.paths().into_iter().find(is_dead_letters).unwrap();
+    let bytes = disk.read_file(&path).unwrap();
+    let magic = crate::batch::header::BATCH_MAGIC.to_be_bytes();
+    let batches: Vec<_> = (0..bytes.len())
+        .filter(|at| bytes[*at..].starts_with(&magic))
+        .collect();
+    disk.flip_bit(&path, (batches[1] as u64 + 120) * 8).unwrap();
+
+    let (owner, report) = open_on(Arc::new(disk));
+    assert_eq!(report.dead_letters.damage.len(), 1);
+    let (outcomes, again) = resolver(&owner).republish(&[held]);
+    let is_repeat = true;
+    assert_eq!(
+        outcomes.letters,
+        [(letter, Outcome::Republished { target, is_repeat })]
+    );
+    assert_eq!((again, causes(&owner).len()), (None, 1));
+    produce(&owner, "four");
+    assert!(
+        owner.lock().settled_up_to() <= target,
+        "retention would take the cause away"
+    );
+}

@@ -160,7 +160,6 @@ fn take_flight(truth: &Truth, oracle: &mut Oracle) -> Result<(), Broken> {
 }
 
 fn letters(partition: &Partition, truth: &Truth, oracle: &Oracle) -> Result<(), Broken> {
-    let is_live = |at| partition.dead_letters().is_some_and(|log| log.is_live(at));
     for (at, reason) in &truth.letters {
         let known = oracle.letter_at(*at);
         let is_known = known.is_some_and(|letter| *reason == format!("letter {letter}"));
@@ -170,77 +169,58 @@ fn letters(partition: &Partition, truth: &Truth, oracle: &Oracle) -> Result<(), 
             || format!("{at}: {reason}, {known:?}"),
         )?;
     }
-    for (number, letter) in oracle.letters.iter().enumerate() {
-        let Some(at) = letter.at else { continue };
-        let causes = truth.causes.get(&at).cloned().unwrap_or_default();
-        let marker = truth.markers.get(&at).copied();
-        let live = is_live(at);
-        let seen = || {
-            format!(
-                "letter {number} at {at}: {:?}, live {live}, causes {causes:?}, {marker:?}",
-                letter.fate
-            )
-        };
-        let is_expired = at < oracle.letter_start;
-        ensure(
-            is_expired || truth.letters.contains_key(&at),
-            "no letter is lost",
-            seen,
-        )?;
-        ensure(
-            causes.len() <= 1,
-            "a letter is republished at most once",
-            seen,
-        )?;
-        ensure(
-            !(live && !causes.is_empty()),
-            "no letter is both live and republished",
-            seen,
-        )?;
-        match letter.fate {
-            Fate::Live => {
-                ensure(
-                    causes.is_empty(),
-                    "a letter that nobody retried has no fresh record",
-                    seen,
-                )?;
-                ensure(
-                    live != is_expired,
-                    "a letter that was rejected is live",
-                    seen,
-                )?;
-            }
-            Fate::Republished(target) => {
-                ensure(!live, "a republished letter is not live", seen)?;
-                let is_there =
-                    causes == [target] || (causes.is_empty() && target < oracle.main_start);
-                ensure(
-                    is_there,
-                    "an answered republish stands in the main log",
-                    seen,
-                )?;
-                let is_marked = matches!(marker, Some(Resolution::Republished { offset, .. }) if offset == target);
-                ensure(
-                    is_expired || is_marked,
-                    "a republished letter has its marker",
-                    seen,
-                )?;
-            }
-            Fate::Deleted => {
-                ensure(
-                    !live && causes.is_empty(),
-                    "a deleted letter never comes back",
-                    seen,
-                )?;
-                ensure(
-                    is_expired || marker == Some(Resolution::Deleted),
-                    "a deleted letter has its marker",
-                    seen,
-                )?;
-            }
+    for (number, known) in oracle.letters.iter().enumerate() {
+        if let Some(at) = known.at {
+            let live = partition.dead_letters().is_some_and(|log| log.is_live(at));
+            letter(number, (at, known.fate), live, truth, oracle)?;
         }
     }
     Ok(())
+}
+
+fn letter(
+    number: usize,
+    (at, fate): (Offset, Fate),
+    live: bool,
+    truth: &Truth,
+    oracle: &Oracle,
+) -> Result<(), Broken> {
+    let causes = truth.causes.get(&at).cloned().unwrap_or_default();
+    let marker = truth.markers.get(&at).copied();
+    let seen =
+        || format!("letter {number} at {at}: {fate:?}, live {live}, causes {causes:?}, {marker:?}");
+    let is_expired = at < oracle.letter_start;
+    let is_there = is_expired || truth.letters.contains_key(&at);
+    ensure(is_there, "no letter is lost", seen)?;
+    let is_once = causes.len() <= 1;
+    ensure(is_once, "a letter is republished at most once", seen)?;
+    let is_either = !live || causes.is_empty();
+    ensure(is_either, "no letter is both live and republished", seen)?;
+    match fate {
+        Fate::Live => {
+            let check = "a letter that nobody retried has no fresh record";
+            ensure(causes.is_empty(), check, seen)?;
+            let check = "a letter that was rejected is live";
+            ensure(live != is_expired, check, seen)
+        }
+        Fate::Republished(target) => {
+            ensure(!live, "a republished letter is not live", seen)?;
+            let is_there = causes == [target] || (causes.is_empty() && target < oracle.main_start);
+            let check = "an answered republish stands in the main log";
+            ensure(is_there, check, seen)?;
+            let is_marked =
+                matches!(marker, Some(Resolution::Republished { offset, .. }) if offset == target);
+            let check = "a republished letter has its marker";
+            ensure(is_expired || is_marked, check, seen)
+        }
+        Fate::Deleted => {
+            let is_gone = !live && causes.is_empty();
+            ensure(is_gone, "a deleted letter never comes back", seen)?;
+            let is_marked = marker == Some(Resolution::Deleted);
+            let check = "a deleted letter has its marker";
+            ensure(is_expired || is_marked, check, seen)
+        }
+    }
 }
 
 fn conservation(partition: &Partition, truth: &Truth, oracle: &Oracle) -> Result<(), Broken> {

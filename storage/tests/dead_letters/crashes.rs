@@ -147,17 +147,14 @@ impl Coverage {
     fn print(&self) -> Vec<String> {
         let mut empty = Vec::new();
         for (which, places) in PLACES {
-            let names: String = KINDS
-                .iter()
-                .map(|kind| format!("{:>13}", format!("{kind:?}")))
-                .collect();
-            eprintln!("{which:26} {names}");
+            let names = KINDS.map(|kind| format!("{:>13}", format!("{kind:?}")));
+            eprintln!("{which:26} {}", names.concat());
             for place in places {
                 let row = self.cells.get(&(which, (*place).to_owned()));
                 let counts =
                     KINDS.map(|kind| row.and_then(|row| row.get(&kind)).copied().unwrap_or(0));
-                let cells: String = counts.iter().map(|count| format!("{count:>13}")).collect();
-                eprintln!("  {place:24} {cells}");
+                let cells = counts.map(|count| format!("{count:>13}"));
+                eprintln!("  {place:24} {}", cells.concat());
                 if counts.contains(&0) {
                     empty.push(format!("{which} {place}"));
                 }

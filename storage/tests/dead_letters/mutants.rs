@@ -66,6 +66,7 @@ fn every_wrong_order_and_every_sync_that_is_left_out_breaks_a_promise() {
             second_each: 5,
             third_each: 0,
         };
+        let started = std::time::Instant::now();
         // Some orders of what survives are rare.
         let caught = (11..16).find_map(|seed| {
             let disk = new_disk(seed);
@@ -76,11 +77,11 @@ fn every_wrong_order_and_every_sync_that_is_left_out_breaks_a_promise() {
         });
         match caught {
             Some(broken) => {
-                let seen = broken.seen.lines().next().unwrap_or_default();
+                let seen: String = broken.seen.chars().take(150).collect();
                 eprintln!(
-                    "{name} -> {}: {}",
+                    "{name} -> {}: {seen} ({:?})",
                     broken.check,
-                    &seen[..seen.len().min(150)]
+                    started.elapsed()
                 );
             }
             None => missed.push(name),

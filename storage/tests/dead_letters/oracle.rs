@@ -150,7 +150,7 @@ impl Oracle {
         ensure(is_right, "the answer fits what was answered before", seen)?;
         match outcome {
             Outcome::Republished { target, .. } => {
-                self.letters[letter].fate = Fate::Republished(target)
+                self.letters[letter].fate = Fate::Republished(target);
             }
             Outcome::Deleted => self.letters[letter].fate = Fate::Deleted,
             _ => {}

@@ -24,10 +24,10 @@ pub struct Truth {
     pub markers: BTreeMap<Offset, Resolution>,
 }
 
-fn each(
-    log: &LogReader,
-    visit: &mut dyn FnMut(Offset, &[u8], Option<&[u8]>),
-) -> Result<(), LogError> {
+/// Takes a record's offset, its value and its cause.
+type Visit<'a> = dyn FnMut(Offset, &[u8], Option<&[u8]>) + 'a;
+
+fn each(log: &LogReader, visit: &mut Visit<'_>) -> Result<(), LogError> {
     log.scan(log.log_start(), ReadBound::LogEnd, &mut |header, body| {
         let section = unpack(header, body, 1 << 20).unwrap();
         for record in Records::new(header, &section) {

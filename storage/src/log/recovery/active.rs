@@ -42,7 +42,9 @@ impl Recovery<'_> {
                     return self.recreate(base, before, segments);
                 }
                 self.damaged(base, base, FilePosition(0), reason, base);
-                self.shared.set_poison(PoisonCause::Damaged);
+                if self.shared.gap_end(base).is_none() {
+                    self.shared.set_poison(PoisonCause::Damaged);
+                }
                 None
             }
         };
@@ -94,14 +96,17 @@ impl Recovery<'_> {
             reason,
             Corruption::WrongLog { .. } | Corruption::OffsetGap { .. }
         );
-        let was_used = matches!(first, Step::Batch { .. }) || tail.next.is_some();
-        if is_whole || was_used || self.was_durable(base, &tail) {
+        let holds_batches = matches!(first, Step::Batch { .. }) || tail.next.is_some();
+        let given_up = self.shared.gap_end(base);
+        let end = given_up.unwrap_or(base);
+        let was_used = holds_batches || (is_whole && given_up.is_none());
+        if was_used || self.was_durable(end, &tail) {
             return Ok(false);
         }
         if !tail.is_zero {
             // No creation leaves that: a damaged header, or batches that nothing says were durable.
             self.report.cut = Some(Cut {
-                offset: base,
+                offset: end,
                 position: start,
                 bytes: limit.0.saturating_sub(start.0),
             });
@@ -123,8 +128,9 @@ impl Recovery<'_> {
         let checked_to = hint.map_or(FilePosition(0), |hint| hint.position);
         let mut scan = self.scan(file, path, limit.0, chain, checked_to)?;
         let tail = self.tail(file, path, scan.extent.end, limit, scan.chain.next_offset)?;
-        if let (Some(gap_end), None) = (self.shared.gap_end(scan.chain.next_offset), tail.next) {
-            // Everything up to the gap's end was given up: the log goes on behind it.
+        if let Some(gap_end) = self.shared.gap_end(scan.chain.next_offset) {
+            // Everything up to the gap's end was given up: the log goes on behind it, and whether what stands there is
+            // damaged or torn is decided there.
             scan.chain.next_offset = gap_end;
             scan.extent.end_offset = gap_end;
         }
@@ -183,6 +189,7 @@ impl Recovery<'_> {
     }
 
     /// Writes the header of a last segment anew: its creation was interrupted before it could hold anything.
+    /// The log goes on behind what was given up of it.
     fn recreate(
         &mut self,
         base: Offset,
@@ -203,9 +210,11 @@ impl Recovery<'_> {
         };
         let file = create_segment(place.disk.as_ref(), &place.dir, &header)
             .map_err(CreateError::into_log_error)?;
-        let extent = empty_extent(base, before.append_time, prev_header_crc);
+        let end = self.shared.gap_end(base).unwrap_or(base);
+        let mut extent = empty_extent(base, before.append_time, prev_header_crc);
+        extent.end_offset = end;
         let chain = Chain {
-            next_offset: base,
+            next_offset: end,
             prev_header_crc: Some(prev_header_crc),
             ..before
         };

@@ -121,10 +121,15 @@ impl Recovery<'_> {
             .hint
             .is_some_and(|hint| hint.durable_end > Offset::ZERO);
         let Some((last, sealed)) = bases.split_last() else {
-            return if is_lost {
-                self.all_lost()
-            } else {
-                self.create_first(now)
+            let lost_to = self.hint.map_or(Offset::ZERO, |hint| hint.durable_end);
+            return match self.shared.gap_end(start) {
+                // All of it was given up: the log goes on behind.
+                Some(end) if is_lost && end >= lost_to => {
+                    self.shared.set_log_start(start);
+                    self.create_first(end, now)
+                }
+                _ if is_lost => self.all_lost(),
+                _ => self.create_first(Offset::ZERO, now),
             };
         };
         if let Some(first) = bases.first().filter(|first| **first > start) {
@@ -179,15 +184,15 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    fn create_first(&self, now: TimestampMs) -> Result<LogTail, LogError> {
-        let header = first_header(&self.shared, Offset::ZERO);
+    fn create_first(&self, base: Offset, now: TimestampMs) -> Result<LogTail, LogError> {
+        let header = first_header(&self.shared, base);
         let place = &self.shared.place;
         let file = create_segment(place.disk.as_ref(), &place.dir, &header)
             .map_err(CreateError::into_log_error)?;
-        let extent = empty_extent(Offset::ZERO, now, 0);
+        let extent = empty_extent(base, now, 0);
         let chain = Chain {
             log: place.id,
-            next_offset: Offset::ZERO,
+            next_offset: base,
             prev_header_crc: Some(0),
             append_time: TimestampMs(i64::MIN),
         };
@@ -260,7 +265,7 @@ impl Recovery<'_> {
         reason: Corruption,
         base: Offset,
     ) {
-        let is_given_up = from < to && self.shared.gap_end(from).is_some_and(|end| end >= to);
+        let is_given_up = self.shared.gap_end(from).is_some_and(|end| end >= to);
         if !is_given_up {
             self.report
                 .damage

@@ -1,4 +1,15 @@
 //! `redrive bench`: a broker's speed, and the limit of the machine that it is held against.
+//!
+//! Both sides send batches that were encoded before the clock was started, so that the client's work is not what is
+//! measured: `bench produce` puts them straight on its connections, without a producer id. Bytes are those of the values.
+
+mod consume;
+mod limit;
+mod load;
+mod produce;
+mod report;
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
@@ -19,7 +30,22 @@ pub enum BenchCommand {
     /// Produce, then consume from the first offset, and measure that
     Consume(LoadArgs),
     /// Measure this machine without a broker: one loopback connection, a CRC-32, one file
-    Limit(LoadArgs),
+    #[command(after_help = "\
+The yardstick for `bench produce`: what a broker cannot be faster than. The same batches go through one connection on \
+loopback, get a CRC-32 and are written to one file. Written: without a sync. Synced: a second thread syncs every 8 MiB, \
+with at most 64 MiB that are not synced.")]
+    Limit(LimitArgs),
+}
+
+/// The load of `bench limit`, and where its file goes.
+#[derive(Debug, Clone, Args)]
+pub struct LimitArgs {
+    /// The load; one connection, one file.
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Directory below which the file is written and deleted again; it should be on the broker's disk
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub data_dir: PathBuf,
 }
 
 /// The load.
@@ -43,13 +69,20 @@ pub struct LoadArgs {
     /// When a batch is acknowledged
     #[arg(long, value_enum, default_value_t = DurabilityArg::Synced)]
     pub acks: DurabilityArg,
+    /// Batches of one connection that wait for their acknowledgement [default: as many as 16 MiB hold, 4 to 128]
+    #[arg(long, value_name = "BATCHES", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub window: Option<u32>,
 }
 
 /// Runs `redrive bench ...`.
 pub(super) fn run(
-    _command: &BenchCommand,
-    _connection: &Connection,
-    _output: &mut Output,
+    command: &BenchCommand,
+    connection: &Connection,
+    output: &mut Output,
 ) -> Result<(), CliError> {
-    Err(CliError::NotBuilt { command: "bench" })
+    match command {
+        BenchCommand::Produce(load) => produce::run(load, connection, output),
+        BenchCommand::Consume(load) => consume::run(load, connection, output),
+        BenchCommand::Limit(arguments) => limit::run(arguments, output),
+    }
 }

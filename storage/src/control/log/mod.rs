@@ -11,12 +11,15 @@
 //! Its parts are batches of one record each, one behind the other, followed by a sync. It counts from the moment its last
 //! part is there; parts without their last one, which a crash leaves, count for nothing.
 
-use std::ops::ControlFlow;
+mod error;
+mod config;
+mod replay;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use super::entry::{Entry, EntryError};
-use super::fold::{Fold, Snapshot};
+use super::entry::Entry;
+use super::fold::Snapshot;
 use super::rules::Refusal;
 use super::state::ControlState;
 use crate::batch::{
@@ -25,74 +28,19 @@ use crate::batch::{
 use crate::checkpoint::LogCheckpoint;
 use crate::disk::Disk;
 use crate::error::{Corruption, LogError, PoisonCause};
-use crate::limits::{
-    BATCH_BYTES_CEILING, CONTROL_SEGMENT_BYTES, CONTROL_SNAPSHOT_BYTES, GROUP_COMMIT_COUNT_MAX,
-    GROUP_COUNT_MAX,
-};
+use crate::limits::{BATCH_BYTES_CEILING, GROUP_COMMIT_COUNT_MAX, GROUP_COUNT_MAX};
 use crate::log::{
-    HealTask, Log, LogConfig, LogPlace, LogReader, ReadBound, RecoveryReport, Unlink, Visibility,
+    HealTask, Log, LogConfig, LogPlace, LogReader, RecoveryReport, Unlink, Visibility,
 };
 use crate::log_id::LogId;
-use crate::offset::{FilePosition, Offset, TimestampMs};
+use crate::offset::{Offset, TimestampMs};
+use replay::{check_damage, head_missing, replay};
+
+pub use config::ControlConfig;
+pub use error::ControlError;
 
 /// The directory of the control log, below the data directory.
 pub const CONTROL_DIR: &str = "control";
-
-/// Why a change was not made, or the control log not opened.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// The state does not take the change. Nothing was written.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The change is larger than any log takes. Nothing was written.
-    #[error("the change does not fit in a batch")]
-    TooLarge(#[from] BuildError),
-    /// The log failed. The change is not stored.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The log failed after the change was written: it may be there or not when the log is opened next. Until then the
-    /// log takes no changes, and the state is the one before.
-    #[error("it is unknown whether the change is stored")]
-    OutcomeUnknown {
-        /// What failed.
-        source: LogError,
-    },
-    /// A record of the log cannot be read by this program.
-    #[error("the control log cannot be read at offset {offset}")]
-    Unreadable {
-        /// The record.
-        offset: Offset,
-        /// What is wrong with it.
-        source: EntryError,
-    },
-    /// A record of the log contradicts the ones before it.
-    #[error("the control log contradicts itself at offset {offset}")]
-    Contradiction {
-        /// The record.
-        offset: Offset,
-        /// What it contradicts.
-        source: Refusal,
-    },
-}
-
-/// How a control log behaves. The defaults are right for a broker; tests make segments and snapshots small.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ControlConfig {
-    /// Size at which a segment is full, in bytes.
-    pub segment_bytes: u32,
-    /// Growth since the last snapshot at which the next one is due, in bytes. A snapshot larger than this is followed by
-    /// at least its own size, so that snapshots never are the greater part of what is written.
-    pub snapshot_bytes: u64,
-}
-
-impl Default for ControlConfig {
-    fn default() -> Self {
-        Self {
-            segment_bytes: CONTROL_SEGMENT_BYTES,
-            snapshot_bytes: CONTROL_SNAPSHOT_BYTES,
-        }
-    }
-}
 
 /// The control log, as its one owner has it.
 #[derive(Debug)]
@@ -151,7 +99,7 @@ impl ControlLog {
         };
         let dir = place.dir.clone();
         let (log, report) = Log::open(place, log_config, hint, now)?;
-        let fold = fold(&log.reader())?;
+        let fold = replay(&log.reader())?;
         check_damage(&log, &report, fold.snapshot)?;
         let (snapshot, grown_bytes) = (fold.snapshot, fold.grown_bytes);
         let Some(state) = fold.finish() else {
@@ -411,64 +359,4 @@ fn build(entries: &[Entry], now: TimestampMs) -> Result<Vec<u8>, BuildError> {
         producer: None,
         broker: BrokerMark::Broker,
     })
-}
-
-/// Folds the whole log. Damage makes everything before it count for nothing.
-fn fold(reader: &LogReader) -> Result<Fold, ControlError> {
-    let mut fold = Fold::new(reader.log_start());
-    let mut damage = None;
-    let mut next = reader.log_start();
-    loop {
-        let mut failure = None;
-        let scanned = reader.scan(next, ReadBound::LogEnd, &mut |header, body| {
-            failure = fold.take(header, body).err();
-            failure
-                .as_ref()
-                .map_or(ControlFlow::Continue(()), |_| ControlFlow::Break(()))
-        });
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        match scanned {
-            Ok(()) => break,
-            Err(error) => match &error {
-                LogError::Corrupt { to, .. } if *to > next => {
-                    fold.skip_damage();
-                    next = *to;
-                    damage = Some(error);
-                }
-                _ => return Err(error.into()),
-            },
-        }
-    }
-    match damage {
-        Some(damage) if fold.snapshot.is_none() => Err(damage.into()),
-        _ => Ok(fold),
-    }
-}
-
-/// Refuses a log that is damaged where the state comes from.
-fn check_damage(
-    log: &Log,
-    report: &RecoveryReport,
-    snapshot: Option<Snapshot>,
-) -> Result<(), LogError> {
-    let start = snapshot.map_or(Offset::ZERO, |snapshot| snapshot.start);
-    let is_read_only = log.poison().is_some();
-    let counts = report
-        .damage
-        .iter()
-        .find(|range| is_read_only || range.to > start || range.from >= start);
-    counts.map_or(Ok(()), |range| Err(range.clone().into()))
-}
-
-/// The error of a log that neither begins with its first record nor has a complete snapshot.
-fn head_missing(reader: &LogReader, dir: &Path) -> LogError {
-    LogError::Corrupt {
-        path: dir.to_path_buf(),
-        position: FilePosition(0),
-        from: Offset::ZERO,
-        to: reader.log_start(),
-        reason: Corruption::MissingSegment,
-    }
 }

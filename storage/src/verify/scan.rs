@@ -1,0 +1,568 @@
+//! Going over one log, segment by segment, without changing anything.
+//!
+//! What counts as damage and what as a torn tail is decided as recovery decides it (see [`crate::log`]); unlike recovery the
+//! scan reads every byte, whatever the checkpoint says, and goes on behind damage to find all of it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::hints;
+use super::report::{Fault, Finding, Note, Remark, VerifyReport};
+use crate::batch::{BatchHeader, Records, unpack};
+use crate::checkpoint::LogCheckpoint;
+use crate::disk::{DiskFile, OpenMode, read_exact_at};
+use crate::error::{Corruption, LogError};
+use crate::index::{Extent, Index};
+use crate::limits::{BATCH_BYTES_CEILING, UNPACKED_BYTES_PER_BATCH_BYTE};
+use crate::log::{Gap, LogPlace};
+use crate::offset::{FilePosition, Offset, TimestampMs};
+use crate::segment::file_name::{self, FileKind};
+use crate::segment::header::SEGMENT_VERSION;
+use crate::segment::{
+    Chain, SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES_U64, SegmentHeader, SegmentHeaderError, Step,
+    Tail, Walker, examine_tail,
+};
+
+/// Largest unpacked records section that is decoded.
+pub(super) const UNPACKED_BYTES_MAX: u32 = BATCH_BYTES_CEILING * UNPACKED_BYTES_PER_BATCH_BYTE;
+
+/// A batch that verifies and decodes.
+pub(super) struct Found<'a> {
+    pub(super) header: &'a BatchHeader,
+    pub(super) body: &'a [u8],
+    /// The records section before compression.
+    pub(super) section: &'a [u8],
+    /// Base offset of the segment.
+    pub(super) segment: Offset,
+}
+
+/// What is done with what a scan finds.
+pub(super) trait Visit {
+    /// Takes a batch. What is wrong with what it holds is the result.
+    fn batch(&mut self, found: &Found<'_>, report: &mut VerifyReport) -> Result<(), Fault>;
+    /// Notes that offsets are missing here.
+    fn skipped(&mut self, _from: Offset, _to: Offset) {}
+    /// Takes the end of a sealed segment, all of which was read when `is_whole`.
+    fn sealed(&mut self, _base: Offset, _is_whole: bool, _report: &mut VerifyReport) {}
+}
+
+/// What came of a scan.
+#[derive(Debug, Default)]
+pub(super) struct Scanned {
+    pub(super) log_start: Offset,
+    pub(super) log_end: Offset,
+    /// Offsets that could not be read, given up or not.
+    pub(super) skipped: Vec<(Offset, Offset)>,
+    /// Whether any was not given up.
+    pub(super) is_damaged: bool,
+}
+
+impl Scanned {
+    pub(super) fn is_skipped(&self, offset: Offset) -> bool {
+        self.skipped
+            .iter()
+            .any(|(from, to)| *from <= offset && offset < *to)
+    }
+}
+
+/// A scan of one log.
+pub(super) struct LogScan<'a> {
+    pub(super) place: &'a LogPlace,
+    pub(super) hint: Option<&'a LogCheckpoint>,
+    pub(super) gaps: &'a [Gap],
+    /// A broker is at work: nothing is said about the end.
+    pub(super) is_live: bool,
+    pub(super) report: &'a mut VerifyReport,
+    pub(super) visit: &'a mut dyn Visit,
+    pub(super) progress: &'a dyn Fn(u64),
+    pub(super) scanned: Scanned,
+}
+
+/// A segment that is being read.
+struct Segment<'a> {
+    path: &'a Path,
+    file: &'a dyn DiskFile,
+    base: Offset,
+    /// Where the next segment begins; `None` for the active one.
+    next: Option<Offset>,
+    bytes: u64,
+}
+
+impl LogScan<'_> {
+    /// Scans the log. A log whose directory does not exist and of which nothing speaks is empty.
+    pub(super) fn run(mut self) -> Result<Scanned, LogError> {
+        let mut bases = self.list()?;
+        let first = bases.first().copied();
+        let start = self.hint.map(|hint| hint.log_start).or(first);
+        let start = start.unwrap_or(Offset::ZERO);
+        self.scanned.log_start = start;
+        self.scanned.log_end = start;
+        while let [base, next, ..] = bases.as_slice()
+            && *next <= start
+        {
+            self.note(&self.path(*base), *base, Remark::ToBeDeleted);
+            bases.remove(0);
+        }
+        let durable_end = self.hint.map_or(Offset::ZERO, |hint| hint.durable_end);
+        let Some(first) = bases.first().copied() else {
+            if durable_end > start && !self.is_live {
+                let path = self.path(start);
+                self.lost(
+                    &path,
+                    FilePosition(0),
+                    (start, durable_end),
+                    &Fault::Missing,
+                );
+            }
+            return Ok(self.scanned);
+        };
+        let mut chain = Chain {
+            log: self.place.id,
+            next_offset: start.min(first),
+            prev_header_crc: (first == Offset::ZERO).then_some(0),
+            append_time: TimestampMs(i64::MIN),
+        };
+        if first > start {
+            chain.next_offset = start;
+        } else {
+            chain.next_offset = first;
+        }
+        for (at, base) in bases.iter().enumerate() {
+            let next = bases.get(at.saturating_add(1)).copied();
+            self.segment(*base, next, &mut chain)?;
+        }
+        self.scanned.log_end = chain.next_offset;
+        Ok(self.scanned)
+    }
+
+    fn list(&mut self) -> Result<Vec<Offset>, LogError> {
+        let dir = self.place.dir.clone();
+        let entries = match self.place.disk.list(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed.map_err(|source| LogError::io("list", &dir, source))?,
+        };
+        let mut bases = Vec::new();
+        let mut hints = Vec::new();
+        for entry in &entries {
+            match file_name::parse(&entry.name) {
+                Some((base, FileKind::Log)) => bases.push(base),
+                Some((base, FileKind::Index | FileKind::Facets)) => hints.push((base, &entry.name)),
+                None => self.note(&dir.join(&entry.name), Offset::ZERO, Remark::Foreign),
+            }
+        }
+        for (base, name) in hints {
+            if !bases.contains(&base) && !self.is_live {
+                self.note(&dir.join(name), base, Remark::StaleHint);
+            }
+        }
+        Ok(bases)
+    }
+
+    fn segment(
+        &mut self,
+        base: Offset,
+        next: Option<Offset>,
+        chain: &mut Chain,
+    ) -> Result<(), LogError> {
+        let path = self.path(base);
+        if chain.next_offset < base {
+            let missing = self.path(chain.next_offset);
+            let range = (chain.next_offset, base);
+            self.lost(&missing, FilePosition(0), range, &Fault::Missing);
+            chain.prev_header_crc = None;
+        }
+        let file = match self.place.disk.open(&path, OpenMode::Read) {
+            Err(error) if self.is_live && error.kind() == io::ErrorKind::NotFound => {
+                self.note(&path, base, Remark::Gone);
+                (chain.next_offset, chain.prev_header_crc) = (next.unwrap_or(base), None);
+                return Ok(());
+            }
+            opened => opened.map_err(|source| LogError::io("open", &path, source))?,
+        };
+        let bytes = file
+            .byte_count()
+            .map_err(|source| LogError::io("measure", &path, source))?;
+        let segment = Segment {
+            path: &path,
+            file: file.as_ref(),
+            base,
+            next,
+            bytes,
+        };
+        chain.next_offset = base;
+        self.report.counts.segments = self.report.counts.segments.saturating_add(1);
+        let walked = self.header(&segment, chain).and_then(|goes_on| {
+            if goes_on {
+                self.batches(&segment, chain)
+            } else {
+                Ok(())
+            }
+        });
+        match walked {
+            // A roll has just cut the file to its data.
+            Err(LogError::Io { source, .. })
+                if self.is_live && source.kind() == io::ErrorKind::UnexpectedEof =>
+            {
+                Ok(())
+            }
+            walked => walked,
+        }
+    }
+
+    /// Checks the segment's header, and returns whether there is anything behind it to look at.
+    fn header(&mut self, segment: &Segment<'_>, chain: &mut Chain) -> Result<bool, LogError> {
+        let reason = match self.read_header(segment)? {
+            Ok(header) => {
+                let found = header.prev_header_crc;
+                if let Some(expected) = chain.prev_header_crc
+                    && found != expected
+                {
+                    let reason = Corruption::BrokenChain { found, expected };
+                    self.wrong(segment.path, segment.base, Fault::Header(reason));
+                }
+                chain.prev_header_crc = Some(found);
+                return Ok(true);
+            }
+            Err(reason) => reason,
+        };
+        if segment.next.is_none() {
+            if self.is_live {
+                return Ok(false);
+            }
+            let start = FilePosition(SEGMENT_HEADER_BYTES_U64.min(segment.bytes));
+            let tail = self.tail(segment, start, segment.base)?;
+            let unknown = Chain {
+                prev_header_crc: None,
+                ..*chain
+            };
+            let limit = FilePosition(segment.bytes);
+            let mut walker = Walker::new(segment.file, start, limit, unknown, start);
+            let first = walker.step().map_err(|source| failed(segment, source))?;
+            let is_whole = matches!(
+                reason,
+                Corruption::WrongLog { .. } | Corruption::OffsetGap { .. }
+            );
+            let was_used = is_whole || matches!(first, Step::Batch { .. }) || tail.next.is_some();
+            if !was_used && self.durable(&tail) <= segment.base {
+                self.note(segment.path, segment.base, Remark::TornCreation);
+                return Ok(false);
+            }
+        }
+        self.wrong(segment.path, segment.base, Fault::Header(reason));
+        chain.prev_header_crc = None;
+        Ok(true)
+    }
+
+    fn read_header(
+        &self,
+        segment: &Segment<'_>,
+    ) -> Result<Result<SegmentHeader, Corruption>, LogError> {
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let count = SEGMENT_HEADER_BYTES_U64.min(segment.bytes);
+        let held = bytes
+            .get_mut(..usize::try_from(count).unwrap_or(0))
+            .unwrap_or_default();
+        read_exact_at(segment.file, held, 0).map_err(|source| failed(segment, source))?;
+        let header = match SegmentHeader::decode(held) {
+            Err(SegmentHeaderError::UnknownVersion(found)) => {
+                return Err(LogError::UnknownVersion {
+                    path: segment.path.to_path_buf(),
+                    found,
+                    known: SEGMENT_VERSION,
+                });
+            }
+            Err(SegmentHeaderError::Corrupt(reason)) => return Ok(Err(reason)),
+            Ok(header) => header,
+        };
+        if header.log != self.place.id {
+            return Ok(Err(Corruption::WrongLog {
+                found_partition: header.log.partition.0,
+                found_kind: header.log.kind.byte(),
+            }));
+        }
+        if header.base_offset != segment.base {
+            return Ok(Err(Corruption::OffsetGap {
+                found: header.base_offset,
+                expected: segment.base,
+            }));
+        }
+        Ok(Ok(header))
+    }
+
+    /// Goes over the batches of a segment; `chain` is moved behind it.
+    fn batches(&mut self, segment: &Segment<'_>, chain: &mut Chain) -> Result<(), LogError> {
+        let base = segment.base;
+        let start = FilePosition(SEGMENT_HEADER_BYTES_U64.min(segment.bytes));
+        let limit = FilePosition(segment.bytes);
+        let mut walker = Walker::new(segment.file, start, limit, *chain, FilePosition(0));
+        let mut index = Index::default();
+        let mut extent = Extent {
+            base_offset: base,
+            end_offset: base,
+            end: start,
+            first_append_time: chain.append_time,
+            last_append_time: chain.append_time,
+            last_header_crc: chain.prev_header_crc.unwrap_or(0),
+        };
+        let mut is_whole = true;
+        loop {
+            let step = walker.step().map_err(|source| failed(segment, source))?;
+            match step {
+                Step::Batch { header, position } => {
+                    if segment.next.is_some_and(|next| header.next_offset() > next) {
+                        let range = (header.base_offset, header.next_offset());
+                        self.wrong_at(segment.path, position, range, Fault::Overlap);
+                        is_whole = false;
+                        break;
+                    }
+                    index.note(base, header.base_offset, position, header.append_time);
+                    if extent.end_offset == base {
+                        extent.first_append_time = header.append_time;
+                    }
+                    extent.last_append_time = header.append_time;
+                    extent.last_header_crc = header.header_crc;
+                    extent.end_offset = header.next_offset();
+                    self.batch(segment, &mut walker, &header, position)?;
+                }
+                Step::End => {
+                    is_whole &= self.ended(segment, &mut walker);
+                    break;
+                }
+                Step::Bad(reason) => {
+                    is_whole = false;
+                    if !self.bad(segment, &mut walker, reason)? {
+                        break;
+                    }
+                }
+            }
+        }
+        extent.end = walker.position();
+        *chain = *walker.chain();
+        if let Some(next) = segment.next {
+            if !is_whole {
+                chain.prev_header_crc = None;
+            }
+            chain.next_offset = next;
+            hints::index(self.place, self.report, (&index, &extent), is_whole)?;
+            self.visit.sealed(base, is_whole, self.report);
+        }
+        Ok(())
+    }
+
+    fn batch(
+        &mut self,
+        segment: &Segment<'_>,
+        walker: &mut Walker<'_>,
+        header: &BatchHeader,
+        position: FilePosition,
+    ) -> Result<(), LogError> {
+        let body = walker
+            .body(header, position)
+            .map_err(|source| LogError::io("read", segment.path, source))?;
+        let counts = &mut self.report.counts;
+        counts.batches = counts.batches.saturating_add(1);
+        counts.bytes = counts.bytes.saturating_add(u64::from(header.length));
+        counts.records = counts
+            .records
+            .saturating_add(u64::from(header.record_count));
+        (self.progress)(u64::from(header.length));
+        let decoded = unpack(header, body, UNPACKED_BYTES_MAX).and_then(|section| {
+            for record in Records::new(header, &section) {
+                record?;
+            }
+            Ok(section)
+        });
+        let taken = match &decoded {
+            Err(reason) => Err(Fault::Undecodable(reason.clone())),
+            Ok(section) => {
+                let found = Found {
+                    header,
+                    body,
+                    section,
+                    segment: segment.base,
+                };
+                self.visit.batch(&found, self.report)
+            }
+        };
+        if let Err(fault) = taken {
+            let range = (header.base_offset, header.next_offset());
+            self.wrong_at(segment.path, position, range, fault);
+        }
+        Ok(())
+    }
+
+    /// Looks at the end of a file exactly behind a batch. Returns whether all of the segment was there.
+    fn ended(&mut self, segment: &Segment<'_>, walker: &mut Walker<'_>) -> bool {
+        let end = walker.chain().next_offset;
+        let expected = match segment.next {
+            Some(next) => next,
+            None if self.is_live => end,
+            None => {
+                let given_up = self.gap_end(end).unwrap_or(end);
+                let durable = self.hint.map_or(end, |hint| hint.durable_end);
+                durable.max(given_up).max(end)
+            }
+        };
+        if end < expected {
+            let range = (end, expected);
+            self.lost(segment.path, walker.position(), range, &Fault::EndsEarly);
+            walker.jump(walker.position(), expected);
+        }
+        end == expected
+    }
+
+    /// Decides about bytes that do not verify. Returns whether the walker goes on behind them.
+    fn bad(
+        &mut self,
+        segment: &Segment<'_>,
+        walker: &mut Walker<'_>,
+        reason: Corruption,
+    ) -> Result<bool, LogError> {
+        let (position, expected) = (walker.position(), walker.chain().next_offset);
+        if segment.next.is_none() && self.is_live {
+            return Ok(false);
+        }
+        let tail = self.tail(segment, position, expected)?;
+        let end = match segment.next {
+            Some(next) if next == expected => {
+                self.wrong_at(segment.path, position, (next, next), Fault::Trailing);
+                return Ok(false);
+            }
+            Some(next) => next,
+            None => {
+                let given_up = self.gap_end(expected).unwrap_or(expected);
+                let is_passed = tail
+                    .next
+                    .is_some_and(|(_, header)| header.base_offset <= given_up);
+                if self.durable(&tail) <= given_up && !is_passed {
+                    self.torn(segment, walker, given_up, &tail);
+                    return Ok(false);
+                }
+                self.durable(&tail).max(tail.end_offset).max(given_up)
+            }
+        };
+        let next = tail
+            .next
+            .filter(|(_, header)| segment.next.is_none_or(|next| header.base_offset < next));
+        let to = next.map_or(end, |(_, header)| header.base_offset);
+        self.lost(
+            segment.path,
+            position,
+            (expected, to),
+            &Fault::Unreadable(reason),
+        );
+        walker.jump(next.map_or(position, |(position, _)| position), to);
+        Ok(next.is_some())
+    }
+
+    fn torn(&mut self, segment: &Segment<'_>, walker: &mut Walker<'_>, end: Offset, tail: &Tail) {
+        let position = walker.position();
+        let expected = walker.chain().next_offset;
+        if expected < end {
+            let range = (expected, end);
+            self.lost(segment.path, position, range, &Fault::EndsEarly);
+            walker.jump(position, end);
+        }
+        if !tail.is_zero {
+            let bytes = segment.bytes.saturating_sub(position.0);
+            self.note(segment.path, end, Remark::TornTail { position, bytes });
+        }
+    }
+
+    /// Returns the first offset of which nothing says that it was durable.
+    fn durable(&self, tail: &Tail) -> Offset {
+        let hinted = self.hint.map_or(Offset::ZERO, |hint| hint.durable_end);
+        hinted.max(tail.durable_up_to)
+    }
+
+    fn tail(
+        &self,
+        segment: &Segment<'_>,
+        from: FilePosition,
+        expected: Offset,
+    ) -> Result<Tail, LogError> {
+        let limit = FilePosition(segment.bytes);
+        examine_tail(segment.file, from, limit, self.place.id, expected)
+            .map_err(|source| failed(segment, source))
+    }
+
+    fn path(&self, base: Offset) -> PathBuf {
+        file_name::path(&self.place.dir, base, FileKind::Log)
+    }
+
+    /// Returns the end of the gap that holds `offset`, if one does.
+    fn gap_end(&self, offset: Offset) -> Option<Offset> {
+        self.gaps
+            .iter()
+            .find(|gap| gap.from <= offset && offset < gap.to)
+            .map(|gap| gap.to)
+    }
+
+    /// Notes offsets that cannot be read: what of them was not given up is damage.
+    fn lost(
+        &mut self,
+        path: &Path,
+        position: FilePosition,
+        (from, to): (Offset, Offset),
+        fault: &Fault,
+    ) {
+        self.visit.skipped(from, to);
+        self.scanned.skipped.push((from, to));
+        let mut next = from;
+        let mut given_up = 0u64;
+        while next < to {
+            if let Some(end) = self.gap_end(next) {
+                let end = end.min(to);
+                given_up = given_up.saturating_add(end.since(next).unwrap_or(0));
+                next = end;
+                continue;
+            }
+            let begins = self.gaps.iter().map(|gap| gap.from);
+            let end = begins.filter(|from| *from > next).min();
+            let end = end.unwrap_or(to).min(to);
+            self.scanned.is_damaged = true;
+            self.wrong_at(path, position, (next, end), fault.clone());
+            next = end;
+        }
+        if given_up > 0 {
+            self.note(path, from, Remark::GivenUp { count: given_up });
+        }
+    }
+
+    /// Notes something wrong at the start of a segment that costs no offset, unless an operator has given it up.
+    fn wrong(&mut self, path: &Path, base: Offset, fault: Fault) {
+        if self.gap_end(base).is_none() {
+            self.wrong_at(path, FilePosition(0), (base, base), fault);
+        }
+    }
+
+    fn wrong_at(
+        &mut self,
+        path: &Path,
+        position: FilePosition,
+        (from, to): (Offset, Offset),
+        what: Fault,
+    ) {
+        self.report.find(Finding {
+            path: path.to_path_buf(),
+            position,
+            log: Some(self.place.id),
+            from,
+            to,
+            what,
+        });
+    }
+
+    fn note(&mut self, path: &Path, offset: Offset, what: Remark) {
+        self.report.note(Note {
+            path: path.to_path_buf(),
+            log: Some(self.place.id),
+            offset,
+            what,
+        });
+    }
+}
+
+fn failed(segment: &Segment<'_>, source: io::Error) -> LogError {
+    LogError::io("read", segment.path, source)
+}
