@@ -41,6 +41,9 @@ pub const FETCH_WAIT_MAX: Duration = Duration::from_millis(FETCH_WAIT_MS_MAX as 
 /// Most bytes that one fetch may ask for: an answer stays below the largest frame.
 pub const FETCH_BYTES_MAX: u32 = BATCH_BYTES_CEILING;
 
+/// Bytes of fetched batches that are read and not sent, over all connections. Past it a fetch gets one batch at a time.
+pub const FETCHED_BYTES_MAX: u64 = 512 << 20;
+
 /// Largest name of a topic or a group, in bytes.
 pub const NAME_BYTES_MAX: u32 = storage::limits::NAME_BYTES_MAX;
 

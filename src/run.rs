@@ -100,7 +100,7 @@ pub async fn run(
 /// Does the broker's own work, a round at a time, until it shuts down.
 async fn keep_up(broker: Arc<Broker>) {
     let shutdown = broker.shutdown().clone();
-    let mut upkeep = Upkeep::new(broker);
+    let mut upkeep = Upkeep::new(Arc::clone(&broker));
     loop {
         tokio::select! {
             () = tokio::time::sleep(Upkeep::interval()) => {}
@@ -113,8 +113,9 @@ async fn keep_up(broker: Arc<Broker>) {
         upkeep = match round.await {
             Ok(upkeep) => upkeep,
             Err(panic) => {
-                tracing::error!(%panic, "the broker's own work has failed");
-                return;
+                // Without it nothing would be healed, checkpointed or deleted any more.
+                tracing::error!(%panic, "a round of the broker's own work has failed");
+                Upkeep::new(Arc::clone(&broker))
             }
         };
     }

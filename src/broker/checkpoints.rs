@@ -76,13 +76,21 @@ impl Checkpoints {
         shard.is_dirty = true;
     }
 
-    /// Stores a new log start, durably when this returns. The log must have an entry.
+    /// Stores a new log start, durably when this returns.
+    ///
+    /// # Errors
+    /// [`LogError::Io`], also for a log that has no entry: nothing could be synced of it.
     pub(super) fn raise_log_start(&mut self, log: LogId, start: Offset) -> Result<(), LogError> {
-        if let Some(shard) = self.shards.get_mut(shard_of(log))
-            && let Some(entry) = shard.entries.get_mut(&log)
-        {
+        let found = self.shards.get_mut(shard_of(log)).and_then(|shard| {
+            let entry = shard.entries.get_mut(&log)?;
             entry.log_start = entry.log_start.max(start);
             shard.is_dirty = true;
+            Some(())
+        });
+        if found.is_none() {
+            let source =
+                std::io::Error::other(format!("{log} has no checkpoint, so its start cannot move"));
+            return Err(LogError::io("checkpoint", Path::new(""), source));
         }
         self.write()
     }

@@ -11,7 +11,14 @@ use crate::protocol::error_code::{ErrorCode, Refusal};
 #[derive(Debug)]
 pub(super) struct Control {
     log: Mutex<ControlLog>,
-    waiting: Mutex<Vec<Waiting>>,
+    waiting: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    changes: Vec<Waiting>,
+    /// Somebody writes them, and will look again.
+    is_written: bool,
 }
 
 #[derive(Debug)]
@@ -24,7 +31,7 @@ impl Control {
     pub(super) fn new(log: ControlLog) -> Self {
         Self {
             log: Mutex::new(log),
-            waiting: Mutex::new(Vec::new()),
+            waiting: Mutex::default(),
         }
     }
 
@@ -50,33 +57,48 @@ impl Control {
         Ok(value)
     }
 
-    /// Queues a change; whoever calls [`Control::write_waiting`] next writes it. The receiver is answered after its sync.
-    pub(super) fn queue(&self, entry: Entry) -> oneshot::Receiver<Result<(), Refusal>> {
+    /// Queues a change. The receiver is answered after its sync. Returns whether the caller must have
+    /// [`Control::write_waiting`] called: one thread at a time waits for the control log, however many changes come.
+    pub(super) fn queue(&self, entry: Entry) -> (oneshot::Receiver<Result<(), Refusal>>, bool) {
         let (answer, receiver) = oneshot::channel();
-        self.waiting.lock().push(Waiting { entry, answer });
-        receiver
+        let mut queue = self.waiting.lock();
+        queue.changes.push(Waiting { entry, answer });
+        let must_write = !std::mem::replace(&mut queue.is_written, true);
+        (receiver, must_write)
     }
 
-    /// Writes all queued changes as one batch; if that is refused, one by one. Blocks on the disk.
-    pub(super) fn write_waiting(&self, now: TimestampMs) {
-        let mut log = self.log.lock();
-        let waiting = std::mem::take(&mut *self.waiting.lock());
-        if waiting.is_empty() {
-            return;
-        }
-        let entries: Vec<_> = waiting.iter().map(|one| one.entry.clone()).collect();
-        let all = log.change_all(&entries, now);
-        for one in waiting {
-            let result = match &all {
-                Ok(()) => Ok(()),
-                Err(ControlError::Refused(_) | ControlError::TooLarge(_)) => {
-                    log.change(&one.entry, now).map_err(|error| refusal(&error))
-                }
-                Err(error) => Err(refusal(error)),
+    /// Writes queued changes until none is left. Blocks on the disk.
+    pub(super) fn write_waiting(&self, now: impl Fn() -> TimestampMs) {
+        loop {
+            let mut log = self.log.lock();
+            let waiting = {
+                let mut queue = self.waiting.lock();
+                let waiting = std::mem::take(&mut queue.changes);
+                queue.is_written = !waiting.is_empty();
+                waiting
             };
-            // A caller that has gone away needs no answer.
-            one.answer.send(result).ok();
+            if waiting.is_empty() {
+                return;
+            }
+            write(&mut log, waiting, now());
         }
+    }
+}
+
+/// Writes changes as one batch; if that is refused, one by one.
+fn write(log: &mut ControlLog, waiting: Vec<Waiting>, now: TimestampMs) {
+    let entries: Vec<_> = waiting.iter().map(|one| one.entry.clone()).collect();
+    let all = log.change_all(&entries, now);
+    for one in waiting {
+        let result = match &all {
+            Ok(()) => Ok(()),
+            Err(ControlError::Refused(_) | ControlError::TooLarge(_)) => {
+                log.change(&one.entry, now).map_err(|error| refusal(&error))
+            }
+            Err(error) => Err(refusal(error)),
+        };
+        // A caller that has gone away needs no answer.
+        one.answer.send(result).ok();
     }
 }
 

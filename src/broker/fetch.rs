@@ -2,13 +2,17 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use storage::batch::BatchHeader;
 use storage::error::LogError;
 use storage::log::ReadBound;
 use storage::log_id::LogKind;
+use storage::offset::Offset;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::{Broker, partition_of, refusal};
@@ -31,7 +35,8 @@ impl Broker {
         loop {
             // Subscribed before the read, so that nothing that comes in between is missed.
             let changes = self.changes(request);
-            let answer = self.read_all(request);
+            let room = self.room(request.bytes_max.min(FETCH_BYTES_MAX));
+            let (answer, is_cut) = self.read_all(request, room.is_some());
             let bytes: usize = answer
                 .partitions
                 .iter()
@@ -41,8 +46,10 @@ impl Broker {
                 .partitions
                 .iter()
                 .any(|partition| partition.refusal.is_some());
-            let is_enough =
-                u64::try_from(bytes).unwrap_or(u64::MAX) >= u64::from(request.bytes_min);
+            // What the limits have cut short is as much as there can be: waiting would not make it more.
+            let is_enough = u64::try_from(bytes).unwrap_or(u64::MAX)
+                >= u64::from(request.bytes_min)
+                || (bytes > 0 && is_cut);
             let Some(deadline) =
                 deadline.filter(|deadline| !is_refused && !is_enough && *deadline > Instant::now())
             else {
@@ -50,37 +57,57 @@ impl Broker {
                     .traffic
                     .fetch_bytes
                     .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
-                return Ok(answer);
+                return Ok(held(answer, room, bytes));
             };
+            // Nothing is kept in memory by a fetch that waits.
+            drop((answer, room));
             tokio::select! {
                 () = first_of(changes) => {}
                 () = tokio::time::sleep_until(deadline) => {}
-                () = self.shutdown.wait() => return Ok(self.read_all(request)),
+                () = self.shutdown.wait() => {
+                    // What came in the last moment is still served.
+                    let (answer, _) = self.read_all(request, true);
+                    return Ok(answer);
+                }
             }
         }
     }
 
-    fn read_all(&self, request: &FetchRequest) -> FetchAnswer {
-        let bytes_max = request.bytes_max.min(FETCH_BYTES_MAX);
-        let mut left = u64::from(bytes_max.min(self.answer_bytes_max));
-        let mut is_first = true;
+    /// Takes the room of an answer; `None` when too much is read and not sent already.
+    fn room(&self, bytes_max: u32) -> Option<OwnedSemaphorePermit> {
+        let kib = bytes_max.div_ceil(1024).max(1);
+        Arc::clone(&self.fetched_kib)
+            .try_acquire_many_owned(kib)
+            .ok()
+    }
+
+    /// Reads all partitions. Says also whether the limits left something out that could be read.
+    fn read_all(&self, request: &FetchRequest, has_room: bool) -> (FetchAnswer, bool) {
+        let mut left = if has_room {
+            let bytes_max = request.bytes_max.min(FETCH_BYTES_MAX);
+            u64::from(bytes_max.min(self.answer_bytes_max))
+        } else {
+            1
+        };
+        let (mut is_cut, mut has_data) = (false, false);
         let mut partitions = Vec::with_capacity(request.partitions.len());
         for wanted in &request.partitions {
             // The first partition with data gives at least one batch, however small the maximum is.
-            let read = (left > 0 || is_first).then_some(left);
+            let read = (left > 0 || !has_data).then_some(left);
             let mut fetched = self.read_one(wanted, read);
-            let bytes = u64::try_from(fetched.batches.len()).unwrap_or(u64::MAX);
-            if bytes > left && !is_first {
-                // A log gives one batch whatever is asked for; only the first of an answer may be too large.
+            let mut bytes = u64::try_from(fetched.batches.len()).unwrap_or(u64::MAX);
+            if has_data && bytes > left {
                 fetched.batches = Bytes::new();
-                left = 0;
-            } else {
-                left = left.saturating_sub(bytes);
+                bytes = 0;
             }
-            is_first &= bytes == 0;
+            has_data |= bytes > 0;
+            is_cut |= fetched.refusal.is_none()
+                && bytes < u64::from(request.bytes_min)
+                && end_of(&fetched.batches).unwrap_or(wanted.offset) < fetched.high_watermark;
+            left = left.saturating_sub(bytes);
             partitions.push(fetched);
         }
-        FetchAnswer { partitions }
+        (FetchAnswer { partitions }, is_cut)
     }
 
     fn read_one(&self, wanted: &FetchPartition, bytes_left: Option<u64>) -> FetchedPartition {
@@ -137,6 +164,53 @@ impl Broker {
             }));
         }
         changes
+    }
+}
+
+/// Returns the first offset behind whole batches.
+fn end_of(mut batches: &[u8]) -> Option<Offset> {
+    let mut end = None;
+    while let Ok(header) = BatchHeader::decode(batches) {
+        end = Some(header.next_offset());
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        batches = batches.get(length..).unwrap_or_default();
+    }
+    end
+}
+
+/// Batches that give their room back when they have been sent.
+struct Held {
+    batches: Bytes,
+    _room: Arc<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.batches
+    }
+}
+
+/// Ties the room that an answer needs to its batches, and gives the rest back.
+fn held(mut answer: FetchAnswer, room: Option<OwnedSemaphorePermit>, bytes: usize) -> FetchAnswer {
+    let Some(mut room) = room else { return answer };
+    let unused = room.num_permits().saturating_sub(bytes.div_ceil(1024));
+    drop(room.split(unused));
+    let room = Arc::new(room);
+    for partition in &mut answer.partitions {
+        if !partition.batches.is_empty() {
+            partition.batches = Bytes::from_owner(Held {
+                batches: std::mem::take(&mut partition.batches),
+                _room: Arc::clone(&room),
+            });
+        }
+    }
+    answer
+}
+
+fn without_batches(partition: FetchedPartition) -> FetchedPartition {
+    FetchedPartition {
+        batches: Bytes::new(),
+        ..partition
     }
 }
 

@@ -58,10 +58,12 @@ impl Broker {
             time: self.clock.now(),
             commits: commits.into_values().collect(),
         };
-        let answer = self.control.queue(entry);
-        let this = Arc::clone(self);
-        self.pool
-            .submit(move || this.control.write_waiting(this.clock.now()));
+        let (answer, must_write) = self.control.queue(entry);
+        if must_write {
+            let this = Arc::clone(self);
+            self.pool
+                .submit(move || this.control.write_waiting(|| this.clock.now()));
+        }
         answer.await.unwrap_or_else(|_| {
             Err(Refusal::new(
                 ErrorCode::ShuttingDown,

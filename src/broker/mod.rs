@@ -17,6 +17,8 @@ mod produce;
 mod refusal;
 mod resolve;
 mod select;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod upkeep;
 
@@ -75,7 +77,11 @@ pub struct Broker {
     /// The wall clock has departed from the monotonic clock: retention by age rests.
     is_clock_off: AtomicBool,
     next_producer_id: Mutex<std::ops::Range<u64>>,
-    resolving: Semaphore,
+    resolving: Arc<Semaphore>,
+    /// KiB of fetched batches that may be in memory.
+    fetched_kib: Arc<Semaphore>,
+    /// Held while segments are deleted.
+    retaining: Mutex<()>,
     peers: AtomicU64,
     shutdown: Shutdown,
 }

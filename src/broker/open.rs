@@ -24,7 +24,7 @@ use super::{Broker, RESOLVING_MAX};
 use crate::clock::SharedClock;
 use crate::config::ServeConfig;
 use crate::engine::{PartitionHandle, WorkPool};
-use crate::limits::FRAME_OVERHEAD_BYTES;
+use crate::limits::{FETCHED_BYTES_MAX, FRAME_OVERHEAD_BYTES};
 use crate::metrics::Metrics;
 use crate::names::TopicName;
 use crate::shutdown::Shutdown;
@@ -123,7 +123,11 @@ impl Broker {
             is_low_on_space: AtomicBool::new(false),
             is_clock_off: AtomicBool::new(false),
             next_producer_id: Mutex::new(0..0),
-            resolving: Semaphore::new(RESOLVING_MAX),
+            resolving: Arc::new(Semaphore::new(RESOLVING_MAX)),
+            fetched_kib: Arc::new(Semaphore::new(
+                usize::try_from(FETCHED_BYTES_MAX / 1024).unwrap_or(Semaphore::MAX_PERMITS),
+            )),
+            retaining: Mutex::new(()),
             peers: AtomicU64::new(1),
             shutdown,
         };

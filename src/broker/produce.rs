@@ -108,10 +108,11 @@ impl Broker {
         let limits = BatchLimits::new(settings.record_bytes_max, settings.batch_bytes_max);
         let header = check_produced(batch, &limits).map_err(|error| refusal::of_batch(&error))?;
         let outcome = loop {
-            match partition.append(&header, batch, self.clock.now()) {
+            let now = self.clock.now();
+            match partition.append(&header, batch, now) {
                 Err(Refused::Log(LogError::Rolling { .. })) => {
                     partition
-                        .roll()
+                        .roll(u64::from(header.length), now)
                         .await
                         .map_err(|error| refusal::of_log(&error))?;
                 }

@@ -13,7 +13,10 @@ use crate::protocol::error_code::{ErrorCode, Refusal};
 /// Says why a log did not do what was asked.
 pub(super) fn of_log(error: &LogError) -> Refusal {
     let code = match error {
-        LogError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
+        // A sync that found no space has failed like any other: what it was to make durable may be there or not.
+        LogError::Io { op, source, .. }
+            if *op != "sync" && source.kind() == ErrorKind::StorageFull =>
+        {
             ErrorCode::StorageFull
         }
         LogError::Io { op: "write", .. }

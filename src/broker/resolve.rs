@@ -15,7 +15,7 @@ use storage::partition::{
     Hooks, Outcome, RejectOutcome, Rejection, Republished as Committed, Resolver, Step, Who,
     prepare_letter,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::select::{Selected, select, unknown_letter};
 use super::{Broker, partition_of, refusal};
@@ -50,10 +50,13 @@ impl Broker {
     /// # Errors
     /// [`ErrorCode::InvalidGroupName`], [`ErrorCode::LimitExceeded`], [`ErrorCode::OffsetOutOfRange`], or the log's.
     pub async fn reject(self: &Arc<Self>, request: RejectRequest) -> Result<RejectAnswer, Refusal> {
-        let permit = self.resolving.acquire().await;
+        let permit = self.may_resolve().await;
         let this = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || this.reject_blocking(&request)).await;
-        drop(permit);
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            this.reject_blocking(&request)
+        })
+        .await;
         done.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -115,13 +118,19 @@ impl Broker {
         request: RetryLettersRequest,
         who: String,
     ) -> Result<RetryLettersAnswer, Refusal> {
-        let permit = self.resolving.acquire().await;
+        let permit = self.may_resolve().await;
         let (answer, answered) = oneshot::channel();
         let this = Arc::clone(self);
-        tokio::task::spawn_blocking(move || this.retry_blocking(&request, &who, answer));
-        let answer = answered.await.unwrap_or_else(|_| Err(ended()));
-        drop(permit);
-        answer
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            this.retry_blocking(&request, &who, answer);
+        });
+        answered.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// Waits until one more operation may be under way. The permit goes with the work, which goes on without its caller.
+    async fn may_resolve(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.resolving).acquire_owned().await.ok()
     }
 
     fn retry_blocking(
@@ -221,10 +230,13 @@ impl Broker {
         request: DeleteLettersRequest,
         who: String,
     ) -> Result<DeleteLettersAnswer, Refusal> {
-        let permit = self.resolving.acquire().await;
+        let permit = self.may_resolve().await;
         let this = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || this.delete_blocking(&request, &who)).await;
-        drop(permit);
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            this.delete_blocking(&request, &who)
+        })
+        .await;
         done.unwrap_or_else(|_| Err(ended()))
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use storage::control::{ControlState, Durability, Entry, TopicSettings};
+use storage::error::LogError;
 use storage::log::SegmentStats;
 use storage::log_id::{LogKind, PartitionNumber};
 
@@ -124,10 +125,29 @@ impl Broker {
         })?;
         let partitions = self
             .open_partitions(&numbers, &settings)
-            .map_err(|error| refusal::of_log(&error))?;
+            .map_err(|error| self.take_back(&name, &numbers, &error))?;
         let topic = Arc::new(Topic::new(name.clone(), settings, partitions));
         self.topics.write().insert(name, Arc::clone(&topic));
         Ok(topic_view(&topic))
+    }
+
+    /// Deletes a topic whose partitions could not be opened, so that its name is free to be created again.
+    fn take_back(
+        &self,
+        name: &TopicName,
+        numbers: &[PartitionNumber],
+        error: &LogError,
+    ) -> Refusal {
+        let entry = Entry::TopicDeleted {
+            name: name.to_string(),
+        };
+        let deleted = self.control.change(self.clock.now(), |_| Ok((entry, ())));
+        if let Err(refusal) = deleted {
+            tracing::warn!(topic = %name, error = %refusal.message, "a topic that could not be opened is there after the next start");
+        } else {
+            self.forget_partitions(numbers);
+        }
+        refusal::of_log(error)
     }
 
     /// Changes a topic's settings and adds partitions. Blocks on the disk.
@@ -157,24 +177,41 @@ impl Broker {
             topic.set_settings(settings);
         }
         if want > have {
-            let count = u32::try_from(want.saturating_sub(have)).unwrap_or(u32::MAX);
-            let added = self.control.change(now, |state| {
-                let partitions = numbers(state, count)?;
-                let name = topic.name().to_string();
-                Ok((
-                    Entry::PartitionsAdded {
-                        name,
-                        partitions: partitions.clone(),
-                    },
-                    partitions,
-                ))
-            })?;
-            let added = self
-                .open_partitions(&added, &settings)
-                .map_err(|error| refusal::of_log(&error))?;
-            topic.add_partitions(added);
+            self.add_partitions(&topic, &settings, (have, want))?;
         }
         Ok(topic_view(&topic))
+    }
+
+    /// Adds partitions behind the `have` that are served, until there are `want`. Those that an earlier call added and could not
+    /// open come first: an index means the same partition now and after a restart.
+    fn add_partitions(
+        &self,
+        topic: &Topic,
+        settings: &TopicSettings,
+        (have, want): (usize, usize),
+    ) -> Result<(), Refusal> {
+        let name = topic.name().as_str();
+        let stored = |state: &ControlState| {
+            let partitions = state.topic(name).map(|topic| topic.partitions.clone());
+            partitions.unwrap_or_default()
+        };
+        let known = self.control.look(stored).len();
+        if want > known {
+            let count = u32::try_from(want.saturating_sub(known)).unwrap_or(u32::MAX);
+            self.control.change(self.clock.now(), |state| {
+                let entry = Entry::PartitionsAdded {
+                    name: name.to_owned(),
+                    partitions: numbers(state, count)?,
+                };
+                Ok((entry, ()))
+            })?;
+        }
+        let all = self.control.look(stored);
+        let added = self
+            .open_partitions(all.get(have..).unwrap_or_default(), settings)
+            .map_err(|error| refusal::of_log(&error))?;
+        topic.add_partitions(added);
+        Ok(())
     }
 
     /// Deletes a topic. The control log's entry is the commit point; the files go after it. Blocks on the disk.
@@ -208,15 +245,22 @@ impl Broker {
             Ok((Entry::TopicDeleted { name: request.name.clone() }, numbers))
         })?;
         self.topics.write().remove(topic.name().as_str());
+        self.forget_partitions(&numbers);
+        Ok(())
+    }
+
+    /// Forgets what a deleted topic's partitions hold, and unlinks it.
+    fn forget_partitions(&self, numbers: &[PartitionNumber]) {
+        // Retention that has begun ends first: it would store a checkpoint again.
+        let _no_retention = self.retaining.lock();
         let mut checkpoints = self.checkpoints.lock();
         for number in numbers {
-            checkpoints.remove(number);
+            checkpoints.remove(*number);
             // What stays behind goes when the broker is opened next: the control log has decided.
-            if let Err(error) = self.unlink_partition(number) {
+            if let Err(error) = self.unlink_partition(*number) {
                 tracing::warn!(partition = number.0, %error, "a deleted partition's files stay until the next start");
             }
         }
-        Ok(())
     }
 
     /// Describes one partition with its segments.

@@ -184,43 +184,44 @@ impl PartitionHandle {
         }
     }
 
-    /// Syncs, as often as something was written meanwhile; the caller has set the state to busy.
+    /// Syncs once; the caller has set the state to busy. What was asked for meanwhile is a job of the pool behind all others:
+    /// a connection's own thread must not sync for the connections of other threads, nor one busy log keep a thread of the pool.
     fn run_sync(self: &Arc<Self>, kind: LogKind) {
         let side = self.side(kind);
-        loop {
-            side.sync.store(BUSY, Ordering::Release);
-            let task = {
-                let mut owner = self.owner.lock();
-                if kind == LogKind::Main {
-                    self.unsynced_bytes.store(0, Ordering::Relaxed);
-                }
-                owner.log_mut(kind).and_then(storage::log::Log::begin_sync)
-            };
-            if let Some(task) = task {
-                let started = std::time::Instant::now();
-                if let Err(error) = task.run() {
-                    tracing::error!(partition = self.number.0, %error, "a sync failed; the log takes no more appends");
-                }
-                observe_duration(&self.metrics.logs.sync_seconds, started.elapsed());
-                if kind == LogKind::DeadLetter {
-                    self.owner.lock().settle();
-                }
-                side.changed();
+        side.sync.store(BUSY, Ordering::Release);
+        let task = {
+            let mut owner = self.owner.lock();
+            if kind == LogKind::Main {
+                self.unsynced_bytes.store(0, Ordering::Relaxed);
             }
-            if side
-                .sync
-                .compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok()
-            {
-                return;
+            owner.log_mut(kind).and_then(storage::log::Log::begin_sync)
+        };
+        if let Some(task) = task {
+            let started = std::time::Instant::now();
+            if let Err(error) = task.run() {
+                tracing::error!(partition = self.number.0, %error, "a sync failed; the log takes no more appends");
             }
+            observe_duration(&self.metrics.logs.sync_seconds, started.elapsed());
+            if kind == LogKind::DeadLetter {
+                self.owner.lock().settle();
+            }
+        }
+        // Also when there was nothing to sync: somebody else's sync may have failed and told nobody.
+        side.changed();
+        let ended = side
+            .sync
+            .compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire);
+        if ended.is_err() {
+            let this = Arc::clone(self);
+            self.pool.submit(move || this.run_sync(kind));
         }
     }
 
     /// Returns when everything below `end` is durable.
     ///
     /// # Errors
-    /// [`LogError::Poisoned`] when the log cannot make it so: whether the append survives is then unknown.
+    /// [`LogError::Poisoned`] when no sync can make it so: whether the append survives is then unknown. A failed write of a
+    /// later batch is no such reason: what was written before it is still synced.
     pub async fn wait_durable(&self, end: Offset) -> Result<(), LogError> {
         let mut changes = self.main.changes.subscribe();
         loop {
@@ -228,7 +229,9 @@ impl PartitionHandle {
             if self.reader.durable_end() >= end {
                 return Ok(());
             }
-            if let Some(cause) = self.reader.poison() {
+            if let Some(cause) = self.reader.poison()
+                && cause != PoisonCause::WriteFailed
+            {
                 return Err(LogError::Poisoned {
                     log: self.reader.id(),
                     cause,
@@ -239,14 +242,25 @@ impl PartitionHandle {
         }
     }
 
-    /// Starts a new segment of the main log, or waits for whoever is at it.
+    /// Starts a new segment of the main log for a batch of `batch_bytes`, or waits for whoever is at it.
     ///
     /// # Errors
     /// The error of the roll, or [`LogError::Poisoned`].
-    pub async fn roll(self: &Arc<Self>) -> Result<(), LogError> {
+    pub async fn roll(
+        self: &Arc<Self>,
+        batch_bytes: u64,
+        now: TimestampMs,
+    ) -> Result<(), LogError> {
         let mut changes = self.main.changes.subscribe();
         changes.borrow_and_update();
-        let begun = self.owner.lock().begin_roll(LogKind::Main);
+        let begun = {
+            let mut owner = self.owner.lock();
+            // Somebody else's roll may be done since the caller was told of it: the new segment is not to be rolled again.
+            if !owner.main().needs_roll(batch_bytes, now) {
+                return Ok(());
+            }
+            owner.begin_roll(LogKind::Main)
+        };
         match begun {
             Ok(task) => {
                 let (done, result) = tokio::sync::oneshot::channel();
@@ -260,6 +274,10 @@ impl PartitionHandle {
                         .map(drop);
                     this.metrics.logs.rolls.inc();
                     this.main.changed();
+                    if finished.is_err() {
+                        // No sync was begun while the roll was to cover it.
+                        this.schedule_sync(LogKind::Main);
+                    }
                     done.send(finished).ok();
                 });
                 // The pool runs every job; a lost answer means that the broker is ending.
@@ -284,10 +302,13 @@ impl PartitionHandle {
             .log_mut(kind)
             .and_then(storage::log::Log::begin_heal);
         let Some(task) = task else { return Ok(false) };
-        task.run()?;
-        self.owner.lock().release_unknown(kind);
+        let healed = task.run();
+        if healed.is_ok() {
+            self.owner.lock().release_unknown(kind);
+        }
+        // Whoever waits for a sync must also learn that none can help any more.
         self.side(kind).changed();
-        Ok(true)
+        healed.map(|()| true)
     }
 
     /// Returns why the main log takes no appends, if it takes none.
@@ -301,5 +322,54 @@ impl PartitionHandle {
             LogKind::DeadLetter => &self.dead_letters,
             LogKind::Main | LogKind::Delivery | LogKind::Control => &self.main,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc;
+
+    use storage::disk::sim::SimDisk;
+    use storage::partition::{PartitionConfig, PartitionHints, PartitionPlace};
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_syncs_leaves_what_comes_meanwhile_to_the_pool() {
+        let disk = SimDisk::new(7);
+        disk.write_file(Path::new("/data/made"), b"").unwrap();
+        let place = PartitionPlace {
+            disk: Arc::new(disk),
+            root: "/data".into(),
+            number: PartitionNumber(0),
+        };
+        let (config, hints) = (PartitionConfig::default(), PartitionHints::default());
+        let (partition, _) = Partition::open(&place, config, &hints, TimestampMs(0)).unwrap();
+        let pool = WorkPool::start(1).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let handle = PartitionHandle::new(partition, Visibility::Synced, pool.clone(), metrics);
+        let (let_go, held) = mpsc::channel::<()>();
+        pool.submit(move || held.recv().unwrap());
+        let owner = handle.owner.lock();
+        let syncing = {
+            let handle = Arc::clone(&handle);
+            std::thread::spawn(move || handle.run_sync(LogKind::Main))
+        };
+        while handle.main.sync.load(Ordering::Acquire) != BUSY {
+            std::thread::yield_now();
+        }
+        handle.schedule_sync(LogKind::Main);
+        drop(owner);
+        syncing.join().unwrap();
+        let state = handle.main.sync.load(Ordering::Acquire);
+        assert_eq!(state, BUSY_AGAIN, "the request waits for the pool's thread");
+        let mut changes = handle.subscribe(LogKind::Main);
+        let_go.send(()).unwrap();
+        while handle.main.sync.load(Ordering::Acquire) != IDLE {
+            std::thread::yield_now();
+        }
+        assert!(changes.has_changed().unwrap());
+        changes.borrow_and_update();
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::dispatch::{self, Peer};
 use super::frames::{FrameEnd, Frames};
 use super::listener::Shared;
+use super::room::FrameRoom;
 use crate::broker::ProducePending;
 use crate::limits::HANDSHAKE_FRAME_BYTES_MAX;
 use crate::limits::HANDSHAKE_WAIT_MAX;
@@ -28,11 +29,15 @@ use crate::shutdown::Shutdown;
 
 /// Bytes of small answers that are gathered into one write.
 const WRITE_GATHER_BYTES: usize = 32 << 10;
-/// Longest time that a peer may take no byte of its answers.
+/// Bytes that are written at once.
+const WRITE_PIECE_BYTES: usize = 256 << 10;
+/// Longest time that a peer may take for one piece of its answers.
 const WRITE_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Longest time that a peer has for its last answers when the broker ends: shorter than the whole drain.
 const PEER_DRAIN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Silence after which the system asks whether the peer is still there.
+const KEEPALIVE_WAIT: Duration = Duration::from_mins(1);
 
 /// What the writing side does next.
 pub(super) enum Turn {
@@ -40,8 +45,8 @@ pub(super) enum Turn {
     Answer(Vec<Bytes>),
     /// Answer a produce request when its batches are durable.
     Produce(u32, ProducePending),
-    /// Carry out a request and answer it.
-    Request(dispatch::Work),
+    /// Carry out a request and answer it. Its room is given back then.
+    Request(dispatch::Work, FrameRoom),
     /// Send an answer and close: the peer is not understood any more.
     Last(Vec<Bytes>),
 }
@@ -55,6 +60,11 @@ pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream) {
     connections.accepted.get_or_create(&label).inc();
     let open = connections.open.get_or_create_owned(&label);
     open.inc();
+    // A peer that vanished without a word must not keep its place for ever.
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_WAIT);
+    socket2::SockRef::from(&stream)
+        .set_tcp_keepalive(&keepalive)
+        .ok();
     // Answers are small and somebody waits for them.
     stream.set_nodelay(true).ok();
     let (reading, writing) = stream.into_split();
@@ -106,6 +116,7 @@ async fn read(shared: &Arc<Shared>, frames: &mut Frames<OwnedReadHalf>, turns: m
             Ok(length) => request(shared, &peer, frames, length).await,
             Err(end) => Err(end),
         };
+        frames.release(shared.kept_buffer_bytes());
         let turn = match turn {
             Ok(turn) => turn,
             Err(FrameEnd::Closed | FrameEnd::TooSlow) => return,
@@ -162,6 +173,7 @@ async fn request(
     frames: &mut Frames<OwnedReadHalf>,
     length: u32,
 ) -> Result<Turn, FrameEnd> {
+    // Its room is given back when the request has been carried out.
     let mut room = shared.room.frame();
     let is_drained = frames.is_drained();
     // A request that has not arrived when the broker ends is not accepted; one that is being appended is.
@@ -189,7 +201,7 @@ async fn request(
     }
     let id = header.correlation_id;
     Ok(match dispatch::work(shared, peer, header, &mut reader) {
-        Ok(work) => Turn::Request(work),
+        Ok(work) => Turn::Request(work, room),
         Err(refusal) if refusal.code == ErrorCode::MalformedRequest => {
             Turn::Last(refused(id, refusal.code, &refusal.message))
         }
@@ -221,15 +233,16 @@ async fn write(writing: OwnedWriteHalf, mut queue: mpsc::Receiver<Turn>) {
                 }
                 (dispatch::encode(id, &Ok(pending.answer().await)), false)
             }
-            Turn::Request(work) => {
+            Turn::Request(work, _room) => {
                 if !sent(stream.flush()).await {
                     return;
                 }
                 (work.await, false)
             }
         };
-        for part in parts {
-            if !sent(stream.write_all(&part)).await {
+        // Piece by piece: a slow peer has its time for each of them.
+        for piece in parts.iter().flat_map(|part| part.chunks(WRITE_PIECE_BYTES)) {
+            if !sent(stream.write_all(piece)).await {
                 return;
             }
         }

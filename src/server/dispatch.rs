@@ -91,7 +91,8 @@ pub(super) fn is_produce(header: RequestHeader) -> bool {
     header.key() == Some(ApiKey::Produce) && header.api_version == API_VERSION
 }
 
-/// Appends the batches of a produce request where they stand in `body`. An error means that the request does not decode.
+/// Appends the batches of a produce request where they stand in `body`. An error means that the request does not decode,
+/// or has more batches than are taken; the connection ends then.
 pub(super) async fn produce(
     shared: &Shared,
     start: usize,
@@ -108,10 +109,8 @@ pub(super) async fn produce(
         let message = format!(
             "{count} batches are sent at once, at most {PARTITIONS_PER_REQUEST_MAX} are taken"
         );
-        let refusal = Refusal::new(ErrorCode::LimitExceeded, message);
-        return Ok(ProducePending {
-            batches: (0..count).map(|_| Err(refusal.clone())).collect(),
-        });
+        // Not a refusal for each: there may be millions of them.
+        return Err(Refusal::new(ErrorCode::LimitExceeded, message));
     }
     let is_alone = is_drained && count == 1;
     let mut pending = ProducePending::default();

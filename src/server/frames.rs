@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::time::Instant;
 
 use super::room::FrameRoom;
@@ -15,6 +15,10 @@ const READ_AHEAD_BYTES: usize = 64 << 10;
 const FIRST_GROWTH_BYTES: usize = 64 << 10;
 /// Buffers larger than this are given back after a frame.
 const KEPT_BUFFER_BYTES: usize = 16 << 20;
+/// Buffers larger than this are given back when no frame comes for a while.
+const IDLE_BUFFER_BYTES: usize = 64 << 10;
+/// How long that is.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// Longest time from a frame's first byte to its last.
 const FRAME_WAIT_MAX: Duration = Duration::from_mins(1);
 
@@ -60,6 +64,12 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     /// Reads the length of the next frame. May be dropped before it ends without losing anything but whole frames.
     pub(super) async fn next_length(&mut self, bytes_max: u32) -> Result<u32, FrameEnd> {
+        if self.stream.buffer().is_empty() && self.body.capacity() > IDLE_BUFFER_BYTES {
+            let arrived = tokio::time::timeout(IDLE_WAIT, self.stream.fill_buf()).await;
+            if arrived.is_err() {
+                self.body = Vec::new();
+            }
+        }
         let mut length = [0; LENGTH_BYTES];
         let first = self.stream.read_u8().await?;
         if let Some((place, rest)) = length.split_first_mut() {
@@ -71,11 +81,17 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         bytes.ok_or(FrameEnd::Closed)
     }
 
+    /// Gives back what the buffer holds above `kept_bytes`, after a request.
+    pub(super) fn release(&mut self, kept_bytes: usize) {
+        self.body.clear();
+        self.body.shrink_to(kept_bytes.min(KEPT_BUFFER_BYTES));
+    }
+
     /// Reads a body of this length. The buffer grows with what arrives, never with what was announced.
     pub(super) async fn body(
         &mut self,
         length: u32,
-        room: &mut FrameRoom<'_>,
+        room: &mut FrameRoom,
     ) -> Result<&mut [u8], FrameEnd> {
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);
         self.body.clear();
@@ -105,5 +121,46 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let mut sink = tokio::io::sink();
         let rest = tokio::io::copy(&mut self.stream, &mut sink);
         tokio::time::timeout(DISCARD_WAIT_MAX, rest).await.ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::room::RequestRoom;
+    use super::*;
+
+    fn room() -> FrameRoom {
+        RequestRoom::new(64 << 20).frame()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_keeps_no_large_buffer_and_loses_no_byte() {
+        let (mut peer, stream) = tokio::io::duplex(4 << 20);
+        let mut frames = Frames::new(stream);
+        peer.write_all(&(1_u32 << 20).to_be_bytes()).await.unwrap();
+        peer.write_all(&vec![7; 1 << 20]).await.unwrap();
+        let length = frames.next_length(2 << 20).await.unwrap();
+        assert_eq!(
+            frames.body(length, &mut room()).await.unwrap().len(),
+            1 << 20
+        );
+        let idle = tokio::time::timeout(IDLE_WAIT * 2, frames.next_length(2 << 20)).await;
+        assert!(idle.is_err());
+        assert_eq!(frames.body.capacity(), 0);
+        peer.write_all(&[0, 0, 0, 2, 8, 9]).await.unwrap();
+        let length = frames.next_length(2 << 20).await.unwrap();
+        assert_eq!(frames.body(length, &mut room()).await.unwrap(), [8, 9]);
+    }
+
+    #[tokio::test]
+    async fn a_request_gives_back_what_is_above_the_share() {
+        let (mut peer, stream) = tokio::io::duplex(4 << 20);
+        let mut frames = Frames::new(stream);
+        peer.write_all(&vec![7; 1 << 20]).await.unwrap();
+        frames.body(1 << 20, &mut room()).await.unwrap();
+        frames.release(128 << 10);
+        assert!(frames.body.capacity() <= 128 << 10);
     }
 }

@@ -33,6 +33,15 @@ pub(super) struct Shared {
     open: AtomicUsize,
 }
 
+impl Shared {
+    /// Returns how many bytes of its buffer a connection keeps between two requests: its share of what all may hold.
+    pub(super) fn kept_buffer_bytes(&self) -> usize {
+        let open = u64::try_from(self.open.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        let share = self.config.in_flight_bytes_max.div_euclid(open.max(1));
+        usize::try_from(share).unwrap_or(usize::MAX)
+    }
+}
+
 /// A listener that is bound and does not accept yet.
 #[derive(Debug)]
 pub struct Bound {
@@ -158,6 +167,22 @@ impl Server {
     }
 }
 
+/// Counts a connection for as long as it lives, however it ends.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn count(shared: &Arc<Shared>) -> Self {
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Serves the connections of one thread until there come no more and all have ended.
 fn serve(shared: &Arc<Shared>, mut connections: mpsc::Receiver<std::net::TcpStream>) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
@@ -177,15 +202,17 @@ fn serve(shared: &Arc<Shared>, mut connections: mpsc::Receiver<std::net::TcpStre
                 stream = connections.recv() => stream,
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
             };
-            let Some(stream) = stream.and_then(|stream| TcpStream::from_std(stream).ok()) else {
-                break;
+            let Some(stream) = stream else { break };
+            let stream = match TcpStream::from_std(stream) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    // The thread serves the next ones all the same.
+                    tracing::warn!(%error, "cannot serve a connection");
+                    continue;
+                }
             };
-            let shared = Arc::clone(shared);
-            tasks.spawn(async move {
-                shared.open.fetch_add(1, Ordering::Relaxed);
-                connection::serve(&shared, stream).await;
-                shared.open.fetch_sub(1, Ordering::Relaxed);
-            });
+            let open = Open::count(shared);
+            tasks.spawn(async move { connection::serve(&open.0, stream).await });
         }
         while tasks.join_next().await.is_some() {}
     });

@@ -1,14 +1,16 @@
 //! Room for requests in memory, over all connections. What a frame announces takes none; what has arrived of it does.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The room of all connections.
 #[derive(Debug)]
 pub(super) struct RequestRoom {
-    kib: Semaphore,
+    kib: Arc<Semaphore>,
     kib_max: u32,
     /// One frame at a time may go beyond: frames that have arrived in part and wait for each other would wait for ever.
-    beyond: Semaphore,
+    beyond: Arc<Semaphore>,
 }
 
 impl RequestRoom {
@@ -16,16 +18,17 @@ impl RequestRoom {
         let kib_max = u32::try_from(bytes_max / 1024).unwrap_or(u32::MAX).max(1);
         let permits = usize::try_from(kib_max).unwrap_or(usize::MAX);
         Self {
-            kib: Semaphore::new(permits.min(Semaphore::MAX_PERMITS)),
+            kib: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             kib_max,
-            beyond: Semaphore::new(1),
+            beyond: Arc::new(Semaphore::new(1)),
         }
     }
 
     /// Begins with no room, for one frame. It is given back when the value is dropped.
-    pub(super) fn frame(&self) -> FrameRoom<'_> {
+    pub(super) fn frame(&self) -> FrameRoom {
         FrameRoom {
-            room: self,
+            all: (Arc::clone(&self.kib), Arc::clone(&self.beyond)),
+            kib_max: self.kib_max,
             held: None,
             kib: 0,
             beyond: None,
@@ -35,26 +38,28 @@ impl RequestRoom {
 
 /// The room of one frame.
 #[derive(Debug)]
-pub(super) struct FrameRoom<'a> {
-    room: &'a RequestRoom,
-    held: Option<SemaphorePermit<'a>>,
+pub(super) struct FrameRoom {
+    /// The room of all, and the place of the one that may go beyond.
+    all: (Arc<Semaphore>, Arc<Semaphore>),
+    kib_max: u32,
+    held: Option<OwnedSemaphorePermit>,
     kib: u32,
-    beyond: Option<SemaphorePermit<'a>>,
+    beyond: Option<OwnedSemaphorePermit>,
 }
 
-impl FrameRoom<'_> {
+impl FrameRoom {
     /// Waits until there is room for so many bytes of the frame. This is the back-pressure: the socket is not read meanwhile.
     pub(super) async fn grow(&mut self, bytes: usize) {
         let wanted = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let more = wanted.min(self.room.kib_max).saturating_sub(self.kib);
+        let more = wanted.min(self.kib_max).saturating_sub(self.kib);
         if more == 0 || self.beyond.is_some() {
             return;
         }
         // The semaphores are never closed.
         let permit = tokio::select! {
             biased;
-            permit = self.room.kib.acquire_many(more) => permit,
-            beyond = self.room.beyond.acquire(), if self.held.is_some() => {
+            permit = Arc::clone(&self.all.0).acquire_many_owned(more) => permit,
+            beyond = Arc::clone(&self.all.1).acquire_owned(), if self.held.is_some() => {
                 self.beyond = beyond.ok();
                 return;
             }

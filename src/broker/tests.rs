@@ -1,0 +1,307 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use storage::batch::{
+    BatchBuilder, BatchLimits, BrokerMark, BuildOptions, Codec, NewRecord, check_produced,
+};
+use storage::disk::Site;
+use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
+use storage::disk::sim::SimDisk;
+use storage::log_id::{LogId, LogKind};
+use storage::offset::{Offset, TimestampMs};
+use storage::partition::AppendOutcome;
+
+use super::upkeep::sync_all;
+use super::{Broker, RESOLVING_MAX};
+use crate::clock::ManualClock;
+use crate::config::{FlagValue, ServeConfig, Settings};
+use crate::engine::PartitionHandle;
+use crate::metrics::Metrics;
+use crate::protocol::alter_topic::AlterTopicRequest;
+use crate::protocol::create_topic::CreateTopicRequest;
+use crate::protocol::cursor::Text;
+use crate::protocol::error_code::{ErrorCode, Refusal};
+use crate::protocol::fetch::{FetchPartition, FetchRequest};
+use crate::protocol::group_offsets::{CommitOffsetsRequest, CommittedOffset};
+use crate::protocol::reject::RejectRequest;
+use crate::protocol::settings::{Durability, SettingsChange};
+use crate::shutdown::Shutdown;
+
+const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+/// No test waits longer: it is what makes a hang a failure.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn open() -> (Arc<Broker>, FaultDisk) {
+    let disk = SimDisk::new(7);
+    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    let disk = FaultDisk::new(Arc::new(disk));
+    let flags = [
+        ("data_dir", "/data"),
+        ("storage.min_free_bytes", "0"),
+        ("storage.sync_threads", "2"),
+    ]
+    .map(|(key, value)| FlagValue {
+        flag: format!("--{key}"),
+        key: key.to_owned(),
+        value: value.to_owned(),
+    });
+    let settings = Settings::resolve(None, [], &flags).unwrap();
+    let config = ServeConfig::from_settings(&settings).unwrap();
+    let broker = Broker::open(
+        &config,
+        Arc::new(disk.clone()),
+        Arc::new(ManualClock::new(NOW)),
+        Arc::new(Metrics::new()),
+        Shutdown::new(),
+    )
+    .unwrap();
+    (broker, disk)
+}
+
+fn create(broker: &Broker, name: &str) -> Result<(), Refusal> {
+    let request = CreateTopicRequest {
+        name: name.to_owned(),
+        partition_count: 1,
+        durability: Durability::Synced,
+        change: SettingsChange::default(),
+    };
+    broker.create_topic(&request).map(drop)
+}
+
+fn partition(broker: &Broker) -> Arc<PartitionHandle> {
+    create(broker, "t").unwrap();
+    broker.topic("t").unwrap().partition(0).unwrap()
+}
+
+fn append(partition: &PartitionHandle) -> Option<Offset> {
+    let mut builder = BatchBuilder::new(Codec::None);
+    let record = NewRecord {
+        timestamp: NOW,
+        key: None,
+        value: Some(&[7; 200]),
+        headers: &[],
+    };
+    builder.push(&record).unwrap();
+    let options = BuildOptions {
+        producer: None,
+        broker: BrokerMark::Client,
+    };
+    let mut batch = builder.build(options).unwrap();
+    let header = check_produced(&batch, &BatchLimits::default()).unwrap();
+    match partition.append(&header, &mut batch, NOW) {
+        Ok(AppendOutcome::Appended(appended)) => Some(appended.next_offset),
+        _ => None,
+    }
+}
+
+async fn bounded<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("nothing happened")
+}
+
+/// Polls a future once and expects that it waits.
+async fn waits<F: Future + Unpin>(future: &mut F)
+where
+    F::Output: std::fmt::Debug,
+{
+    tokio::select! {
+        biased;
+        output = future => panic!("it did not wait: {output:?}"),
+        () = tokio::task::yield_now() => {}
+    }
+}
+
+const FAIL: Effect = Effect::Fail(ErrorKind::Other);
+
+#[tokio::test]
+async fn a_sync_that_fails_in_upkeep_is_told_to_waiting_producers() {
+    let (broker, disk) = open();
+    let partition = partition(&broker);
+    let end = append(&partition).unwrap();
+    let mut waiting = Box::pin(partition.wait_durable(end));
+    waits(&mut waiting).await;
+    disk.add(Rule::new(OpClass::Sync, FAIL).at(Site::Append));
+    sync_all(&partition, LogKind::Main).unwrap_err();
+    bounded(waiting).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_failed_write_does_not_disown_the_batch_before_it() {
+    let (broker, disk) = open();
+    let partition = partition(&broker);
+    let end = append(&partition).unwrap();
+    disk.add(Rule::new(OpClass::Write, FAIL));
+    assert_eq!(append(&partition), None);
+    let mut waiting = Box::pin(partition.wait_durable(end));
+    waits(&mut waiting).await;
+    partition.schedule_sync(LogKind::Main);
+    bounded(waiting).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_roll_that_somebody_else_has_done_is_not_done_again() {
+    let (broker, _disk) = open();
+    let partition = partition(&broker);
+    append(&partition).unwrap();
+    partition.roll(200, NOW).await.unwrap();
+    assert_eq!(partition.reader().segments().len(), 1);
+}
+
+#[test]
+fn a_control_log_whose_sync_failed_gets_no_checkpoint_of_what_is_not_durable() {
+    let (broker, disk) = open();
+    disk.add(Rule::new(OpClass::Sync, FAIL).at(Site::Append));
+    assert_eq!(
+        create(&broker, "t").unwrap_err().code,
+        ErrorCode::OutcomeUnknown
+    );
+    broker.store_checkpoints().unwrap();
+    let durable = broker.control.with(|log| log.reader().durable_end());
+    let checkpoints = broker.checkpoints.lock();
+    let stored = checkpoints.get(LogId::CONTROL);
+    assert!(
+        stored.is_none_or(|entry| entry.durable_end <= durable),
+        "{stored:?} claims more than {durable:?}"
+    );
+}
+
+#[test]
+fn a_topic_whose_partitions_could_not_be_opened_can_be_created_again() {
+    let (broker, disk) = open();
+    disk.add(Rule::new(OpClass::CreateDir, FAIL));
+    create(&broker, "t").unwrap_err();
+    create(&broker, "t").unwrap();
+    broker.topic("t").unwrap();
+}
+
+#[test]
+fn partitions_that_could_not_be_opened_keep_their_index() {
+    let (broker, disk) = open();
+    create(&broker, "t").unwrap();
+    let alter = |count| {
+        broker.alter_topic(&AlterTopicRequest {
+            name: "t".to_owned(),
+            partition_count: Some(count),
+            change: SettingsChange::default(),
+        })
+    };
+    disk.add(Rule::new(OpClass::CreateDir, FAIL));
+    alter(2).unwrap_err();
+    alter(3).unwrap();
+    let topic = broker.topic("t").unwrap();
+    let served: Vec<_> = topic.partitions().iter().map(|one| one.number()).collect();
+    let stored = broker
+        .control
+        .look(|state| state.topic("t").unwrap().partitions.clone());
+    assert_eq!(served, stored);
+}
+
+#[test]
+fn a_caller_who_goes_away_takes_no_permit_back_from_the_work() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let (broker, _disk) = open();
+    partition(&broker);
+    // The work stops here until the test lets go.
+    let blocked = broker.topics.write();
+    let request = RejectRequest {
+        topic: "t".to_owned(),
+        partition: 0,
+        offset: Offset(0),
+        group: "g".to_owned(),
+        reason: Text::from("r".to_owned()),
+        details: None,
+    };
+    let mut call = Box::pin(broker.reject(request));
+    runtime.block_on(waits(&mut call));
+    drop(call);
+    assert_eq!(broker.resolving.available_permits(), RESOLVING_MAX - 1);
+    drop(blocked);
+}
+
+#[tokio::test]
+async fn commits_hold_one_thread_of_the_pool_however_many_there_are() {
+    let (broker, _disk) = open();
+    partition(&broker);
+    let mut calls: Vec<_> = (0..8)
+        .map(|at| {
+            let request = CommitOffsetsRequest {
+                group: format!("g{at}"),
+                offsets: vec![CommittedOffset {
+                    topic: "t".to_owned(),
+                    partition: 0,
+                    offset: Offset(0),
+                    metadata: String::new(),
+                }],
+            };
+            let broker = Arc::clone(&broker);
+            Box::pin(async move { broker.commit_offsets(&request).await })
+        })
+        .collect();
+    let (sender, done) = mpsc::channel();
+    let (let_go, held) = mpsc::channel::<()>();
+    let (is_held, locked) = mpsc::channel();
+    let holder = {
+        let broker = Arc::clone(&broker);
+        std::thread::spawn(move || {
+            broker.control.with(|_| {
+                is_held.send(()).unwrap();
+                held.recv().unwrap();
+            });
+        })
+    };
+    locked.recv().unwrap();
+    for call in &mut calls {
+        waits(call).await;
+    }
+    broker.pool.submit(move || sender.send(()).unwrap());
+    let ran = done.recv_timeout(PATIENCE);
+    let_go.send(()).unwrap();
+    holder.join().unwrap();
+    assert_eq!(ran, Ok(()), "a sync waits behind the commits");
+    for call in calls {
+        bounded(call).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_that_its_limits_cut_short_does_not_wait_for_more() {
+    let (broker, _disk) = open();
+    let partition = partition(&broker);
+    for _ in 0..10 {
+        append(&partition).unwrap();
+    }
+    sync_all(&partition, LogKind::Main).unwrap();
+    let request = FetchRequest {
+        partitions: vec![FetchPartition {
+            topic: "t".to_owned(),
+            partition: 0,
+            offset: Offset(0),
+            bytes_max: 1000,
+        }],
+        bytes_min: 1000,
+        bytes_max: 1000,
+        wait_ms_max: 30_000,
+    };
+    tokio::time::pause();
+    let started = tokio::time::Instant::now();
+    let answer = broker.fetch(&request).await.unwrap();
+    assert!(!answer.partitions[0].batches.is_empty());
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    let room = broker.fetched_kib.available_permits();
+    drop(answer);
+    assert_eq!(broker.fetched_kib.available_permits(), room + 1);
+}
