@@ -28,6 +28,7 @@ mod retention;
 mod topics;
 mod openapi;
 mod routes;
+pub mod decode;
 
 use std::future::Future;
 use std::pin::Pin;

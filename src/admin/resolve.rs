@@ -142,7 +142,7 @@ pub(super) struct DeletedLetter {
 
 impl LetterSelection {
     /// Checks that it says clearly which letters are meant.
-    fn resolve(self) -> Result<(Selection, Page, Option<String>), ApiError> {
+    pub(super) fn resolve(self) -> Result<(Selection, Page, Option<String>), ApiError> {
         let filter = LetterFilter {
             groups: self.groups,
             fingerprints: self.fingerprints,
