@@ -46,24 +46,7 @@ impl Call {
 
     /// Decodes the body. Nothing at all stands for an empty object.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        let body: &[u8] = if self.body.is_empty() {
-            b"{}"
-        } else {
-            &self.body
-        };
-        let mut decoder = serde_json::Deserializer::from_slice(body);
-        let value = serde_path_to_error::deserialize(&mut decoder).map_err(|error| {
-            let path = error.path().to_string();
-            let message = match path.as_str() {
-                "." => format!("the body: {}", error.inner()),
-                path => format!("the body, {path}: {}", error.inner()),
-            };
-            ApiError::bad_request(message)
-        })?;
-        decoder
-            .end()
-            .map_err(|error| ApiError::bad_request(format!("the body: {error}")))?;
-        Ok(value)
+        json(&self.body)
     }
 
     /// Calls the broker on a thread that may block on the disk.
@@ -139,6 +122,24 @@ impl Query {
             ))),
         }
     }
+}
+
+/// Decodes a body. Nothing at all stands for an empty object.
+pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    let mut decoder = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut decoder).map_err(|error| {
+        let path = error.path().to_string();
+        let message = match path.as_str() {
+            "." => format!("the body: {}", error.inner()),
+            path => format!("the body, {path}: {}", error.inner()),
+        };
+        ApiError::bad_request(message)
+    })?;
+    decoder
+        .end()
+        .map_err(|error| ApiError::bad_request(format!("the body: {error}")))?;
+    Ok(value)
 }
 
 fn unknown_parameter(name: &str, known: &[String]) -> ApiError {

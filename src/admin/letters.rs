@@ -132,7 +132,7 @@ pub(super) struct AgeCount {
 }
 
 /// Reads the filter from a query. No parameter at all matches every letter.
-fn selection(query: &Query) -> Result<Selection, ApiError> {
+pub(super) fn selection(query: &Query) -> Result<Selection, ApiError> {
     let texts = |name: &str| {
         query
             .all(name)
@@ -175,7 +175,7 @@ fn selection(query: &Query) -> Result<Selection, ApiError> {
     })
 }
 
-fn page(query: &Query) -> Result<Page, ApiError> {
+pub(super) fn page(query: &Query) -> Result<Page, ApiError> {
     let limit = query.number("limit")?.unwrap_or(LETTER_PAGE_DEFAULT);
     if limit == 0 || limit > LETTER_PAGE_MAX {
         let message =

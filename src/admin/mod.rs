@@ -29,6 +29,7 @@ mod resolve;
 mod health;
 mod openapi;
 mod routes;
+pub mod decode;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -207,13 +207,6 @@ fn held(mut answer: FetchAnswer, room: Option<OwnedSemaphorePermit>, bytes: usiz
     answer
 }
 
-fn without_batches(partition: FetchedPartition) -> FetchedPartition {
-    FetchedPartition {
-        batches: Bytes::new(),
-        ..partition
-    }
-}
-
 fn check(request: &FetchRequest) -> Result<(), Refusal> {
     let count = request.partitions.len();
     if count > usize::try_from(PARTITIONS_PER_REQUEST_MAX).unwrap_or(usize::MAX) {

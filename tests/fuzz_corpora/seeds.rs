@@ -11,6 +11,7 @@ use storage::batch::{
 use storage::cause::{Cause, CauseDetail, CauseKind};
 use storage::checkpoint::LogCheckpoint;
 use storage::control::{Commit, ControlState, Entry, Gap, TopicSettings};
+use storage::dead_letter::select::{Cursor, LetterFilter, Order, PartitionRange};
 use storage::dead_letter::{
     DeadLetter, Disposition, Fingerprint, History, Lineage, Marker, Receiver, Resolution, Source,
 };
@@ -28,14 +29,16 @@ type Seed = (&'static str, String, Vec<u8>);
 type Files = fn() -> Vec<(String, Vec<u8>)>;
 
 pub(crate) fn all() -> Vec<Seed> {
-    let sources: [(&str, Files); 8] = [
+    let sources: [(&str, Files); 10] = [
         ("checkpoint", checkpoints),
         ("control_entry", control_entries),
         ("decode_batch", batches),
         ("decode_frame", frames),
         ("decode_letter", letters),
+        ("dlq_query", dlq_queries),
         ("log_ops", log_ops),
         ("open_index", indexes),
+        ("route_http", request_heads),
         ("scan_segment", segments),
     ];
     let mut seeds = Vec::new();
@@ -258,6 +261,63 @@ fn letters() -> Vec<(String, Vec<u8>)> {
         named("address", address.to_string().into_bytes()),
         named("address-mistyped", mistyped),
         named("fingerprint", b"010203040506070809".to_vec()),
+    ]
+}
+
+/// Texts that name letters behind a 0; filters and segments behind a 1.
+fn dlq_queries() -> Vec<(String, Vec<u8>)> {
+    let text = |text: &str| [&[0], text.as_bytes()].concat();
+    let ranges = [PartitionRange {
+        partition: PartitionNumber(1),
+        from: Offset(4),
+        to: Offset(900),
+    }];
+    let none = LetterFilter::default();
+    let cursor = Cursor::new(Order::NewestFirst, &none, &ranges).unwrap();
+    let query = "group=billing&disposition=rejected&status=503&label=eu%20west\
+        &died_from=2026-01-31T12:00:00Z&died_to=9&order=newest_first&limit=10";
+    let body = r#"{"groups": ["billing"], "dispositions": ["rejected", 2], "statuses": [503],
+        "died_from": "2026-01-31T12:00:00Z", "died_to": 9, "order": "newest_first", "limit": 10}"#;
+    // The filter's fields and values, then letters (a gap and six bytes) and markers (a 0 and a letter).
+    let letters: Vec<u8> = (0..20)
+        .flat_map(|n| [1 + n % 3, n, n * 7, n, n * 3, n * 5, n * 9])
+        .collect();
+    let segment = |filter: &[u8]| [&[1], filter, &letters, &[0, 12, 0, 12]].concat();
+    vec![
+        named("query", text(query)),
+        named("body", text(body)),
+        named(
+            "body-of-ids",
+            text(r#"{"ids": ["a", "b"], "request_id": "r"}"#),
+        ),
+        named("cursor", text(&cursor.to_string())),
+        named("segment-all", segment(&[0, 0])),
+        named("segment-by-group", segment(&[0, 1, 17])),
+        named("segment-by-three", segment(&[1, 0x64, 10, 20, 30, 40])),
+        named("segment-by-death", segment(&[3, 0, 20, 90])),
+        named("segment-by-texts", segment(&[0, 0x1c, 9, 18, 0])),
+    ]
+}
+
+fn request_heads() -> Vec<(String, Vec<u8>)> {
+    let list = "GET /admin/v1/topics/a%20b/dead-letters?group=x+y&status=503&qstash_token=s3cret\n\
+        Host: 127.0.0.1:7734\nOrigin: http://localhost:3000\nSec-Fetch-Site: same-origin";
+    let retry =
+        "POST /admin/v1/dead-letters/0123/retry\nhost: localhost\nauthorization: Bearer s3cret";
+    let rebound = "GET /metrics\nhost: evil.example:80\nauthorization: Bearer wrong";
+    vec![
+        named("list", list.into()),
+        named("retry", retry.into()),
+        named("rebound", rebound.into()),
+        named("open", "HEAD /readyz\nhost: [::1]:80".into()),
+        named(
+            "absolute",
+            "GET http://localhost/openapi.json\nhost: localhost".into(),
+        ),
+        named(
+            "other-method",
+            "PUT /admin/v1/topics\nhost: a.localhost".into(),
+        ),
     ]
 }
 
