@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// Longest that any process may take.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Runs until it is dropped.
 pub(crate) struct Broker {
@@ -114,7 +114,7 @@ fn serve(directory: &TempDir, http: &str, protocol: &str) -> (Child, String, Str
             let mut words = line.split_whitespace();
             match (words.next(), words.next()) {
                 (Some("http"), Some(url)) => {
-                    http = Some(url.trim_start_matches("http://").to_owned())
+                    http = Some(url.trim_start_matches("http://").to_owned());
                 }
                 (Some("protocol"), Some(address)) => return (http.unwrap(), address.to_owned()),
                 _ => {}

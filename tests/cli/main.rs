@@ -10,6 +10,7 @@
 
 mod broker;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::process::Stdio;
@@ -17,9 +18,11 @@ use std::process::Stdio;
 use broker::{Broker, run, stderr, stdout};
 
 fn lines(count: usize) -> String {
-    (0..count)
-        .map(|line| format!("{{\"id\":{line},\"k\":\"{}\"}}\n", line % 7))
-        .collect()
+    let mut text = String::new();
+    for line in 0..count {
+        writeln!(text, "{{\"id\":{line},\"k\":\"{}\"}}", line % 7).unwrap();
+    }
+    text
 }
 
 #[test]
@@ -286,9 +289,9 @@ fn a_broker_killed_during_produce_loses_nothing_and_stores_nothing_twice() {
     broker.restart();
     pipe.write_all(rest.as_bytes()).unwrap();
     drop(pipe);
-    let produced = broker::wait(producer);
-    assert_eq!(produced.status.code(), Some(0), "{}", stderr(&produced));
-    assert_eq!(broker::json(&produced)["acknowledged"], 60_000);
+    let output = broker::wait(producer);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(broker::json(&output)["acknowledged"], 60_000);
     let consumed = stdout(&run(broker.command(&["consume", "t"])));
     assert!(consumed == input, "{} lines", consumed.lines().count());
 }
