@@ -637,3 +637,45 @@ fn a_record_is_durable_before_its_letter_stands_for_it() {
     let record = record_at(&owner, Offset(0));
     assert_eq!(record.value.as_deref(), Some(&b"one"[..]));
 }
+
+#[test]
+fn a_damaged_dead_letter_log_keeps_no_partition_closed_and_no_letter_is_republished_twice() {
+    let disk = new_disk();
+    let (owner, letter) = rejected(&disk);
+    let (outcome, _) = republish(&owner, letter);
+    let Outcome::Republished { target, .. } = outcome else {
+        panic!("{outcome:?}");
+    };
+    let held = load(&owner, letter);
+    for text in ["two", "three", "four"] {
+        let offset = produce(&owner, text);
+        reject(&owner, "g", offset);
+    }
+    let end = owner.lock().dead_letter_checkpoint().unwrap().position.0;
+    drop(owner);
+    let path = disk
+        .paths()
+        .into_iter()
+        .filter(|path| {
+            path.to_string_lossy().contains("dead") && path.extension().is_some_and(|e| e == "log")
+        })
+        .max()
+        .unwrap();
+    // In the last letter but one: what stands behind it says that it was durable.
+    disk.flip_bit(&path, (end / 2) * 8).unwrap();
+    let (owner, report) = open_on(Arc::new(disk));
+    assert!(!report.dead_letters.damage.is_empty());
+    assert_eq!(report.finished_count, 0);
+    let partition = owner.lock();
+    assert!(partition.dead_letters().unwrap().log().poison().is_some());
+    assert!(partition.settled_up_to() <= target);
+    drop(partition);
+    let (outcomes, _) = resolver(&owner).republish(&[held]);
+    let is_repeat = true;
+    assert_eq!(
+        outcomes.letters,
+        [(letter, Outcome::Republished { target, is_repeat })]
+    );
+    assert_eq!(causes(&owner), [(letter, target)]);
+    produce(&owner, "the main log goes on");
+}
