@@ -541,3 +541,25 @@ fn a_heal_that_comes_late_cuts_nothing_that_was_written_since() {
     append(&mut log, 1, 3);
     assert_eq!(contents(&log), [(0, 1), (1, 2), (2, 3)]);
 }
+
+#[test]
+fn a_file_that_retention_has_taken_is_not_kept_open() {
+    let sim = SimDisk::new(1);
+    let fault = FaultDisk::new(Arc::new(sim.clone()));
+    let on_fault = LogPlace {
+        disk: Arc::new(fault.clone()),
+        ..place(&sim)
+    };
+    let (mut log, _) = Log::open(on_fault, small(), None, NOW).unwrap();
+    append(&mut log, 1, 1);
+    log.roll().unwrap();
+    let unlink = log.apply_log_start(Offset(1));
+    // A reader that had found the segment just before opens its file just before it goes.
+    for expected in 1..=2 {
+        let before = fault.count(OpClass::Open);
+        drop(log.shared.file(Offset(0)).unwrap());
+        assert_eq!(fault.count(OpClass::Open), before + 1, "time {expected}");
+    }
+    unlink.run().unwrap();
+    assert!(log.shared.file(Offset(0)).is_err());
+}
