@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex};
 use storage::batch::header::{BatchHeader, HEADER_BYTES};
 use storage::batch::{BatchBuilder, BrokerMark, BuildOptions, Codec, NewRecord, Records};
 use storage::disk::Disk;
+use storage::disk::RealDisk;
 use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
-use storage::disk::real::RealDisk;
 use storage::disk::sim::SimDisk;
 use storage::error::{LogError, PoisonCause};
 use storage::log::{Log, LogConfig, LogPlace, LogReader, ReadBound, RetentionPolicy, Visibility};
@@ -302,7 +302,7 @@ impl Drop for Over<'_> {
 fn readers_get_right_bytes_while_a_log_rolls_syncs_and_loses_its_head() {
     for visibility in [Visibility::Synced, Visibility::Written] {
         let dir = tempfile::tempdir().unwrap();
-        let disk = Arc::new(RealDisk::default());
+        let disk = Arc::new(RealDisk);
         run(disk, dir.path().to_path_buf(), visibility, None);
         let disk = SimDisk::new(1);
         disk.create_dir(&PathBuf::from("/data")).unwrap();
@@ -314,7 +314,7 @@ fn readers_get_right_bytes_while_a_log_rolls_syncs_and_loses_its_head() {
 fn a_log_whose_writes_fail_now_and_then_is_healed_by_whoever_comes_first() {
     for visibility in [Visibility::Synced, Visibility::Written] {
         let dir = tempfile::tempdir().unwrap();
-        let faults = FaultDisk::new(Arc::new(RealDisk::default()));
+        let faults = FaultDisk::new(Arc::new(RealDisk));
         let disk = Arc::new(faults.clone());
         run(disk, dir.path().to_path_buf(), visibility, Some(&faults));
     }
