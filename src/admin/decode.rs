@@ -8,8 +8,8 @@ use hyper::Method;
 
 use super::call::{Query, json};
 use super::letters::{page, selection};
-use super::resolve::LetterSelection;
 use super::routes::{Served, table};
+use super::selection::LetterSelection;
 use crate::http::{ApiError, RouteTable};
 use crate::protocol::selection::{Page, Selection};
 

@@ -122,9 +122,11 @@ impl Places {
     }
 }
 
-/// Returns an offset as its distance from the base of its segment.
+/// Returns an offset as its distance from the base of its segment; `None` where facets cannot express it, which no segment
+/// reaches and a hostile header can claim.
 pub(super) fn relative(offset: Offset, base: Offset) -> Option<u32> {
-    u32::try_from(offset.since(base)?).ok()
+    let distance = u32::try_from(offset.since(base)?).ok()?;
+    (distance < u32::MAX).then_some(distance)
 }
 
 /// Returns the offset at a distance from the base of its segment.
@@ -158,9 +160,12 @@ impl FacetsTask {
         match written.ok().and_then(|map| Facets::open(map).ok()) {
             Some(facets) => {
                 let mut places = self.places.write();
-                // Retention may have taken the segment meanwhile.
                 if let Some(place) = places.segments.get_mut(&self.base) {
                     *place = SegmentFacets::Sealed(facets);
+                } else {
+                    // Retention has taken the segment meanwhile, and nobody would ever remove a file without one.
+                    drop(places);
+                    self.disk.remove(&self.path).ok();
                 }
             }
             None => {

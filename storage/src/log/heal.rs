@@ -23,9 +23,12 @@ impl HealTask {
     ///
     /// # Errors
     /// [`LogError::Io`]. After a failed cut the log can be healed later; after a failed sync only opening it again helps.
+    /// [`LogError::Poisoned`] when another heal came first and the log is poisoned anew: that needs a heal of its own.
     pub fn run(self) -> Result<(), LogError> {
         let _one_at_a_time = self.shared.sync_lock.lock();
-        if self.shared.poison() != Some(PoisonCause::WriteFailed) {
+        // A heal that was begun for an earlier failed write would cut what was written since: what it takes for the end
+        // of the log is not the end any more.
+        if self.shared.poison() != Some(PoisonCause::WriteFailed) || !self.is_at_the_end() {
             return self.shared.check_poison();
         }
         let path = self.shared.segment_path(self.segment_base);
@@ -39,5 +42,12 @@ impl HealTask {
         self.shared.raise_durable_end(self.end);
         self.shared.clear_write_poison();
         Ok(())
+    }
+
+    /// While a failed write poisons the log, its end and its last segment stay as they are.
+    fn is_at_the_end(&self) -> bool {
+        let segments = self.shared.segments();
+        let active = segments.last().map(|segment| segment.base);
+        (self.shared.log_end(), active) == (self.end, Some(self.segment_base))
     }
 }

@@ -258,6 +258,10 @@ impl Shared {
             .disk
             .open(&path, OpenMode::Read)
             .map_err(|source| LogError::io("open", &path, source))?;
+        if base < self.log_start() {
+            // Retention has taken the segment while a reader was on its way: a file kept open would hold its space.
+            return Ok(file);
+        }
         if open.len() >= OPEN_SEALED_SEGMENTS_MAX {
             open.remove(0);
         }

@@ -15,6 +15,7 @@ use crate::batch::header::{Attributes, BatchHeader, HEADER_BYTES, HEADER_BYTES_U
 use crate::checkpoint::LogCheckpoint;
 use crate::checksum::crc32;
 use crate::disk::Disk;
+use crate::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use crate::disk::sim::SimDisk;
 use crate::error::{LogError, PoisonCause};
 use crate::log_id::{LogId, LogKind, PartitionNumber};
@@ -503,4 +504,62 @@ fn a_full_disk_refuses_before_a_byte_is_written_and_heals_by_itself() {
     disk.set_capacity_bytes(None);
     append(&mut log, 1, 3);
     assert_eq!(contents(&log).len(), appended + 1);
+}
+
+#[test]
+fn a_heal_that_comes_late_cuts_nothing_that_was_written_since() {
+    let sim = SimDisk::new(1);
+    let fault = FaultDisk::new(Arc::new(sim.clone()));
+    let on_fault = || LogPlace {
+        disk: Arc::new(fault.clone()),
+        ..place(&sim)
+    };
+    let fail = |log: &mut Log| {
+        let effect = Effect::WritePart(150, std::io::ErrorKind::StorageFull);
+        fault.add(Rule::new(OpClass::Write, effect).on(".log"));
+        log.append_synced(&mut batch(1, 9, 500), NOW).unwrap_err();
+        assert_eq!(log.poison(), Some(PoisonCause::WriteFailed));
+    };
+    let (mut log, _) = Log::open(on_fault(), small(), None, NOW).unwrap();
+    append(&mut log, 1, 1);
+    fail(&mut log);
+    let (first, late) = (log.begin_heal().unwrap(), log.begin_heal().unwrap());
+    first.run().unwrap();
+    append(&mut log, 1, 2);
+    fail(&mut log);
+    assert!(matches!(late.run(), Err(LogError::Poisoned { .. })));
+    assert_eq!(log.poison(), Some(PoisonCause::WriteFailed));
+    assert_eq!(contents(&log), [(0, 1), (1, 2)]);
+    // The same offset, and another segment.
+    let (first, late) = (log.begin_heal().unwrap(), log.begin_heal().unwrap());
+    first.run().unwrap();
+    log.roll().unwrap();
+    fail(&mut log);
+    assert!(late.run().is_err());
+    assert_eq!(log.poison(), Some(PoisonCause::WriteFailed));
+    log.begin_heal().unwrap().run().unwrap();
+    append(&mut log, 1, 3);
+    assert_eq!(contents(&log), [(0, 1), (1, 2), (2, 3)]);
+}
+
+#[test]
+fn a_file_that_retention_has_taken_is_not_kept_open() {
+    let sim = SimDisk::new(1);
+    let fault = FaultDisk::new(Arc::new(sim.clone()));
+    let on_fault = LogPlace {
+        disk: Arc::new(fault.clone()),
+        ..place(&sim)
+    };
+    let (mut log, _) = Log::open(on_fault, small(), None, NOW).unwrap();
+    append(&mut log, 1, 1);
+    log.roll().unwrap();
+    let unlink = log.apply_log_start(Offset(1));
+    // A reader that had found the segment just before opens its file just before it goes.
+    for expected in 1..=2 {
+        let before = fault.count(OpClass::Open);
+        drop(log.shared.file(Offset(0)).unwrap());
+        assert_eq!(fault.count(OpClass::Open), before + 1, "time {expected}");
+    }
+    unlink.run().unwrap();
+    assert!(log.shared.file(Offset(0)).is_err());
 }

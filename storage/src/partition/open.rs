@@ -89,7 +89,8 @@ impl PartitionPlace {
 impl Partition {
     /// Opens a partition, creating its main log where it is missing.
     ///
-    /// Everything that its logs then hold is durable, and every letter whose republish was committed has its marker.
+    /// Everything that its logs then hold is durable, and every letter whose republish was committed has its marker, or its
+    /// claim where the dead-letter log is damaged and takes none.
     ///
     /// # Errors
     /// As [`Log::open`]; [`LogError::Corrupt`] when a log cannot be folded.
@@ -135,25 +136,28 @@ impl Partition {
         Ok((partition, report))
     }
 
-    /// Appends and syncs the markers of letters whose fresh record stands in the main log at or above `from`.
+    /// Appends and syncs the markers of letters whose fresh record stands in the main log at or above `from`. A dead-letter
+    /// log that is open for reads only leaves them due.
     fn finish_republishes(&mut self, from: Offset, now: TimestampMs) -> Result<usize, LogError> {
         let Some(dead_letters) = self.dead_letters.as_mut() else {
             return Ok(0);
         };
         let committed = committed(&self.main.reader(), from, dead_letters.log().reader().id())?;
-        let mut missing = committed;
-        missing.retain(|committed| dead_letters.is_live(committed.letter));
         if dead_letters.log().poison().is_some() {
-            // A damaged dead-letter log takes no markers: the letters count as republished all the same, and their causes
-            // stay unsettled, so that retention of the main log keeps them.
-            for Committed { letter, target, .. } in missing {
-                self.claims.insert(letter, ClaimState::Committed { target });
+            // The damaged log takes no marker, and which letters have theirs cannot be told: each keeps its claim, so that
+            // none is republished twice, and main retention waits.
+            let start = dead_letters.log().reader().log_start();
+            for committed in committed.iter().filter(|c| c.letter >= start) {
+                let target = committed.target;
                 self.unsettled.insert(target, None);
+                self.claims
+                    .insert(committed.letter, ClaimState::Committed { target });
             }
             return Ok(0);
         }
-        let missing: Vec<_> = missing
+        let missing: Vec<_> = committed
             .into_iter()
+            .filter(|committed| dead_letters.is_live(committed.letter))
             .map(|committed| Marker {
                 letter: committed.letter,
                 resolution: Resolution::Republished {

@@ -123,13 +123,11 @@ impl Resolver<'_> {
         if !mine.is_empty() {
             match self.append_fresh(&mine) {
                 Ok(republished) => {
-                    for (letter, target) in republished.targets() {
-                        let outcome = Outcome::Republished {
-                            target,
-                            is_repeat: false,
-                        };
-                        settle_outcome(&mut outcomes, letter, outcome);
-                    }
+                    let settled = republished.targets().map(|(letter, target)| {
+                        let is_repeat = false;
+                        (letter, Outcome::Republished { target, is_repeat })
+                    });
+                    settle_outcomes(&mut outcomes, settled);
                     committed = Some(republished);
                 }
                 Err(failed) => error = Some(failed),
@@ -165,11 +163,10 @@ impl Resolver<'_> {
             .map(|(offset, _)| *offset)
             .collect();
         let mut error = None;
+        let mut deleted_count = 0;
         for chunk in mine.chunks(MARKERS_PER_BATCH_MAX) {
             match self.delete_claimed(chunk) {
-                Ok(()) => chunk
-                    .iter()
-                    .for_each(|letter| settle_outcome(&mut outcomes, *letter, Outcome::Deleted)),
+                Ok(()) => deleted_count += chunk.len(),
                 Err(failed) => {
                     self.owner.lock().release(&mine);
                     error = Some(failed);
@@ -177,6 +174,11 @@ impl Resolver<'_> {
                 }
             }
         }
+        let deleted = mine.iter().take(deleted_count);
+        settle_outcomes(
+            &mut outcomes,
+            deleted.map(|letter| (*letter, Outcome::Deleted)),
+        );
         finished(outcomes, error)
     }
 
@@ -329,12 +331,17 @@ impl Resolver<'_> {
     }
 }
 
-fn settle_outcome(outcomes: &mut [(Offset, Option<Outcome>)], letter: Offset, outcome: Outcome) {
-    if let Some((_, place)) = outcomes
-        .iter_mut()
-        .find(|(offset, place)| *offset == letter && place.is_none())
-    {
-        *place = Some(outcome);
+/// Fills in the outcomes of letters that were ours, which come in the order in which they were asked for: one pass, however
+/// many they are.
+fn settle_outcomes(
+    outcomes: &mut [(Offset, Option<Outcome>)],
+    settled: impl Iterator<Item = (Offset, Outcome)>,
+) {
+    let mut open = outcomes.iter_mut().filter(|(_, place)| place.is_none());
+    for (letter, outcome) in settled {
+        if let Some((_, place)) = open.find(|(offset, _)| *offset == letter) {
+            *place = Some(outcome);
+        }
     }
 }
 
