@@ -555,7 +555,7 @@ async fn a_bomb_is_refused_without_being_unpacked_whole() {
     let answer = client.produce(&produce_request("small", 0, honest)).await;
     let refusal = answer.unwrap().batches.pop().unwrap().unwrap_err();
     assert_eq!(refusal.code, ErrorCode::BatchTooLarge, "{refusal}");
-    let large = batch(&[&zeros[..(64 << 10) + 1]]);
+    let large = batch(&[&zeros[..=(64 << 10)]]);
     let answer = client.produce(&produce_request("small", 0, large)).await;
     let refusal = answer.unwrap().batches.pop().unwrap().unwrap_err();
     assert_eq!(refusal.code, ErrorCode::RecordTooLarge, "{refusal}");

@@ -66,7 +66,7 @@ impl Process {
 
     fn options(&self) -> ClientOptions {
         ClientOptions {
-            token: Some("".to_owned()),
+            token: Some(String::new()),
             ..ClientOptions::new(self.address.to_string())
         }
     }

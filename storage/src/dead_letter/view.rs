@@ -70,7 +70,9 @@ impl DeadLetterView {
     pub fn hide(&mut self, letters: &HashSet<Offset>) {
         if !letters.is_empty() {
             let live = Arc::make_mut(&mut self.live);
-            letters.iter().for_each(|letter| live.hide(*letter));
+            for letter in letters {
+                live.hide(*letter);
+            }
         }
     }
 
