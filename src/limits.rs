@@ -11,7 +11,7 @@ pub const FRAME_BYTES_MAX: u32 = 2 * BATCH_BYTES_CEILING;
 
 /// Largest frame body before the handshake was accepted, in bytes: a stranger gets no large buffer. A client's name and the
 /// longest token that can be configured, of 512 bytes, leave room.
-pub const HANDSHAKE_FRAME_BYTES_MAX: u32 = 4 << 10;
+pub const HANDSHAKE_FRAME_BYTES_MAX: u32 = 64 << 10;
 
 /// What a frame may hold besides its batches, in bytes: names and numbers of the partitions.
 pub const FRAME_OVERHEAD_BYTES: u32 = 64 << 10;

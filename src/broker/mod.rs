@@ -15,6 +15,7 @@ mod open;
 mod peek;
 mod produce;
 mod refusal;
+mod reject;
 mod resolve;
 mod select;
 #[cfg(test)]

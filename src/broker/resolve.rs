@@ -1,4 +1,4 @@
-//! Rejecting records, and resolving dead letters: republishing and deleting them, one or many.
+//! Resolving dead letters: republishing and deleting them, one or many.
 //!
 //! The work blocks on the disk, so it runs on threads of its own, a few at a time. A caller is answered at the commit point;
 //! the markers follow on the same thread.
@@ -11,21 +11,15 @@ use storage::dead_letter::DeadLetter;
 use storage::error::LogError;
 use storage::log_id::LogKind;
 use storage::offset::Offset;
-use storage::partition::{
-    Hooks, Outcome, RejectOutcome, Rejection, Republished as Committed, Resolver, Step, Who,
-    prepare_letter,
-};
+use storage::partition::{Hooks, Outcome, Republished as Committed, Resolver, Step, Who};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::select::{Selected, select, unknown_letter};
-use super::{Broker, partition_of, refusal};
+use super::{Broker, refusal};
 use crate::engine::PartitionHandle;
 use crate::failpoint;
-use crate::limits::{REJECT_DETAILS_BYTES_MAX, REJECT_REASON_BYTES_MAX, REQUEST_ID_BYTES_MAX};
-use crate::metrics::DispositionLabel;
-use crate::names::GroupName;
+use crate::limits::REQUEST_ID_BYTES_MAX;
 use crate::protocol::error_code::{ErrorCode, Refusal};
-use crate::protocol::reject::{RejectAnswer, RejectRequest};
 use crate::protocol::resolve_letters::{
     DeleteLettersAnswer, DeleteLettersRequest, Republished, RetryLettersAnswer, RetryLettersRequest,
 };
@@ -45,70 +39,6 @@ struct Share {
 }
 
 impl Broker {
-    /// Dead-letters a record for a group. Answered when the letter is durable.
-    ///
-    /// # Errors
-    /// [`ErrorCode::InvalidGroupName`], [`ErrorCode::LimitExceeded`], [`ErrorCode::OffsetOutOfRange`], or the log's.
-    pub async fn reject(self: &Arc<Self>, request: RejectRequest) -> Result<RejectAnswer, Refusal> {
-        let permit = self.may_resolve().await;
-        let this = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            this.reject_blocking(&request)
-        })
-        .await;
-        done.unwrap_or_else(|_| Err(ended()))
-    }
-
-    fn reject_blocking(&self, request: &RejectRequest) -> Result<RejectAnswer, Refusal> {
-        let group = GroupName::parse(&request.group)
-            .map_err(|error| Refusal::new(ErrorCode::InvalidGroupName, error.to_string()))?;
-        within(
-            "the reason",
-            request.reason.as_str().len(),
-            REJECT_REASON_BYTES_MAX,
-        )?;
-        let details = request
-            .details
-            .as_ref()
-            .map(crate::protocol::cursor::Text::as_str);
-        within(
-            "the details",
-            details.map_or(0, str::len),
-            REJECT_DETAILS_BYTES_MAX,
-        )?;
-        let topic = self.topic(&request.topic)?;
-        let partition = partition_of(&topic, request.partition)?;
-        let rejection = Rejection {
-            topic: &request.topic,
-            partition_index: request.partition,
-            group: group.as_str(),
-            offset: request.offset,
-            reason: request.reason.as_str(),
-            details,
-        };
-        let letter = prepare_letter(partition.reader(), &rejection, self.clock.now())
-            .map_err(|error| refusal::of_log(&error))?;
-        let who = Who {
-            name: group.as_str(),
-            request_id: None,
-        };
-        let outcome = self
-            .with_resolver(&partition, who, |resolver| resolver.reject(&letter))
-            .map_err(|error| refusal::of_log(&error))?;
-        let is_new = matches!(outcome, RejectOutcome::Appended { .. });
-        if is_new {
-            let label = DispositionLabel::new(letter.disposition.0);
-            self.metrics
-                .dead_letters
-                .letters
-                .get_or_create(&label)
-                .inc();
-        }
-        let letter_id = Address::letter(partition.number(), outcome.letter()).to_string();
-        Ok(RejectAnswer { letter_id, is_new })
-    }
-
     /// Republishes letters. Answered when their fresh records are synced.
     ///
     /// # Errors
@@ -129,7 +59,7 @@ impl Broker {
     }
 
     /// Waits until one more operation may be under way. The permit goes with the work, which goes on without its caller.
-    async fn may_resolve(&self) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn may_resolve(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.resolving).acquire_owned().await.ok()
     }
 
@@ -441,11 +371,11 @@ fn still_busy() -> Refusal {
     )
 }
 
-fn ended() -> Refusal {
+pub(super) fn ended() -> Refusal {
     Refusal::new(ErrorCode::ShuttingDown, "the broker is ending")
 }
 
-fn within(what: &str, bytes: usize, bytes_max: u32) -> Result<(), Refusal> {
+pub(super) fn within(what: &str, bytes: usize, bytes_max: u32) -> Result<(), Refusal> {
     if bytes <= usize::try_from(bytes_max).unwrap_or(usize::MAX) {
         return Ok(());
     }

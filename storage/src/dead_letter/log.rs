@@ -6,25 +6,23 @@
 //! 2. The live set and the facets are folds of the log: what the checkpoint holds of them is a hint.
 //! 3. Only letters below the durable end are shown: a letter that somebody saw survives any crash.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::letter::{DeadLetter, LETTER_KIND};
+use super::letter::DeadLetter;
 use super::live::{LiveCounts, LiveSet};
-use super::marker::{MARKER_KIND, Marker, Resolution};
+use super::marker::{Marker, Resolution};
 use super::places::{FacetsTask, Places};
 use super::view::DeadLetterView;
 use crate::batch::builder::{BatchBuilder, BrokerMark, BuildError, BuildOptions};
 use crate::batch::header::{BatchHeader, Codec};
 use crate::batch::record::{HeaderRef, NewRecord};
-use crate::batch::{Records, unpack};
 use crate::cause::{CAUSE_HEADER, Cause, CauseDetail, CauseKind};
 use crate::checkpoint::LogCheckpoint;
-use crate::error::{Corruption, LogError};
+use crate::error::LogError;
 use crate::limits::BATCH_BYTES_CEILING;
-use crate::log::{Appended, Log, LogConfig, LogPlace, ReadBound, RecoveryReport, RollDone, Unlink};
+use crate::log::{Appended, Log, LogConfig, LogPlace, RecoveryReport, RollDone, Unlink};
 use crate::log_id::{LogId, LogKind};
 use crate::offset::{Offset, TimestampMs};
 use crate::segment::file_name::{self, FileKind};
@@ -32,16 +30,10 @@ use crate::segment::file_name::{self, FileKind};
 /// The dead-letter log of one partition, as its one owner has it.
 #[derive(Debug)]
 pub struct DeadLetterLog {
-    log: Log,
-    place: LogPlace,
-    live: Arc<LiveSet>,
-    places: Arc<RwLock<Places>>,
-}
-
-/// One entry of the log.
-enum Entry {
-    Letter(Box<DeadLetter>),
-    Marker(Marker),
+    pub(super) log: Log,
+    pub(super) place: LogPlace,
+    pub(super) live: Arc<LiveSet>,
+    pub(super) places: Arc<RwLock<Places>>,
 }
 
 impl DeadLetterLog {
@@ -251,112 +243,7 @@ impl DeadLetterLog {
         self.places.write().add_marker(base, offset, letter);
     }
 
-    /// Folds the log into the live set, from `folded_to` on, and opens or rebuilds the facets of each segment.
-    fn fold(&mut self, folded_to: Offset) -> Result<(), LogError> {
-        let segments = self.log.reader().segments();
-        for segment in segments {
-            let (base, end) = (segment.base_offset, segment.end_offset);
-            let has_facets =
-                segment.is_sealed && self.places.write().open_sealed(&self.place, base, end);
-            let from = if has_facets {
-                base.max(folded_to)
-            } else {
-                base
-            };
-            self.fold_segment((from, end), has_facets, folded_to)?;
-            if segment.is_sealed && !has_facets {
-                self.facets_task(base).run();
-            }
-        }
-        Ok(())
-    }
-
-    /// Folds the entries of one segment: into its facets unless it `has_facets`, into the live set from `folded_to` on.
-    fn fold_segment(
-        &mut self,
-        (from, end): (Offset, Offset),
-        has_facets: bool,
-        folded_to: Offset,
-    ) -> Result<(), LogError> {
-        let reader = self.log.reader();
-        let mut next = from.max(reader.log_start());
-        while next < end {
-            let mut undecodable = None;
-            let scanned = reader.scan(next, ReadBound::LogEnd, &mut |header, body| {
-                if header.base_offset >= end {
-                    return ControlFlow::Break(());
-                }
-                match entries(header, body) {
-                    Ok(entries) => {
-                        self.fold_entries(
-                            (header.base_offset, from),
-                            entries,
-                            has_facets,
-                            folded_to,
-                        );
-                        ControlFlow::Continue(())
-                    }
-                    Err(reason) => {
-                        undecodable = Some(reader.undecodable(header.base_offset, reason));
-                        ControlFlow::Break(())
-                    }
-                }
-            });
-            if let Some(error) = undecodable {
-                return Err(error);
-            }
-            match scanned {
-                // Letters in a damaged range cannot be read; those behind it can.
-                Err(LogError::Corrupt { to, .. }) if to > next && to < reader.log_end() => {
-                    next = to;
-                }
-                Err(LogError::Corrupt { .. }) | Ok(()) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn fold_entries(
-        &mut self,
-        (base, from): (Offset, Offset),
-        entries: Vec<Entry>,
-        has_facets: bool,
-        folded_to: Offset,
-    ) {
-        for (at, entry) in (0u64..).zip(entries) {
-            let offset = Offset(base.0.saturating_add(at));
-            if offset < from {
-                continue;
-            }
-            let segment = self.log.segment_base_of(offset);
-            let is_new = offset >= folded_to;
-            match entry {
-                Entry::Letter(letter) => {
-                    if is_new {
-                        let live = Arc::make_mut(&mut self.live);
-                        live.begin_segment(segment);
-                        live.insert(offset);
-                    }
-                    if !has_facets {
-                        self.places.write().add_letter(segment, offset, &letter);
-                    }
-                }
-                Entry::Marker(marker) => {
-                    if is_new {
-                        Arc::make_mut(&mut self.live).resolve(marker.letter, marker.resolution);
-                    }
-                    if !has_facets {
-                        self.places
-                            .write()
-                            .add_marker(segment, offset, marker.letter);
-                    }
-                }
-            }
-        }
-    }
-
-    fn facets_task(&self, base: Offset) -> FacetsTask {
+    pub(super) fn facets_task(&self, base: Offset) -> FacetsTask {
         FacetsTask {
             places: Arc::clone(&self.places),
             disk: Arc::clone(&self.place.disk),
@@ -364,24 +251,6 @@ impl DeadLetterLog {
             base,
         }
     }
-}
-
-/// Decodes a batch of the log.
-fn entries(header: &BatchHeader, body: &[u8]) -> Result<Vec<Entry>, Corruption> {
-    let section = unpack(header, body, BATCH_BYTES_CEILING)?;
-    Records::new(header, &section)
-        .map(|record| {
-            let value = record?.value.unwrap_or_default();
-            match value.first() {
-                Some(&LETTER_KIND) => Ok(Entry::Letter(Box::new(DeadLetter::decode(value)?))),
-                Some(&MARKER_KIND) => Ok(Entry::Marker(Marker::decode(value)?)),
-                other => Err(Corruption::Field {
-                    field: "entry kind",
-                    value: u64::from(other.copied().unwrap_or_default()),
-                }),
-            }
-        })
-        .collect()
 }
 
 /// What a letter died of, as the cause that its record carries.

@@ -14,6 +14,7 @@ pub mod select;
 pub mod facets;
 mod places;
 mod view;
+mod fold;
 mod log;
 
 pub use fingerprint::Fingerprint;

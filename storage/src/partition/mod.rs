@@ -19,6 +19,7 @@
 
 mod append;
 mod dead_letters;
+mod due;
 mod open;
 mod reject;
 mod republish;

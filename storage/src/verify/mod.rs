@@ -13,6 +13,7 @@
 
 mod report;
 mod hints;
+mod ends;
 mod scan;
 mod letters;
 mod causes;

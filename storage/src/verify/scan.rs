@@ -4,10 +4,10 @@
 //! scan reads every byte, whatever the checkpoint says, and goes on behind damage to find all of it.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::hints;
-use super::report::{Fault, Finding, Note, Remark, VerifyReport};
+use super::report::{Fault, Remark, VerifyReport};
 use crate::batch::{BatchHeader, Records, unpack};
 use crate::checkpoint::LogCheckpoint;
 use crate::disk::{DiskFile, OpenMode, read_exact_at};
@@ -20,7 +20,7 @@ use crate::segment::file_name::{self, FileKind};
 use crate::segment::header::SEGMENT_VERSION;
 use crate::segment::{
     Chain, SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES_U64, SegmentHeader, SegmentHeaderError, Step,
-    Tail, Walker, examine_tail,
+    Walker,
 };
 
 /// Largest unpacked records section that is decoded.
@@ -79,13 +79,13 @@ pub(super) struct LogScan<'a> {
 }
 
 /// A segment that is being read.
-struct Segment<'a> {
-    path: &'a Path,
-    file: &'a dyn DiskFile,
-    base: Offset,
+pub(super) struct Segment<'a> {
+    pub(super) path: &'a Path,
+    pub(super) file: &'a dyn DiskFile,
+    pub(super) base: Offset,
     /// Where the next segment begins; `None` for the active one.
-    next: Option<Offset>,
-    bytes: u64,
+    pub(super) next: Option<Offset>,
+    pub(super) bytes: u64,
 }
 
 impl LogScan<'_> {
@@ -390,179 +390,8 @@ impl LogScan<'_> {
         }
         Ok(())
     }
-
-    /// Looks at the end of a file exactly behind a batch. Returns whether all of the segment was there.
-    fn ended(&mut self, segment: &Segment<'_>, walker: &mut Walker<'_>) -> bool {
-        let end = walker.chain().next_offset;
-        let expected = match segment.next {
-            Some(next) => next,
-            None if self.is_live => end,
-            None => {
-                let given_up = self.gap_end(end).unwrap_or(end);
-                let durable = self.hint.map_or(end, |hint| hint.durable_end);
-                durable.max(given_up).max(end)
-            }
-        };
-        if end < expected {
-            let range = (end, expected);
-            self.lost(segment.path, walker.position(), range, &Fault::EndsEarly);
-            walker.jump(walker.position(), expected);
-        }
-        end == expected
-    }
-
-    /// Decides about bytes that do not verify. Returns whether the walker goes on behind them.
-    fn bad(
-        &mut self,
-        segment: &Segment<'_>,
-        walker: &mut Walker<'_>,
-        reason: Corruption,
-    ) -> Result<bool, LogError> {
-        let (position, expected) = (walker.position(), walker.chain().next_offset);
-        if segment.next.is_none() && self.is_live {
-            return Ok(false);
-        }
-        let tail = self.tail(segment, position, expected)?;
-        let end = match segment.next {
-            Some(next) if next == expected => {
-                self.wrong_at(segment.path, position, (next, next), Fault::Trailing);
-                return Ok(false);
-            }
-            Some(next) => next,
-            None => {
-                let given_up = self.gap_end(expected).unwrap_or(expected);
-                let is_passed = tail
-                    .next
-                    .is_some_and(|(_, header)| header.base_offset <= given_up);
-                if self.durable(&tail) <= given_up && !is_passed {
-                    self.torn(segment, walker, given_up, &tail);
-                    return Ok(false);
-                }
-                self.durable(&tail).max(tail.end_offset).max(given_up)
-            }
-        };
-        let next = tail
-            .next
-            .filter(|(_, header)| segment.next.is_none_or(|next| header.base_offset < next));
-        let to = next.map_or(end, |(_, header)| header.base_offset);
-        self.lost(
-            segment.path,
-            position,
-            (expected, to),
-            &Fault::Unreadable(reason),
-        );
-        walker.jump(next.map_or(position, |(position, _)| position), to);
-        Ok(next.is_some())
-    }
-
-    fn torn(&mut self, segment: &Segment<'_>, walker: &mut Walker<'_>, end: Offset, tail: &Tail) {
-        let position = walker.position();
-        let expected = walker.chain().next_offset;
-        if expected < end {
-            let range = (expected, end);
-            self.lost(segment.path, position, range, &Fault::EndsEarly);
-            walker.jump(position, end);
-        }
-        if !tail.is_zero {
-            let bytes = segment.bytes.saturating_sub(position.0);
-            self.note(segment.path, end, Remark::TornTail { position, bytes });
-        }
-    }
-
-    /// Returns the first offset of which nothing says that it was durable.
-    fn durable(&self, tail: &Tail) -> Offset {
-        let hinted = self.hint.map_or(Offset::ZERO, |hint| hint.durable_end);
-        hinted.max(tail.durable_up_to)
-    }
-
-    fn tail(
-        &self,
-        segment: &Segment<'_>,
-        from: FilePosition,
-        expected: Offset,
-    ) -> Result<Tail, LogError> {
-        let limit = FilePosition(segment.bytes);
-        examine_tail(segment.file, from, limit, self.place.id, expected)
-            .map_err(|source| failed(segment, source))
-    }
-
-    fn path(&self, base: Offset) -> PathBuf {
-        file_name::path(&self.place.dir, base, FileKind::Log)
-    }
-
-    /// Returns the end of the gap that holds `offset`, if one does.
-    fn gap_end(&self, offset: Offset) -> Option<Offset> {
-        self.gaps
-            .iter()
-            .find(|gap| gap.from <= offset && offset < gap.to)
-            .map(|gap| gap.to)
-    }
-
-    /// Notes offsets that cannot be read: what of them was not given up is damage.
-    fn lost(
-        &mut self,
-        path: &Path,
-        position: FilePosition,
-        (from, to): (Offset, Offset),
-        fault: &Fault,
-    ) {
-        self.visit.skipped(from, to);
-        self.scanned.skipped.push((from, to));
-        let mut next = from;
-        let mut given_up = 0u64;
-        while next < to {
-            if let Some(end) = self.gap_end(next) {
-                let end = end.min(to);
-                given_up = given_up.saturating_add(end.since(next).unwrap_or(0));
-                next = end;
-                continue;
-            }
-            let begins = self.gaps.iter().map(|gap| gap.from);
-            let end = begins.filter(|from| *from > next).min();
-            let end = end.unwrap_or(to).min(to);
-            self.scanned.is_damaged = true;
-            self.wrong_at(path, position, (next, end), fault.clone());
-            next = end;
-        }
-        if given_up > 0 {
-            self.note(path, from, Remark::GivenUp { count: given_up });
-        }
-    }
-
-    /// Notes something wrong at the start of a segment that costs no offset, unless an operator has given it up.
-    fn wrong(&mut self, path: &Path, base: Offset, fault: Fault) {
-        if self.gap_end(base).is_none() {
-            self.wrong_at(path, FilePosition(0), (base, base), fault);
-        }
-    }
-
-    fn wrong_at(
-        &mut self,
-        path: &Path,
-        position: FilePosition,
-        (from, to): (Offset, Offset),
-        what: Fault,
-    ) {
-        self.report.find(Finding {
-            path: path.to_path_buf(),
-            position,
-            log: Some(self.place.id),
-            from,
-            to,
-            what,
-        });
-    }
-
-    fn note(&mut self, path: &Path, offset: Offset, what: Remark) {
-        self.report.note(Note {
-            path: path.to_path_buf(),
-            log: Some(self.place.id),
-            offset,
-            what,
-        });
-    }
 }
 
-fn failed(segment: &Segment<'_>, source: io::Error) -> LogError {
+pub(super) fn failed(segment: &Segment<'_>, source: io::Error) -> LogError {
     LogError::io("read", segment.path, source)
 }

@@ -1,0 +1,151 @@
+//! What `redrive dlq` shows of letters and of their counts.
+
+use serde_json::{Value, json};
+
+use crate::cli::error::CliError;
+use crate::cli::output::Output;
+use crate::cli::view;
+use crate::protocol::letter::LetterView;
+use crate::protocol::read_letters::LetterStatsAnswer;
+
+pub(super) fn show(letter: &LetterView, output: &mut Output) -> Result<(), CliError> {
+    let facts = [
+        ("id", letter.id.clone()),
+        ("died at", view::time(letter.died_at)),
+        (
+            "record",
+            format!(
+                "{} partition {} offset {}",
+                letter.topic, letter.partition, letter.source_offset
+            ),
+        ),
+        ("for", view::receiver(&letter.receiver)),
+        ("disposition", view::disposition(letter.disposition)),
+        ("fingerprint", letter.fingerprint.clone()),
+        (
+            "republished",
+            view::counted(letter.republished.into(), "time"),
+        ),
+        ("reason", letter.reason.0.clone()),
+    ];
+    for (name, fact) in facts {
+        output.line(&format!("{name:12} {fact}"))?;
+    }
+    if let Some(details) = &letter.details {
+        output.line(&format!("details\n{}", details.0))?;
+    }
+    for attempt in &letter.history {
+        let result = match (attempt.status, &attempt.error) {
+            (Some(status), _) => format!("status {status}"),
+            (None, Some(error)) => error.0.clone(),
+            (None, None) => "no answer".to_owned(),
+        };
+        output.line(&format!(
+            "attempt      {} took {} ms: {result}",
+            view::time(attempt.started_at),
+            attempt.duration_ms
+        ))?;
+    }
+    if let Some(key) = &letter.key {
+        output.line(&format!("key          {}", String::from_utf8_lossy(key)))?;
+    }
+    output.line("value")?;
+    output.bytes(letter.value.as_deref().unwrap_or_default())?;
+    output.line("")
+}
+
+pub(super) fn show_stats(stats: &LetterStatsAnswer, output: &mut Output) -> Result<(), CliError> {
+    if output.is_json() {
+        return output.json(&stats_json(stats));
+    }
+    let counts = &stats.counts;
+    output.line(&format!(
+        "live {}  republished {}  deleted {}  expired {}",
+        counts.live, counts.republished, counts.deleted, counts.expired
+    ))?;
+    output.line(&format!("selected {}", stats.selected))?;
+    if stats.selected == 0 {
+        return Ok(());
+    }
+    let rows = |pairs: Vec<(String, u64)>| {
+        pairs
+            .into_iter()
+            .map(|(name, count)| vec![count.to_string(), name])
+    };
+    output.line("")?;
+    let dispositions = stats.by_disposition.iter();
+    let dispositions = dispositions.map(|(number, count)| (view::disposition(*number), *count));
+    output.table(&["COUNT", "DISPOSITION"], rows(dispositions.collect()))?;
+    output.line("")?;
+    output.table(&["COUNT", "GROUP"], rows(stats.by_group.clone()))?;
+    output.line("")?;
+    let fingerprints = stats.by_fingerprint.iter().map(|found| {
+        vec![
+            found.count.to_string(),
+            found.fingerprint.clone(),
+            view::cell(&found.reason.0),
+        ]
+    });
+    output.table(&["COUNT", "FINGERPRINT", "REASON OF ONE"], fingerprints)?;
+    output.line("")?;
+    let ages = stats.by_age.iter();
+    let ages = ages.map(|(ms, count)| (age(*ms), *count));
+    output.table(
+        &["COUNT", "DIED LESS THAN SO LONG AGO"],
+        rows(ages.collect()),
+    )
+}
+
+fn age(ms: u64) -> String {
+    if ms == u64::MAX {
+        return "any".to_owned();
+    }
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "min"),
+        (1_000, "s"),
+    ];
+    let unit = units
+        .iter()
+        .find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit));
+    unit.map_or_else(
+        || format!("{ms} ms"),
+        |(unit, name)| format!("{} {name}", ms / unit),
+    )
+}
+
+pub(super) fn stats_json(stats: &LetterStatsAnswer) -> Value {
+    let by_disposition: Vec<Value> = stats
+        .by_disposition
+        .iter()
+        .map(|(number, count)| json!({ "disposition": view::disposition(*number), "count": count }))
+        .collect();
+    let by_group: Vec<Value> = stats
+        .by_group
+        .iter()
+        .map(|(group, count)| json!({ "group": group, "count": count }))
+        .collect();
+    let by_fingerprint: Vec<Value> = stats
+        .by_fingerprint
+        .iter()
+        .map(|found| {
+            json!({ "fingerprint": found.fingerprint, "reason": found.reason.0, "count": found.count })
+        })
+        .collect();
+    let by_age: Vec<Value> = stats
+        .by_age
+        .iter()
+        .map(|(ms, count)| json!({ "age_ms_below": ms, "count": count }))
+        .collect();
+    json!({
+        "counts": view::letter_counts(&stats.counts),
+        "selected": stats.selected,
+        "by_disposition": by_disposition,
+        "by_group": by_group,
+        "by_fingerprint": by_fingerprint,
+        "by_age": by_age,
+        "oldest_died_at": stats.oldest_died_at.map(|time| time.0),
+        "newest_died_at": stats.newest_died_at.map(|time| time.0),
+    })
+}
