@@ -71,6 +71,9 @@ pub const LETTER_PAGE_DEFAULT: u32 = 100;
 /// Bytes of letters in one page: letters hold whole records, so a page may end before its count.
 pub const LETTER_PAGE_BYTES_MAX: u32 = 16 << 20;
 
+/// Bytes of letters that one retry or delete holds in memory; what is left comes with the next page.
+pub const RESOLVE_BYTES_MAX: u32 = 128 << 20;
+
 /// Values of one field of a filter.
 pub const FILTER_VALUE_COUNT_MAX: u32 = 100;
 

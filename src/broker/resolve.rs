@@ -18,7 +18,7 @@ use super::select::{Selected, select, unknown_letter};
 use super::{Broker, refusal};
 use crate::engine::PartitionHandle;
 use crate::failpoint;
-use crate::limits::REQUEST_ID_BYTES_MAX;
+use crate::limits::{REQUEST_ID_BYTES_MAX, RESOLVE_BYTES_MAX};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::resolve_letters::{
     DeleteLettersAnswer, DeleteLettersRequest, Republished, RetryLettersAnswer, RetryLettersRequest,
@@ -98,7 +98,7 @@ impl Broker {
             REQUEST_ID_BYTES_MAX,
         )?;
         let topic = self.topic(&request.topic)?;
-        let page = select(&topic, &request.selection, &request.page, u32::MAX)?;
+        let page = select(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
         let (mut answers, shares) = share_out(page.letters);
         let batch_bytes_max = topic.settings().batch_bytes_max;
         for share in shares {
@@ -185,7 +185,7 @@ impl Broker {
             REQUEST_ID_BYTES_MAX,
         )?;
         let topic = self.topic(&request.topic)?;
-        let page = select(&topic, &request.selection, &request.page, u32::MAX)?;
+        let page = select(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
         let (mut answers, shares) = share_out::<bool>(page.letters);
         for share in shares {
             let letters: Vec<_> = share

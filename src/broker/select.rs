@@ -93,12 +93,10 @@ pub(super) fn select(
         });
     }
     let mut merged = merge(order, &pages, limit);
-    if bytes_max != u32::MAX {
-        // Each partition has kept to the bytes by itself; together they may be too much.
-        let fit = fitting(&found, &merged, bytes_max);
-        if fit < merged.picks.len() {
-            merged = merge(order, &pages, fit);
-        }
+    // Each partition has kept to the bytes by itself; together they may be too much.
+    let fit = fitting(&found, &merged, bytes_max);
+    if fit < merged.picks.len() {
+        merged = merge(order, &pages, fit);
     }
     let cursor = next_cursor(order, &filter, &merged)?;
     Ok(SelectedPage {

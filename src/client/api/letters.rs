@@ -38,7 +38,7 @@ impl Client {
     /// Returns one live dead letter.
     ///
     /// # Errors
-    /// As [`Client::call`], [`ErrorCode::UnknownLetter`] among them.
+    /// As [`Client::call`], [`ErrorCode::UnknownLetter`](crate::protocol::error_code::ErrorCode::UnknownLetter) among them.
     pub async fn letter(&self, id: &str) -> Result<LetterView, ClientError> {
         self.call(&GetLetterRequest { id: id.to_owned() }).await
     }

@@ -22,7 +22,7 @@ impl Client {
     /// Appends batches, once: what to repeat is the producer's business.
     ///
     /// # Errors
-    /// As [`Connection::call`].
+    /// As [`Connection::call`](crate::client::Connection::call).
     pub async fn produce(&self, request: &ProduceRequest) -> Result<ProduceAnswer, ClientError> {
         self.connection().await?.call(request).await
     }
@@ -30,7 +30,7 @@ impl Client {
     /// Reads batches, once. Holds up the other requests of this client for as long as it waits.
     ///
     /// # Errors
-    /// As [`Connection::call`].
+    /// As [`Connection::call`](crate::client::Connection::call).
     pub async fn fetch(&self, request: &FetchRequest) -> Result<FetchAnswer, ClientError> {
         let wait = Duration::from_millis(u64::from(request.wait_ms_max));
         let connection = self.connection().await?;

@@ -80,7 +80,7 @@ impl Unlink {
         self.bases.len()
     }
 
-    /// Removes the files, oldest segment first. What a crash leaves has no hole: see [`remove_segment`].
+    /// Removes the files, oldest segment first. What a crash leaves has no hole: older segments are gone durably before newer ones go.
     ///
     /// # Errors
     /// [`LogError::Io`]. What is left goes when the log is opened next.

@@ -5,7 +5,7 @@
 //! | field | bytes | type | meaning |
 //! |---|---|---|---|
 //! | version | 1 | u8 | [`STATE_VERSION`] |
-//! | producer count | 4 | u32 | at most [`PRODUCERS_MAX`] |
+//! | producer count | 4 | u32 | at most [`PRODUCERS_MAX`](crate::limits::PRODUCERS_MAX) |
 //! | producers | | | the one silent longest first |
 //!
 //! | field of a producer | bytes | type | meaning |
