@@ -96,7 +96,7 @@ pub const KEYS: &[Key] = &[
     key("topic.batch_bytes_max", Kind::Bytes(4 << 10, wide(storage_limits::BATCH_BYTES_CEILING)), "8MiB",
         "Largest batch, as sent."),
     key("limits.connections_max", Kind::Count(1, 1 << 20), "4096",
-        "Connections of the binary protocol at a time; further ones wait to be accepted."),
+        "Connections of the binary protocol at a time; further ones are closed at once."),
     key("limits.frame_bytes_max", Kind::Bytes(64 << 10, wide(FRAME_BYTES_MAX)), "64MiB",
         "Largest frame of the binary protocol; a longer one ends its connection."),
     key("limits.in_flight_max", Kind::Count(1, 1 << 16), "256",

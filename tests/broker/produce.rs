@@ -87,7 +87,8 @@ async fn comes_back(codec: Codec, partition_count: u32) {
             .or_default()
             .push((key, value, record.headers));
     }
-    assert_eq!(found.keys().count(), partition_count as usize);
+    // Seventeen keys need not fall into every one of eight partitions.
+    assert!(found.keys().all(|partition| *partition < partition_count));
     assert!(found == sent, "{codec:?}, {partition_count} partitions");
     broker.stop().await;
 }
