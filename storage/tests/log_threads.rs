@@ -271,6 +271,13 @@ fn run(disk: Arc<dyn Disk>, root: PathBuf, visibility: Visibility, faults: Optio
         }
         let over = Over(&stage.is_over);
         stage.owner(faults);
+        // On a busy machine the readers may not have had their turn yet.
+        for _ in 0..10_000_000 {
+            if stage.reads.load(Ordering::Relaxed) > 0 {
+                break;
+            }
+            std::thread::yield_now();
+        }
         drop(over);
     });
     assert!(stage.reads.load(Ordering::Relaxed) > 0);
