@@ -131,7 +131,7 @@ impl Stats {
 }
 
 /// Returns the first live letter that a filter matches.
-fn first_letter(
+pub(super) fn first_letter(
     view: &DeadLetterView,
     filter: &LetterFilter,
     order: Order,

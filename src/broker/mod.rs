@@ -10,6 +10,7 @@ mod fetch;
 mod groups;
 mod letter_stats;
 mod letter_view;
+mod measure;
 mod offsets;
 mod open;
 mod peek;

@@ -43,6 +43,10 @@ const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn open() -> (Arc<Broker>, FaultDisk) {
+    open_at(Arc::new(ManualClock::new(NOW)))
+}
+
+fn open_at(clock: Arc<ManualClock>) -> (Arc<Broker>, FaultDisk) {
     let disk = SimDisk::new(7);
     disk.write_file(Path::new("/data/made"), b"").unwrap();
     let disk = FaultDisk::new(Arc::new(disk));
@@ -61,7 +65,7 @@ fn open() -> (Arc<Broker>, FaultDisk) {
     let broker = Broker::open(
         &config,
         Arc::new(disk.clone()),
-        Arc::new(ManualClock::new(NOW)),
+        clock,
         Arc::new(Metrics::new()),
         Shutdown::new(),
     )
@@ -304,4 +308,37 @@ async fn a_fetch_that_its_limits_cut_short_does_not_wait_for_more() {
     let room = broker.fetched_kib.available_permits();
     drop(answer);
     assert_eq!(broker.fetched_kib.available_permits(), room + 1);
+}
+
+#[test]
+fn metrics_warn_before_retention_takes_a_dead_letter() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let clock = Arc::new(ManualClock::new(NOW));
+    let (broker, _) = open_at(clock.clone());
+    let partition = partition(&broker);
+    let end = append(&partition).unwrap();
+    sync_all(&partition, LogKind::Main).unwrap();
+    assert_eq!(partition.reader().high_watermark(), end);
+    broker.measure();
+    let letters = &broker.metrics().dead_letters;
+    let told = || {
+        (
+            letters.oldest_age_seconds.get(),
+            letters.first_expiry_seconds.get(),
+        )
+    };
+    assert_eq!(told(), (0, -1));
+    let request = RejectRequest {
+        topic: "t".to_owned(),
+        partition: 0,
+        offset: Offset(0),
+        group: "g".to_owned(),
+        reason: Text::from("r".to_owned()),
+        details: None,
+    };
+    runtime.block_on(bounded(broker.reject(request))).unwrap();
+    clock.advance(Duration::from_hours(29 * 24));
+    broker.measure();
+    let day = 24 * 3600;
+    assert_eq!(told(), (29 * day, day), "30 days are the default");
 }

@@ -13,7 +13,7 @@ use storage::offset::Offset;
 use super::{Broker, refusal, resolve};
 use crate::clock::{ClockVerdict, ClockWatch};
 use crate::engine::PartitionHandle;
-use crate::metrics::{DispositionLabel, gauge_value};
+use crate::metrics::gauge_value;
 use crate::protocol::error_code::Refusal;
 use crate::topic::Topic;
 
@@ -310,30 +310,6 @@ impl Broker {
             checkpoints.put(entry);
         }
         checkpoints.raise_log_start(id, start)
-    }
-
-    /// Brings the gauges up to date.
-    pub(crate) fn measure(&self) {
-        let (mut poisoned, mut damaged, mut live) = (0, 0, 0);
-        for topic in self.all_topics() {
-            for partition in topic.partitions().iter() {
-                poisoned += u64::from(partition.poison().is_some());
-                damaged += partition.reader().damage().len();
-                live += super::topics::letter_counts(partition).live;
-            }
-        }
-        self.metrics.logs.poisoned_logs.set(gauge_value(poisoned));
-        self.metrics
-            .logs
-            .damaged_ranges
-            .set(i64::try_from(damaged).unwrap_or(i64::MAX));
-        let rejected = DispositionLabel::new(storage::dead_letter::Disposition::REJECTED.0);
-        self.metrics
-            .dead_letters
-            .live
-            .get_or_create(&rejected)
-            .set(gauge_value(live));
-        self.measure_lag();
     }
 }
 

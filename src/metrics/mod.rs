@@ -148,6 +148,10 @@ pub struct DeadLetterMetrics {
     pub expired: Counter,
     /// Letters not resolved, by disposition.
     pub live: Family<DispositionLabel, Gauge>,
+    /// Seconds since the oldest live letter died; 0 without one.
+    pub oldest_age_seconds: Gauge,
+    /// Seconds until retention may take the first live letter; -1 when it takes none.
+    pub first_expiry_seconds: Gauge,
 }
 
 /// Connections and HTTP answers.

@@ -124,6 +124,18 @@ pub(super) fn dead_letters(registry: &mut Registry, metrics: &DeadLetterMetrics)
         "Dead letters not resolved",
         metrics.live.clone(),
     );
+    registry.register_with_unit(
+        "dead_letters_oldest_age",
+        "Since the oldest live dead letter died, 0 without one",
+        Unit::Seconds,
+        metrics.oldest_age_seconds.clone(),
+    );
+    registry.register_with_unit(
+        "dead_letters_first_expiry",
+        "Until retention may delete the first live dead letter, -1 when it deletes none",
+        Unit::Seconds,
+        metrics.first_expiry_seconds.clone(),
+    );
 }
 
 pub(super) fn connections(registry: &mut Registry, metrics: &ConnectionMetrics) {
