@@ -155,8 +155,12 @@ fn is_loopback_authority(authority: &str) -> bool {
             .is_some_and(|address| address.is_ipv6() && address.to_canonical().is_loopback());
     }
     let name = host.to_ascii_lowercase();
+    // Anything but a name is none, whatever it ends with.
+    let is_name = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
     name == "localhost"
-        || name.ends_with(".localhost")
+        || (is_name && name.ends_with(".localhost"))
         || name
             .parse()
             .is_ok_and(|address: IpAddr| address.is_ipv4() && address.is_loopback())
@@ -252,6 +256,9 @@ mod tests {
             "",
             ":80",
             "example.com",
+            "a/b.localhost",
+            "user@a.localhost",
+            "put /admin/v1/a.localhost",
             "localhost.example.com",
             "127.0.0.1.example.com",
             "127.0.0.1.nip.io:80",
