@@ -22,12 +22,12 @@
 
 use bytes::Bytes;
 
-use super::fields::{Reader, cut_text, length_u32, owned, put_block, put_varint, wrong};
 use super::limits::{
     ATTEMPT_BODY_BYTES_MAX, ATTEMPT_COUNT_MAX, ATTEMPT_HEADER_BYTES_MAX, ATTEMPT_HEADER_COUNT_MAX,
     HISTORY_BYTES_MAX,
 };
 use crate::error::Corruption;
+use crate::fields::{Reader, cut_text, length_u32, owned, put_block, put_varint, wrong};
 use crate::offset::TimestampMs;
 
 const RESULT_STATUS: u8 = 1;

@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
 
-use super::fields::{Reader, length_u64, put_block, wrong};
 use super::limits::LIVE_SET_BYTES_MAX;
 use super::marker::Resolution;
 use super::sealed::{bitmap, open, put_bitmap, seal};
 use crate::error::Corruption;
+use crate::fields::{Reader, length_u64, put_block, wrong};
 use crate::offset::Offset;
 
 /// Opens the bytes of a live set: "RDLV".

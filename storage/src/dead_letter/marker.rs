@@ -11,9 +11,9 @@
 //! | request id | | option | as the caller named the request |
 //! | who | | block | who asked for it |
 
-use super::fields::{Reader, put_block, put_option, text, wrong};
 use super::limits::WHO_BYTES_MAX;
 use crate::error::Corruption;
+use crate::fields::{Reader, put_block, put_option, text, wrong};
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
 

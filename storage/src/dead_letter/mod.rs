@@ -1,6 +1,5 @@
 //! Dead letters: what a letter and its resolution look like, which letters are live, and how they are found.
 
-mod fields;
 mod hash;
 mod sealed;
 pub mod limits;

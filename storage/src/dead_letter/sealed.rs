@@ -4,9 +4,9 @@
 
 use roaring::RoaringBitmap;
 
-use super::fields::{length_u64, wrong};
 use crate::checksum::crc32;
 use crate::error::Corruption;
+use crate::fields::{length_u64, wrong};
 
 /// Bytes of the checksum at the end.
 pub(super) const SEAL_BYTES: usize = 4;

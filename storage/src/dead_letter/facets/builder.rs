@@ -10,12 +10,12 @@ use super::{
     FacetCounts, HASHED_FIELDS, HashedField, SECTION_COUNT, death, death_block, dictionary, pair,
     split_death_block,
 };
-use crate::dead_letter::fields::length_u64;
 use crate::dead_letter::hash::hash64;
 use crate::dead_letter::letter::{DeadLetter, Receiver};
 use crate::dead_letter::limits::DEATH_BLOCK_LETTERS;
 use crate::dead_letter::sealed::{put_bitmap, seal};
 use crate::dead_letter::select::LetterFilter;
+use crate::fields::length_u64;
 use crate::offset::{Offset, TimestampMs};
 
 /// The facets of a segment that grows.

@@ -2,9 +2,9 @@
 
 use roaring::RoaringBitmap;
 
-use crate::dead_letter::fields::{Reader, length_u32};
 use crate::dead_letter::sealed::{bitmap, put_bitmap};
 use crate::error::Corruption;
+use crate::fields::{Reader, length_u32};
 
 const ENTRY_BYTES: usize = 12;
 

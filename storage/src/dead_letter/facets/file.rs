@@ -12,12 +12,12 @@ use super::{
     FACETS_MAGIC, FACETS_VERSION, FacetCounts, HASHED_FIELDS, HashedField, LETTERS_SECTION,
     MARKERS_SECTION, Pair, SECTION_COUNT, pair, split_pair,
 };
-use crate::dead_letter::fields::{Reader, length_u64, wrong};
 use crate::dead_letter::limits::DEATH_BLOCK_LETTERS;
 use crate::dead_letter::sealed::{bitmap, open};
 use crate::dead_letter::select::LetterFilter;
 use crate::disk::MappedBytes;
 use crate::error::Corruption;
+use crate::fields::{Reader, length_u64, wrong};
 use crate::offset::{Offset, TimestampMs};
 
 const MAGIC_BYTES: usize = 4;

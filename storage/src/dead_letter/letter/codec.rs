@@ -4,12 +4,12 @@ use super::{
     DeadLetter, Destination, Disposition, LETTER_KIND, LETTER_VERSION, Lineage, Receiver, Source,
 };
 use crate::batch::Record;
-use crate::dead_letter::fields::{
-    Fields, Reader, missing, owned, put_block, put_field, put_option, put_text_field, text, wrong,
-};
 use crate::dead_letter::fingerprint::Fingerprint;
 use crate::dead_letter::history::History;
 use crate::error::Corruption;
+use crate::fields::{
+    Fields, Reader, missing, owned, put_block, put_field, put_option, put_text_field, text, wrong,
+};
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
 

@@ -28,7 +28,6 @@
 mod provenance;
 mod codec;
 
-use super::fields::cut_text;
 use super::fingerprint::{Fingerprint, FingerprintParts, host_of};
 use super::hash::hash64;
 use super::history::History;
@@ -37,6 +36,7 @@ use super::limits::{
     URL_BYTES_MAX,
 };
 use crate::batch::Record;
+use crate::fields::cut_text;
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
 

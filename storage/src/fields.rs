@@ -1,4 +1,4 @@
-//! Reading and writing the values of letters and markers: numbers, blocks with their length before them, and tagged fields.
+//! Reading and writing the values of letters, markers, envelopes and delivery entries: numbers, blocks with their length before them, and tagged fields.
 //!
 //! | item | bytes |
 //! |---|---|
@@ -16,29 +16,29 @@ use crate::error::Corruption;
 
 /// Reads values one after the other.
 #[derive(Debug, Clone)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     part: &'static str,
 }
 
 impl<'a> Reader<'a> {
     /// Starts at the first byte; `part` is what errors call the structure.
-    pub(super) fn new(part: &'static str, bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(part: &'static str, bytes: &'a [u8]) -> Self {
         Self { rest: bytes, part }
     }
 
     /// Returns whether everything has been read.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// Returns everything that has not been read.
-    pub(super) fn rest(self) -> &'a [u8] {
+    pub(crate) fn rest(self) -> &'a [u8] {
         self.rest
     }
 
     /// Refuses bytes behind the last value.
-    pub(super) fn finish(self) -> Result<(), Corruption> {
+    pub(crate) fn finish(self) -> Result<(), Corruption> {
         if self.rest.is_empty() {
             return Ok(());
         }
@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Corruption> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Result<&'a [u8], Corruption> {
         let Some((head, rest)) = self.rest.split_at_checked(count) else {
             return Err(Corruption::Truncated {
                 part: self.part,
@@ -66,27 +66,27 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, Corruption> {
+    pub(crate) fn u8(&mut self) -> Result<u8, Corruption> {
         self.array().map(u8::from_be_bytes)
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16, Corruption> {
+    pub(crate) fn u16(&mut self) -> Result<u16, Corruption> {
         self.array().map(u16::from_be_bytes)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, Corruption> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Corruption> {
         self.array().map(u32::from_be_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, Corruption> {
+    pub(crate) fn u64(&mut self) -> Result<u64, Corruption> {
         self.array().map(u64::from_be_bytes)
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64, Corruption> {
+    pub(crate) fn i64(&mut self) -> Result<i64, Corruption> {
         self.array().map(i64::from_be_bytes)
     }
 
-    pub(super) fn varint(&mut self) -> Result<u32, Corruption> {
+    pub(crate) fn varint(&mut self) -> Result<u32, Corruption> {
         let mut value = 0_u64;
         for shift in [0_u32, 7, 14, 21, 28] {
             let byte = self.u8()?;
@@ -102,16 +102,16 @@ impl<'a> Reader<'a> {
         Err(wrong("varint", value))
     }
 
-    pub(super) fn block(&mut self) -> Result<&'a [u8], Corruption> {
+    pub(crate) fn block(&mut self) -> Result<&'a [u8], Corruption> {
         let count = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
         self.bytes(count)
     }
 
-    pub(super) fn text(&mut self, field: &'static str) -> Result<String, Corruption> {
+    pub(crate) fn text(&mut self, field: &'static str) -> Result<String, Corruption> {
         self.block().and_then(|bytes| text(field, bytes))
     }
 
-    pub(super) fn option(&mut self) -> Result<Option<&'a [u8]>, Corruption> {
+    pub(crate) fn option(&mut self) -> Result<Option<&'a [u8]>, Corruption> {
         match self.u8()? {
             0 => Ok(None),
             1 => self.block().map(Some),
@@ -122,18 +122,18 @@ impl<'a> Reader<'a> {
 
 /// Reads tagged fields, whose tags rise.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     reader: Reader<'a>,
     tag: u8,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(reader: Reader<'a>) -> Self {
+    pub(crate) fn new(reader: Reader<'a>) -> Self {
         Self { reader, tag: 0 }
     }
 
     /// Returns the next field, or `None` behind the last.
-    pub(super) fn next(&mut self) -> Result<Option<(u8, &'a [u8])>, Corruption> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u8, &'a [u8])>, Corruption> {
         if self.reader.is_empty() {
             return Ok(None);
         }
@@ -147,12 +147,12 @@ impl<'a> Fields<'a> {
 }
 
 /// Says that a field has a value that nothing writes.
-pub(super) fn wrong(field: &'static str, value: u64) -> Corruption {
+pub(crate) fn wrong(field: &'static str, value: u64) -> Corruption {
     Corruption::Field { field, value }
 }
 
 /// Says that a field that must stand is missing.
-pub(super) fn missing(part: &'static str) -> Corruption {
+pub(crate) fn missing(part: &'static str) -> Corruption {
     Corruption::Truncated {
         part,
         needed: 1,
@@ -161,7 +161,7 @@ pub(super) fn missing(part: &'static str) -> Corruption {
 }
 
 /// Reads text.
-pub(super) fn text(field: &'static str, bytes: &[u8]) -> Result<String, Corruption> {
+pub(crate) fn text(field: &'static str, bytes: &[u8]) -> Result<String, Corruption> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
         Err(error) => Err(wrong(
@@ -172,11 +172,11 @@ pub(super) fn text(field: &'static str, bytes: &[u8]) -> Result<String, Corrupti
 }
 
 /// Copies bytes, so that a letter does not keep the batch alive that it was read from.
-pub(super) fn owned(bytes: &[u8]) -> Bytes {
+pub(crate) fn owned(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
-pub(super) fn put_varint(out: &mut Vec<u8>, value: u32) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, value: u32) {
     let mut left = value;
     loop {
         let [.., low] = (left & 0x7f).to_be_bytes();
@@ -189,12 +189,12 @@ pub(super) fn put_varint(out: &mut Vec<u8>, value: u32) {
     }
 }
 
-pub(super) fn put_block(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_block(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, length_u32(bytes));
     out.extend_from_slice(bytes);
 }
 
-pub(super) fn put_option(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+pub(crate) fn put_option(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         None => out.push(0),
         Some(bytes) => {
@@ -204,28 +204,28 @@ pub(super) fn put_option(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     }
 }
 
-pub(super) fn put_field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+pub(crate) fn put_field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     put_block(out, bytes);
 }
 
-pub(super) fn put_text_field(out: &mut Vec<u8>, tag: u8, text: Option<&str>) {
+pub(crate) fn put_text_field(out: &mut Vec<u8>, tag: u8, text: Option<&str>) {
     if let Some(text) = text {
         put_field(out, tag, text.as_bytes());
     }
 }
 
 /// Returns the length as it stands on disk. What is written here is below 4 GiB by the limits of records and segments.
-pub(super) fn length_u32<T>(items: &[T]) -> u32 {
+pub(crate) fn length_u32<T>(items: &[T]) -> u32 {
     u32::try_from(items.len()).unwrap_or(u32::MAX)
 }
 
-pub(super) fn length_u64<T>(items: &[T]) -> u64 {
+pub(crate) fn length_u64<T>(items: &[T]) -> u64 {
     u64::try_from(items.len()).unwrap_or(u64::MAX)
 }
 
 /// Cuts text to at most `bytes_max` bytes between two characters; returns whether anything was cut.
-pub(super) fn cut_text(text: &mut String, bytes_max: usize) -> bool {
+pub(crate) fn cut_text(text: &mut String, bytes_max: usize) -> bool {
     if text.len() <= bytes_max {
         return false;
     }
