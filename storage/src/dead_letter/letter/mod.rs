@@ -26,7 +26,7 @@
 //! Invariant: an encoded letter is at most `LETTER_OVERHEAD_BYTES` larger than its record: what is too long is cut and marked.
 
 mod provenance;
-mod codec;
+pub(crate) mod codec;
 
 use super::fingerprint::{Fingerprint, FingerprintParts, host_of};
 use super::hash::hash64;
