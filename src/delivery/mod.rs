@@ -3,3 +3,4 @@
 //! What needs the broker's partitions lives above, in the broker.
 
 pub mod gates;
+pub mod window;
