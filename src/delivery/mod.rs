@@ -1,6 +1,13 @@
 //! Delivery by HTTP push: what is sent, when it is sent again, and when it has failed for good.
+//!
+//! What is here are functions of values: no clock, no randomness, no sockets. Times and random numbers are passed in.
 
+pub mod expression;
+pub mod duration;
 pub mod api;
 pub mod filter;
 pub mod log_cursor;
 pub mod settings;
+
+/// A day, in milliseconds: the longest wait before a retry, whoever asks for it.
+pub const DAY_MS: u64 = 86_400_000;
