@@ -5,6 +5,10 @@
 
 pub mod expression;
 pub mod duration;
+pub mod api;
+pub mod filter;
+pub mod log_cursor;
+pub mod settings;
 pub mod gates;
 pub mod window;
 

@@ -10,6 +10,9 @@ use storage::batch::{
 };
 use storage::cause::{Cause, CauseDetail, CauseKind};
 use storage::checkpoint::LogCheckpoint;
+use storage::control::push::{
+    Endpoint, FlowKey, PushEntry, Queue, Schedule, SigningKey, SigningKeys, UrlGroup,
+};
 use storage::control::{Commit, ControlState, Entry, Gap, TopicSettings};
 use storage::dead_letter::select::{Cursor, LetterFilter, Order, PartitionRange};
 use storage::dead_letter::{
@@ -75,6 +78,80 @@ fn checkpoints() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
+/// What deliveries over HTTP go by: all of it set, and then changed and taken away.
+fn push_entries() -> (Vec<Entry>, Vec<Entry>) {
+    let text = |text: &str| text.to_owned();
+    let set = vec![
+        PushEntry::QueueSet {
+            name: text("mail"),
+            queue: Queue {
+                parallelism: 2,
+                is_paused: true,
+                created: NOW,
+                updated: NOW,
+            },
+        },
+        PushEntry::UrlGroupSet {
+            name: text("shops"),
+            group: UrlGroup {
+                created: NOW,
+                updated: NOW,
+                endpoints: vec![Endpoint {
+                    name: Some(text("berlin")),
+                    url: text("https://berlin.example"),
+                }],
+            },
+        },
+        PushEntry::ScheduleSet {
+            id: text("nightly"),
+            schedule: Schedule {
+                number: 0,
+                cron: text("0 0 * * *"),
+                destination: text("shops"),
+                created: NOW,
+                since: NOW,
+                is_paused: false,
+                queue: Some(text("mail")),
+                envelope: Bytes::from_static(b"envelope"),
+                body: Bytes::from_static(b"body"),
+                caller_ip: None,
+            },
+        },
+        PushEntry::FlowKeySet {
+            key: text("tenant"),
+            flow: FlowKey {
+                is_paused: false,
+                parallelism: Some(1),
+                rate: None,
+                period_ms: Some(1000),
+            },
+        },
+        PushEntry::SigningKeysSet(SigningKeys {
+            current: SigningKey::new("sig_a"),
+            next: SigningKey::new("sig_b"),
+        }),
+    ];
+    let changed = vec![
+        PushEntry::SchedulePaused {
+            id: text("nightly"),
+            is_paused: true,
+            time: NOW,
+        },
+        PushEntry::QueueDeleted { name: text("mail") },
+        PushEntry::UrlGroupDeleted {
+            name: text("shops"),
+        },
+        PushEntry::ScheduleDeleted {
+            id: text("nightly"),
+        },
+        PushEntry::FlowKeyCleared {
+            key: text("tenant"),
+        },
+    ];
+    let entries = |push: Vec<PushEntry>| push.into_iter().map(Entry::Push).collect();
+    (entries(set), entries(changed))
+}
+
 fn control_entries() -> Vec<(String, Vec<u8>)> {
     let created = Entry::TopicCreated {
         name: "flights".to_owned(),
@@ -111,6 +188,15 @@ fn control_entries() -> Vec<(String, Vec<u8>)> {
         state.apply(entry).unwrap();
     }
     entries.extend(state.snapshot());
+    let (set, changed) = push_entries();
+    for entry in &set {
+        state.apply(entry).unwrap();
+    }
+    let push = [set.clone(), state.snapshot(), changed.clone()].concat();
+    let mut neither = set[0].encode();
+    // The truth stands before two times of 8 bytes.
+    let paused = neither.len() - 17;
+    neither[paused] = 2;
     entries.push(Entry::GroupDeleted {
         group: "billing".to_owned(),
     });
@@ -128,6 +214,8 @@ fn control_entries() -> Vec<(String, Vec<u8>)> {
         named("created", created.encode()),
         named("created-by-a-newer-program", newer),
         named("list", list(&entries)),
+        named("list-push", list(&push)),
+        named("push-queue-neither-paused-nor-not", neither),
         named("list-created-twice", list(&[created.clone(), created])),
     ]
 }
