@@ -11,7 +11,7 @@ use super::{
     split_death_block,
 };
 use crate::dead_letter::hash::hash64;
-use crate::dead_letter::letter::{DeadLetter, Receiver};
+use crate::dead_letter::letter::{DeadLetter, Destination, Receiver};
 use crate::dead_letter::limits::DEATH_BLOCK_LETTERS;
 use crate::dead_letter::sealed::{put_bitmap, seal};
 use crate::dead_letter::select::LetterFilter;
@@ -58,9 +58,7 @@ impl FacetsBuilder {
             Receiver::Group(group) => {
                 self.add_value(DictionaryField::Group, group.as_bytes(), relative);
             }
-            Receiver::Destination(destination) => {
-                self.add_text(HashedField::Url, &destination.url, relative);
-            }
+            Receiver::Destination(destination) => self.add_destination(destination, relative),
         }
         self.add_value(
             DictionaryField::Disposition,
@@ -87,6 +85,23 @@ impl FacetsBuilder {
         self.hashed
             .insert((HashedField::SourceKey, letter.source_key(), relative));
         self.add_death(relative, letter.died_at);
+    }
+
+    fn add_destination(&mut self, destination: &Destination, relative: u32) {
+        self.add_text(HashedField::Url, &destination.url, relative);
+        if let Some(key) = &destination.flow_control_key {
+            self.add_text(HashedField::FlowControlKey, key, relative);
+        }
+        for (field, name) in [
+            (DictionaryField::UrlGroup, &destination.url_group),
+            (DictionaryField::Endpoint, &destination.endpoint),
+            (DictionaryField::Queue, &destination.queue),
+            (DictionaryField::Schedule, &destination.schedule),
+        ] {
+            if let Some(name) = name {
+                self.add_value(field, name.as_bytes(), relative);
+            }
+        }
     }
 
     /// Adds the marker at this relative offset, which resolves `letter`. The first marker of a letter wins.
