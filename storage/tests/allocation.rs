@@ -21,10 +21,11 @@ use storage::batch::{
     check_produced,
 };
 use storage::checksum::crc32;
-use storage::dead_letter::facets::FacetsBuilder;
+use storage::dead_letter::facets::{Facets, FacetsBuilder};
 use storage::dead_letter::{
     DeadLetter, Destination, Disposition, Fingerprint, History, Lineage, Receiver, Source,
 };
+use storage::disk::MappedBytes;
 use storage::log_id::PartitionNumber;
 use storage::offset::{Offset, TimestampMs};
 
@@ -217,15 +218,26 @@ fn pushed(number: u32) -> DeadLetter {
 }
 
 #[test]
-fn facets_hold_at_most_so_many_bytes_of_each_letter() {
+fn facets_hold_at_most_100_bytes_of_a_letter_of_the_active_segment_and_next_to_nothing_of_a_sealed_one()
+ {
     const LETTERS: u32 = 100_000;
     let before = LIVE.get();
+    let held = || (LIVE.get() - before).cast_unsigned();
     let mut builder = FacetsBuilder::new(Offset(0));
     for number in 0..LETTERS {
         builder.add_letter(number, &pushed(number));
     }
-    let building = (LIVE.get() - before).cast_unsigned();
-    let per_letter = building / LETTERS as usize;
-    println!("{per_letter} bytes a letter while its segment is active");
+    let building = held() / LETTERS as usize;
+    assert!(building <= 100, "{building} bytes a letter");
+    let file = builder.finish();
     drop(builder);
+    // A file is mapped: what stands in it is not held.
+    let mapped = held();
+    let sealed = Facets::open(MappedBytes::Owned(file)).unwrap();
+    let sealed_bytes = held() - mapped;
+    assert!(
+        sealed_bytes <= LETTERS as usize / 8 + 1024,
+        "{sealed_bytes} bytes"
+    );
+    drop(sealed);
 }

@@ -1,9 +1,10 @@
 //! The facets of the active segment, in memory, and the file made of them when it is sealed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
 
+use super::pairs::Pairs;
 use super::view::{Candidates, View};
 use super::{
     DICTIONARY_FIELDS, Death, DeathBlock, DictionaryField, FACETS_MAGIC, FACETS_VERSION,
@@ -25,7 +26,7 @@ pub struct FacetsBuilder {
     end: u32,
     letters: RoaringBitmap,
     dictionary: BTreeMap<(DictionaryField, Vec<u8>), RoaringBitmap>,
-    hashed: BTreeSet<(HashedField, u64, u32)>,
+    hashed: BTreeMap<HashedField, Pairs>,
     deaths: Vec<Death>,
     death_blocks: Vec<DeathBlock>,
     markers: BTreeMap<u64, u32>,
@@ -40,7 +41,7 @@ impl FacetsBuilder {
             end: 0,
             letters: RoaringBitmap::new(),
             dictionary: BTreeMap::new(),
-            hashed: BTreeSet::new(),
+            hashed: BTreeMap::new(),
             deaths: Vec::new(),
             death_blocks: Vec::new(),
             markers: BTreeMap::new(),
@@ -82,8 +83,7 @@ impl FacetsBuilder {
         if let Some(caller) = &letter.caller {
             self.add_text(HashedField::Caller, caller, relative);
         }
-        self.hashed
-            .insert((HashedField::SourceKey, letter.source_key(), relative));
+        self.add_hash(HashedField::SourceKey, letter.source_key(), relative);
         self.add_death(relative, letter.died_at);
     }
 
@@ -146,10 +146,8 @@ impl FacetsBuilder {
             end_section(&sections);
         }
         for field in HASHED_FIELDS {
-            let pairs = self
-                .hashed
-                .range((field, 0, 0)..=(field, u64::MAX, u32::MAX));
-            sections.extend(pairs.flat_map(|(_, hash, relative)| pair(*hash, *relative)));
+            let pairs = self.hashed.get(&field).into_iter();
+            sections.extend(pairs.flat_map(Pairs::iter).flatten());
             end_section(&sections);
         }
         sections.extend_from_slice(self.deaths.as_flattened());
@@ -223,8 +221,8 @@ impl FacetsBuilder {
     }
 
     pub(super) fn hashed(&self, field: HashedField, hash: u64) -> impl Iterator<Item = u32> {
-        let range = (field, hash, 0)..=(field, hash, u32::MAX);
-        self.hashed.range(range).map(|(_, _, relative)| *relative)
+        let pairs = self.hashed.get(&field).into_iter();
+        pairs.flat_map(move |pairs| pairs.find(hash))
     }
 
     pub(super) fn deaths(&self) -> &[Death] {
@@ -252,12 +250,20 @@ impl FacetsBuilder {
     }
 
     fn add_text(&mut self, field: HashedField, text: &str, relative: u32) {
-        self.hashed
-            .insert((field, hash64(&[text.as_bytes()]), relative));
+        self.add_hash(field, hash64(&[text.as_bytes()]), relative);
+    }
+
+    fn add_hash(&mut self, field: HashedField, hash: u64, relative: u32) {
+        self.hashed.entry(field).or_default().insert(hash, relative);
     }
 
     fn add_death(&mut self, relative: u32, died_at: TimestampMs) {
         let is_new_block = self.deaths.len().is_multiple_of(DEATH_BLOCK_LETTERS);
+        if self.deaths.len() == self.deaths.capacity() {
+            // Grown by an eighth, not by as much again.
+            let more = (self.deaths.len() / 8).max(DEATH_BLOCK_LETTERS);
+            self.deaths.reserve_exact(more);
+        }
         self.deaths.push(death(relative, died_at));
         match self.death_blocks.last_mut() {
             Some(block) if !is_new_block => {

@@ -43,6 +43,7 @@
 //! The hash of a text is the first 64 bits of SHA-256 over its length (u64) and its bytes; a source key is one already.
 
 mod dictionary;
+mod pairs;
 mod builder;
 mod file;
 mod counts;
