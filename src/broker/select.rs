@@ -367,5 +367,6 @@ pub(super) fn filter_of(selection: &Selection) -> Result<LetterFilter, Refusal> 
         callers: wire.callers.clone(),
         died_from: wire.died_from,
         died_to: wire.died_to,
+        ..LetterFilter::default()
     })
 }

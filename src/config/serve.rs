@@ -25,6 +25,8 @@ pub struct ServeConfig {
     pub protocol: ProtocolConfig,
     /// Where deliveries may go.
     pub destinations: DestinationConfig,
+    /// How messages are delivered.
+    pub delivery: DeliveryConfig,
     /// The disk.
     pub storage: StorageConfig,
     /// What a topic gets that does not say otherwise.
@@ -79,6 +81,27 @@ pub struct DestinationConfig {
     pub allow_private: bool,
     /// Hosts and networks that are allowed although private.
     pub allowed: Vec<String>,
+}
+
+/// How messages are delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveryConfig {
+    /// Partitions of the topic of pushed messages, when it is created.
+    pub partition_count: u32,
+    /// Attempts under way at a time.
+    pub in_flight_max: usize,
+    /// Attempts under way at a time to one destination.
+    pub destination_in_flight_max: usize,
+    /// Messages that have not come to their end.
+    pub pending_max: usize,
+    /// Largest body of a message, in bytes.
+    pub message_bytes_max: u32,
+    /// Time for an attempt of a message that does not say, in milliseconds.
+    pub timeout_ms: u64,
+    /// Longest time for an attempt, in milliseconds.
+    pub timeout_ms_max: u64,
+    /// Age from which delivered messages and events are deleted, in milliseconds; `None` keeps them.
+    pub retention_ms: Option<i64>,
 }
 
 /// The disk.
@@ -185,6 +208,7 @@ impl ServeConfig {
                 })?,
                 allowed: reader.list("destinations.allowed"),
             },
+            delivery: delivery(&reader)?,
             storage: StorageConfig {
                 min_free_bytes: reader.bytes("storage.min_free_bytes")?,
                 sync_threads: reader.count("storage.sync_threads")?,
@@ -212,6 +236,20 @@ fn protocol(reader: &Reader<'_>) -> Result<ProtocolConfig, ConfigError> {
         frame_bytes_max: reader.bytes("limits.frame_bytes_max")?,
         in_flight_max: reader.count("limits.in_flight_max")?,
         in_flight_bytes_max: reader.bytes("limits.in_flight_bytes_max")?,
+    })
+}
+
+fn delivery(reader: &Reader<'_>) -> Result<DeliveryConfig, ConfigError> {
+    let partition_count = reader.count("delivery.partitions")?;
+    Ok(DeliveryConfig {
+        partition_count: u32::try_from(partition_count).unwrap_or(u32::MAX),
+        in_flight_max: reader.count("delivery.in_flight_max")?,
+        destination_in_flight_max: reader.count("delivery.destination_in_flight_max")?,
+        pending_max: reader.count("delivery.pending_max")?,
+        message_bytes_max: reader.bytes("delivery.message_bytes_max")?,
+        timeout_ms: reader.ms("delivery.timeout_ms")?,
+        timeout_ms_max: reader.ms("delivery.timeout_ms_max")?,
+        retention_ms: reader.optional_ms("delivery.retention_ms")?,
     })
 }
 
