@@ -2,8 +2,10 @@
 //!
 //! What is here are functions of values: no clock, no randomness, no sockets. Times and random numbers are passed in.
 
-pub mod expression;
 pub mod duration;
+pub mod expression;
+pub mod retry;
+pub mod outcome;
 
 /// A day, in milliseconds: the longest wait before a retry, whoever asks for it.
 pub const DAY_MS: u64 = 86_400_000;
