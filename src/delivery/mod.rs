@@ -6,6 +6,8 @@ pub mod duration;
 pub mod expression;
 pub mod retry;
 pub mod outcome;
+pub mod signature;
+pub mod request;
 
 /// A day, in milliseconds: the longest wait before a retry, whoever asks for it.
 pub const DAY_MS: u64 = 86_400_000;
