@@ -8,6 +8,8 @@ pub mod retry;
 pub mod outcome;
 pub mod signature;
 pub mod request;
+pub mod header_lists;
+pub mod callback;
 
 /// A day, in milliseconds: the longest wait before a retry, whoever asks for it.
 pub const DAY_MS: u64 = 86_400_000;
