@@ -10,6 +10,7 @@ pub mod signature;
 pub mod request;
 pub mod header_lists;
 pub mod callback;
+pub mod cron;
 
 /// A day, in milliseconds: the longest wait before a retry, whoever asks for it.
 pub const DAY_MS: u64 = 86_400_000;
