@@ -11,6 +11,8 @@ pub mod request;
 pub mod header_lists;
 pub mod callback;
 pub mod cron;
+pub mod dedup_key;
+pub mod redact;
 
 /// A day, in milliseconds: the longest wait before a retry, whoever asks for it.
 pub const DAY_MS: u64 = 86_400_000;
