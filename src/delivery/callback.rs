@@ -51,7 +51,7 @@ pub struct Told<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+struct Payload<'a> {
     status: u16,
     header: HeaderLists,
     body: String,
@@ -80,7 +80,7 @@ struct Body<'a> {
 #[must_use]
 pub fn callback_body(told: &Told<'_>) -> Bytes {
     let envelope = told.envelope;
-    let body = Body {
+    let payload = Payload {
         status: match told.result {
             AttemptResult::Status(status) => status,
             AttemptResult::Error(_) => 0,
@@ -103,7 +103,7 @@ pub fn callback_body(told: &Told<'_>) -> Bytes {
         schedule_id: envelope.schedule.as_deref(),
     };
     // Texts, numbers and lists of texts always become JSON.
-    serde_json::to_vec(&body).unwrap_or_default().into()
+    serde_json::to_vec(&payload).unwrap_or_default().into()
 }
 
 /// Returns the envelope of the message that carries a callback of `source` made at `now`. `root` is the queue's message

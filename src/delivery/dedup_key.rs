@@ -71,13 +71,13 @@ mod tests {
     fn keys_are_the_ones_that_another_program_makes() {
         assert_eq!(
             of_id("order-1"),
-            0x4fc57b9d17ed8ea2cf5f2eeef6d49555_u128.to_be_bytes()
+            0x4fc5_7b9d_17ed_8ea2_cf5f_2eee_f6d4_9555_u128.to_be_bytes()
         );
         let headers = pairs(&[("X-B", "2"), ("Content-Type", "text/plain")]);
         let content = of_content("https://example.org/a", b"body", &headers);
         assert_eq!(
             content,
-            0xc30568c364c093eabfe49d1cb2baebe4_u128.to_be_bytes()
+            0xc305_68c3_64c0_93ea_bfe4_9d1c_b2ba_ebe4_u128.to_be_bytes()
         );
     }
 

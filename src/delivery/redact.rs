@@ -85,34 +85,36 @@ mod tests {
 
     use super::*;
 
-    fn parts(body: bool, headers: bool, names: &[&str]) -> Redaction {
-        Redaction {
-            body,
-            headers,
-            header_names: names.iter().map(|name| (*name).to_owned()).collect(),
+    /// The redaction of these fields: the body, all headers, or a header.
+    fn parts(fields: &[&str]) -> Redaction {
+        let mut redaction = Redaction::default();
+        for field in fields {
+            match *field {
+                "BODY" => redaction.body = true,
+                "ALL" => redaction.headers = true,
+                name => redaction.header_names.push(name.to_owned()),
+            }
         }
+        redaction
     }
 
     #[test]
     fn fields_are_read_as_the_sdks_and_the_documentation_write_them() {
         for (text, expected) in [
-            ("", parts(false, false, &[])),
-            ("body", parts(true, false, &[])),
-            ("header", parts(false, true, &[])),
-            ("headers", parts(false, true, &[])),
-            ("body,header", parts(true, true, &[])),
-            ("body, headers", parts(true, true, &[])),
-            (
-                "header[Authorization]",
-                parts(false, false, &["authorization"]),
-            ),
+            ("", parts(&[])),
+            ("body", parts(&["BODY"])),
+            ("header", parts(&["ALL"])),
+            ("headers", parts(&["ALL"])),
+            ("body,header", parts(&["BODY", "ALL"])),
+            ("body, headers", parts(&["BODY", "ALL"])),
+            ("header[Authorization]", parts(&["authorization"])),
             (
                 "body,header[Authorization],header[X-Api-Key]",
-                parts(true, false, &["authorization", "x-api-key"]),
+                parts(&["BODY", "authorization", "x-api-key"]),
             ),
             (
                 " BODY ,, Header[ X-A ] ,header[x-a],",
-                parts(true, false, &["x-a"]),
+                parts(&["BODY", "x-a"]),
             ),
         ] {
             assert_eq!(parse_redaction(text), Ok(expected), "{text:?}");
