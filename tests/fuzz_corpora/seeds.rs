@@ -32,7 +32,7 @@ type Seed = (&'static str, String, Vec<u8>);
 type Files = fn() -> Vec<(String, Vec<u8>)>;
 
 pub(crate) fn all() -> Vec<Seed> {
-    let sources: [(&str, Files); 10] = [
+    let sources: [(&str, Files); 11] = [
         ("checkpoint", checkpoints),
         ("control_entry", control_entries),
         ("decode_batch", batches),
@@ -41,6 +41,7 @@ pub(crate) fn all() -> Vec<Seed> {
         ("dlq_query", dlq_queries),
         ("log_ops", log_ops),
         ("open_index", indexes),
+        ("retry_expression", retry_expressions),
         ("route_http", request_heads),
         ("scan_segment", segments),
     ];
@@ -384,6 +385,23 @@ fn dlq_queries() -> Vec<(String, Vec<u8>)> {
         named("segment-by-three", segment(&[1, 0x64, 10, 20, 30, 40])),
         named("segment-by-death", segment(&[3, 0, 20, 90])),
         named("segment-by-texts", segment(&[0, 0x1c, 9, 18, 0])),
+    ]
+}
+
+fn retry_expressions() -> Vec<(String, Vec<u8>)> {
+    let text = |name, text: &str| named(name, text.into());
+    vec![
+        text("linear", "1000 * (1 + retried)"),
+        text("exponential", "max(1000, pow(2, retried) * 100)"),
+        text(
+            "every-function",
+            "min(abs(-floor(1.5)), ceil(.5)) + round(sqrt(exp(retried))) / 2",
+        ),
+        text("not-a-number", "0 / retried - 1"),
+        text("unclosed", "pow(2, retried"),
+        text("unknown-name", "1000 * retries"),
+        text("three-arguments", "min(1, 2, 3)"),
+        text("nested", &format!("{}1{}", "(-".repeat(15), ")".repeat(15))),
     ]
 }
 
