@@ -72,6 +72,8 @@ pub const KEYS: &[Key] = &[
         "Whether deliveries may go to private, loopback and link-local addresses; auto allows it while every address is loopback."),
     key("destinations.allowed", Kind::List, "",
         "Hosts and networks that deliveries may go to although they are private, as api.internal or 10.1.0.0/16."),
+    key("destinations.ca_file", Kind::Path, "",
+        "PEM file of certificate authorities that deliveries trust besides the public ones."),
     key("delivery.partitions", Kind::Count(1, 1024), "8",
         "Partitions that pushed messages are spread over; fixed when the data directory is first used."),
     key("delivery.in_flight_max", Kind::Count(1, 1 << 16), "1024",
