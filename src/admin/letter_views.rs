@@ -4,8 +4,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::arguments::disposition_name;
-use super::base64::TextOrBase64;
 use super::records::Header;
+use crate::http::base64::TextOrBase64;
 use crate::protocol::letter::{AttemptView, LetterView, ReceiverView};
 
 /// A dead letter with its record. A key, value or header that is no UTF-8 stands as base64; one that is not there at all is

@@ -4,11 +4,12 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::arguments::{disposition, disposition_name, order, time};
-use super::call::{Answer, Call, Query, ok};
+use super::call::{Answer, Call, ok};
 use super::error::ErrorAnswer;
 use super::letter_views::Letter;
 use super::topics::LetterCountsView;
 use crate::http::ApiError;
+use crate::http::parameters::Query;
 use crate::limits::{LETTER_PAGE_DEFAULT, LETTER_PAGE_MAX};
 use crate::protocol::read_letters::{
     GetLetterRequest, LetterStatsAnswer, LetterStatsRequest, ListLettersRequest,

@@ -131,7 +131,7 @@ impl Attempt {
         ATTEMPT_FRAMING_BYTES + headers + self.body.len()
     }
 
-    fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.number);
         out.extend_from_slice(&self.time.0.to_be_bytes());
         out.extend_from_slice(&self.duration_ms.to_be_bytes());
@@ -157,7 +157,7 @@ impl Attempt {
         put_block(out, &self.body);
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
         let mut reader = Reader::new("attempt", bytes);
         let number = reader.varint()?;
         let time = TimestampMs(reader.i64()?);
@@ -263,7 +263,7 @@ impl History {
         }
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_varint(&mut out, self.left_out);
         for attempt in &self.attempts {
@@ -274,7 +274,7 @@ impl History {
         out
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
         let mut reader = Reader::new("history", bytes);
         let left_out = reader.varint()?;
         let mut attempts = Vec::new();

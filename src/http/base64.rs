@@ -6,9 +6,11 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Bytes as the one or the other; neither for none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct TextOrBase64 {
-    pub(super) text: Option<String>,
-    pub(super) base64: Option<String>,
+pub struct TextOrBase64 {
+    /// The text.
+    pub text: Option<String>,
+    /// What is no text.
+    pub base64: Option<String>,
 }
 
 impl From<Option<Bytes>> for TextOrBase64 {
@@ -29,7 +31,9 @@ impl From<Option<Bytes>> for TextOrBase64 {
     }
 }
 
-fn encode(bytes: &[u8]) -> String {
+/// Encodes bytes.
+#[must_use]
+pub fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3).saturating_mul(4));
     for group in bytes.chunks(3) {
         let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));

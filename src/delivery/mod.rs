@@ -1,0 +1,16 @@
+//! Delivery by HTTP push: what is sent, when it is sent again, when it has failed for good, and who may start now.
+//!
+//! Most of what is here are functions of values: times and random numbers are passed in. What needs the broker's
+//! partitions lives above, in the broker.
+
+pub mod expression;
+pub mod duration;
+pub mod api;
+pub mod filter;
+pub mod log_cursor;
+pub mod settings;
+pub mod gates;
+pub mod window;
+
+/// A day, in milliseconds: the longest wait before a retry, whoever asks for it.
+pub const DAY_MS: u64 = 86_400_000;
