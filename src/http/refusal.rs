@@ -41,7 +41,8 @@ fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::UnknownTopic
         | ErrorCode::UnknownPartition
         | ErrorCode::UnknownGroup
-        | ErrorCode::UnknownLetter => StatusCode::NOT_FOUND,
+        | ErrorCode::UnknownLetter
+        | ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::TopicExists
         | ErrorCode::TopicInUse
         | ErrorCode::OutOfOrderSequence

@@ -11,7 +11,7 @@ use storage::batch::{
 use storage::cause::{Cause, CauseDetail, CauseKind};
 use storage::checkpoint::LogCheckpoint;
 use storage::control::push::{
-    Endpoint, FlowKey, PushEntry, Queue, Schedule, SigningKey, SigningKeys, UrlGroup,
+    Endpoint, FlowOverride, PushEntry, Queue, Schedule, SigningKey, SigningKeys, UrlGroup,
 };
 use storage::control::{Commit, ControlState, Entry, Gap, TopicSettings};
 use storage::dead_letter::select::{Cursor, LetterFilter, Order, PartitionRange};
@@ -120,7 +120,7 @@ fn push_entries() -> (Vec<Entry>, Vec<Entry>) {
         },
         PushEntry::FlowKeySet {
             key: text("tenant"),
-            flow: FlowKey {
+            flow: FlowOverride {
                 is_paused: false,
                 parallelism: Some(1),
                 rate: None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use storage::checkpoint::CheckpointStore;
 use storage::control::push::{
-    Endpoint, FlowKey, PushEntry, Queue, Schedule, SigningKey, SigningKeys, UrlGroup,
+    Endpoint, FlowOverride, PushEntry, Queue, Schedule, SigningKey, SigningKeys, UrlGroup,
 };
 use storage::control::{
     Commit, ControlConfig, ControlError, ControlLog, ControlState, Entry, TopicSettings,
@@ -149,10 +149,10 @@ fn url_group(urls: &[&str]) -> PushEntry {
 fn flow_key(rate: Option<u32>) -> PushEntry {
     PushEntry::FlowKeySet {
         key: "tenant".to_owned(),
-        flow: FlowKey {
+        flow: FlowOverride {
             is_paused: true,
             rate,
-            ..FlowKey::default()
+            ..FlowOverride::default()
         },
     }
 }

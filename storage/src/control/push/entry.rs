@@ -1,6 +1,6 @@
 //! Changes of what deliveries over HTTP go by: kinds 10 to 19 of [`crate::control::entry`], which has their bytes.
 
-use super::flow_key::FlowKey;
+use super::flow_override::FlowOverride;
 use super::queue::Queue;
 use super::schedule::Schedule;
 use super::signing_keys::SigningKeys;
@@ -62,7 +62,7 @@ pub enum PushEntry {
         /// The key.
         key: String,
         /// What was decided about it.
-        flow: FlowKey,
+        flow: FlowOverride,
     },
     /// Nothing is decided about a flow-control key any more.
     FlowKeyCleared {
@@ -159,7 +159,7 @@ impl PushEntry {
             },
             17 => Self::FlowKeySet {
                 key: fields.text("flow key")?,
-                flow: FlowKey::decode(fields)?,
+                flow: FlowOverride::decode(fields)?,
             },
             18 => Self::FlowKeyCleared {
                 key: fields.text("flow key")?,

@@ -12,7 +12,7 @@
 mod queue;
 mod url_group;
 mod schedule;
-mod flow_key;
+mod flow_override;
 mod signing_keys;
 mod entry;
 mod state;
@@ -20,7 +20,7 @@ mod rules;
 mod snapshot;
 
 pub use entry::PushEntry;
-pub use flow_key::FlowKey;
+pub use flow_override::FlowOverride;
 pub use queue::Queue;
 pub use schedule::Schedule;
 pub use signing_keys::{SigningKey, SigningKeys};

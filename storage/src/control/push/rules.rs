@@ -1,7 +1,7 @@
 //! Which entries the state takes; the two sets of rules are those of [`crate::control::ControlState`].
 
 use super::entry::PushEntry;
-use super::flow_key::FlowKey;
+use super::flow_override::FlowOverride;
 use super::schedule::Schedule;
 use super::signing_keys::SigningKeys;
 use super::state::PushState;
@@ -101,7 +101,7 @@ impl PushState {
         room("bytes of all schedules", all, SCHEDULE_CONTENT_BYTES_MAX)
     }
 
-    fn check_flow_key(&self, key: &str, flow: FlowKey) -> Result<(), Refusal> {
+    fn check_flow_key(&self, key: &str, flow: FlowOverride) -> Result<(), Refusal> {
         bounded(
             "length of the flow-control key",
             key.len(),

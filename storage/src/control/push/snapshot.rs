@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::flow_key::FlowKey;
+use super::flow_override::FlowOverride;
 use super::queue::Queue;
 use super::schedule::Schedule;
 use super::signing_keys::SigningKeys;
@@ -21,7 +21,7 @@ impl PushState {
         encode_map(out, &self.url_groups, |group, out| group.encode(out));
         out.u64(self.next_schedule_number);
         encode_map(out, &self.schedules, |schedule, out| schedule.encode(out));
-        encode_map(out, &self.flow_keys, FlowKey::encode);
+        encode_map(out, &self.flow_keys, FlowOverride::encode);
         out.optional(self.signing_keys.as_ref(), |out, keys| keys.encode(out));
     }
 
@@ -49,8 +49,8 @@ impl PushState {
             flow_keys: Arc::new(decode_map(
                 fields,
                 "flow key",
-                FlowKey::ENCODED_BYTES_MIN,
-                FlowKey::decode,
+                FlowOverride::ENCODED_BYTES_MIN,
+                FlowOverride::decode,
             )?),
             signing_keys: fields.optional("signing keys", SigningKeys::decode)?,
         };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::entry::PushEntry;
-use super::flow_key::FlowKey;
+use super::flow_override::FlowOverride;
 use super::queue::Queue;
 use super::schedule::Schedule;
 use super::signing_keys::SigningKeys;
@@ -20,7 +20,7 @@ pub struct PushState {
     pub(super) url_groups: Arc<BTreeMap<String, Arc<UrlGroup>>>,
     pub(super) schedules: Arc<BTreeMap<String, Arc<Schedule>>>,
     pub(super) next_schedule_number: u64,
-    pub(super) flow_keys: Arc<BTreeMap<String, FlowKey>>,
+    pub(super) flow_keys: Arc<BTreeMap<String, FlowOverride>>,
     pub(super) signing_keys: Option<SigningKeys>,
 }
 
@@ -72,12 +72,12 @@ impl PushState {
 
     /// Returns what was decided about a flow-control key.
     #[must_use]
-    pub fn flow_key(&self, key: &str) -> Option<FlowKey> {
+    pub fn flow_key(&self, key: &str) -> Option<FlowOverride> {
         self.flow_keys.get(key).copied()
     }
 
     /// Returns the flow-control keys of which something was decided, by key.
-    pub fn flow_keys(&self) -> impl ExactSizeIterator<Item = (&str, FlowKey)> {
+    pub fn flow_keys(&self) -> impl ExactSizeIterator<Item = (&str, FlowOverride)> {
         self.flow_keys
             .iter()
             .map(|(key, flow)| (key.as_str(), *flow))

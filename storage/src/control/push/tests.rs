@@ -97,7 +97,7 @@ fn schedule_paused(id: &str, is_paused: bool, time: i64) -> Entry {
     })
 }
 
-fn flow_set(key: &str, flow: FlowKey) -> Entry {
+fn flow_set(key: &str, flow: FlowOverride) -> Entry {
     let key = key.to_owned();
     Entry::Push(PushEntry::FlowKeySet { key, flow })
 }
@@ -115,8 +115,8 @@ fn keys_set(current: &str, next: &str) -> Entry {
     }))
 }
 
-fn pinned() -> FlowKey {
-    FlowKey {
+fn pinned() -> FlowOverride {
+    FlowOverride {
         is_paused: true,
         parallelism: Some(5),
         rate: Some(10),
@@ -148,7 +148,7 @@ fn samples() -> Vec<Entry> {
             },
         ),
         flow_set("tenant 1", pinned()),
-        flow_set("tenant 2", FlowKey::default()),
+        flow_set("tenant 2", FlowOverride::default()),
         keys_set("sig_a", "sig_b"),
         schedule_paused("nightly", true, 1_700_000_000_001),
         queue_deleted("bulk"),
@@ -315,7 +315,7 @@ fn sizes_are_limited_for_what_is_asked_and_not_for_what_stands_in_the_log() {
         schedule_set("s", schedule)
     };
     let flow = |parallelism, rate, period_ms| {
-        let flow = FlowKey {
+        let flow = FlowOverride {
             is_paused: false,
             parallelism,
             rate,
@@ -532,7 +532,7 @@ pub(crate) fn any_push_entry() -> impl Strategy<Value = Entry> {
     });
     let endpoints = prop::collection::vec(endpoint, 0..3);
     let flow = (any::<bool>(), any::<Option<u32>>(), any::<Option<u64>>()).prop_map(
-        |(is_paused, rate, period_ms)| FlowKey {
+        |(is_paused, rate, period_ms)| FlowOverride {
             is_paused,
             parallelism: rate,
             rate,

@@ -6,7 +6,7 @@ use crate::error::Corruption;
 
 /// What an operator decided about a flow-control key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FlowKey {
+pub struct FlowOverride {
     /// Its messages are not delivered.
     pub is_paused: bool,
     /// Attempts under way at a time, whatever messages say; `None` is not pinned.
@@ -17,7 +17,7 @@ pub struct FlowKey {
     pub period_ms: Option<u64>,
 }
 
-impl FlowKey {
+impl FlowOverride {
     pub(super) const ENCODED_BYTES_MIN: u64 = 1 + 1 + 1 + 1;
 
     pub(super) fn encode(&self, out: &mut Output) {
