@@ -329,8 +329,8 @@ mod tests {
     use crate::dead_letter::limits::URL_BYTES_MAX;
     use crate::dead_letter::samples::letter;
     use crate::dead_letter::sealed::seal;
-    use crate::disk::{Disk as _, MappedBytes};
     use crate::disk::sim::SimDisk;
+    use crate::disk::{Disk as _, MappedBytes};
     use crate::log_id::PartitionNumber;
 
     const NOW: TimestampMs = TimestampMs(1_000_000);
