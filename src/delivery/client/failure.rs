@@ -28,7 +28,7 @@ impl Failure {
 
     /// Reads an error of the client or of a body.
     pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
-        let chain: Vec<_> = std::iter::successors(Some(error), |error| error.source()).collect();
+        let chain = chain(error);
         for (at, cause) in chain.iter().enumerate() {
             let found = if let Some(connect) = cause.downcast_ref::<ConnectError>() {
                 Some(connect.class())
@@ -48,15 +48,28 @@ impl Failure {
     }
 }
 
-/// An alert of the other side may come after the handshake: for a client certificate that it wants, in TLS 1.3.
 fn class_of_io(error: &io::Error) -> Option<ErrorClass> {
-    let inner = error.get_ref()?;
-    if inner.is::<rustls::Error>() {
-        Some(ErrorClass::TLS)
-    } else {
-        // A chunk of a body that is none; what a transport reports has another kind.
-        (error.kind() == io::ErrorKind::InvalidInput).then_some(ErrorClass::PROTOCOL)
+    // An alert may come after the handshake: in TLS 1.3 one for a client certificate that is missed.
+    if error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<rustls::Error>())
+    {
+        return Some(ErrorClass::TLS);
     }
+    // How the parser reports a chunk that is none.
+    let is_invalid =
+        [io::ErrorKind::InvalidData, io::ErrorKind::InvalidInput].contains(&error.kind());
+    is_invalid.then_some(ErrorClass::PROTOCOL)
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
+    let mut chain = vec![error];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        chain.push(error);
+        cause = error.source();
+    }
+    chain
 }
 
 fn text(chain: &[&(dyn Error + 'static)]) -> String {

@@ -20,8 +20,8 @@ pub(super) const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Longest TLS handshake.
 pub(super) const TLS_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Connections at a time, idle ones among them: well below the usual limit of open files beside the logs.
-pub(super) const CONNECTION_COUNT_MAX: usize = 4_096;
+/// Connections at a time, idle ones among them: as many as the HTTP surface takes by default, each of them an open file.
+pub(super) const CONNECTION_COUNT_MAX: usize = 1_024;
 
 /// Largest file of certificate authorities, in bytes: some ten times what an operating system ships.
 pub(super) const CA_FILE_BYTES_MAX: u64 = 4 << 20;

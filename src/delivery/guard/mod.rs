@@ -28,6 +28,3 @@ pub use resolve::{Resolve, ResolveFuture, SystemResolver};
 pub use rules::{AddressRules, Forbidden, RulesError};
 pub use stream::GuardedStream;
 pub use tls::client_config;
-
-#[cfg(test)]
-mod tests;
