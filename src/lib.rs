@@ -17,6 +17,7 @@ pub mod broker;
 pub mod client;
 pub mod http;
 pub mod admin;
+pub mod qstash;
 pub mod server;
 pub mod run;
 pub mod cli;

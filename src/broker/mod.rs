@@ -43,6 +43,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use storage::data_dir::DataDir;
 use storage::disk::Disk;
+use storage::offset::TimestampMs;
 use tokio::sync::Semaphore;
 
 use crate::clock::SharedClock;
@@ -118,6 +119,12 @@ impl Broker {
     #[must_use]
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown
+    }
+
+    /// Returns the wall clock's time.
+    #[must_use]
+    pub fn now(&self) -> TimestampMs {
+        self.clock.now()
     }
 
     /// Returns what a topic gets that does not say otherwise.
