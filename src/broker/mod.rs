@@ -21,6 +21,7 @@ mod produce;
 mod push_settings;
 mod queues;
 mod random;
+mod redacted;
 mod refusal;
 mod reject;
 mod resolve;

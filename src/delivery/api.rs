@@ -1,7 +1,7 @@
 //! What a surface asks of the engine, and what it gets: plain data, no behaviour.
 
 use bytes::Bytes;
-use storage::dead_letter::AttemptResult;
+use storage::dead_letter::{AttemptResult, DeadLetter};
 use storage::delivery::Envelope;
 use storage::offset::TimestampMs;
 
@@ -155,6 +155,15 @@ pub struct ResponseView {
     pub body: Bytes,
 }
 
+/// A dead letter of a message, whole: its record carries the envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadMessage {
+    /// Id of the letter.
+    pub id: String,
+    /// The letter.
+    pub letter: DeadLetter,
+}
+
 /// Which log events.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogFilter {
@@ -170,6 +179,10 @@ pub struct LogFilter {
 
 /// A flow-control key: its limits, and what is under way below them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "three claims that have nothing to do with one another"
+)]
 pub struct FlowView {
     /// The key.
     pub key: String,
