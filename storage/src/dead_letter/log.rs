@@ -179,14 +179,32 @@ impl DeadLetterLog {
         source_key: u64,
         is_it: &dyn Fn(&DeadLetter) -> bool,
     ) -> Result<Option<Offset>, LogError> {
+        self.first_from(source_key, &|offset| self.is_live(offset), is_it)
+    }
+
+    /// Returns the first letter with this source key for which `is_it` holds, live or resolved, as long as its segment stands.
+    /// Letters that are not synced yet count too.
+    ///
+    /// # Errors
+    /// As [`crate::log::LogReader::read`].
+    pub fn any_from(
+        &self,
+        source_key: u64,
+        is_it: &dyn Fn(&DeadLetter) -> bool,
+    ) -> Result<Option<Offset>, LogError> {
+        self.first_from(source_key, &|_| true, is_it)
+    }
+
+    fn first_from(
+        &self,
+        source_key: u64,
+        is_asked: &dyn Fn(Offset) -> bool,
+        is_it: &dyn Fn(&DeadLetter) -> bool,
+    ) -> Result<Option<Offset>, LogError> {
         let candidates = self.places.read().by_source(source_key);
         let view = self.view();
-        for offset in candidates {
-            let found = if self.is_live(offset) {
-                view.get_written(offset)?
-            } else {
-                None
-            };
+        for offset in candidates.into_iter().filter(|offset| is_asked(*offset)) {
+            let found = view.get_written(offset)?;
             if found.is_some_and(|letter| is_it(&letter)) {
                 return Ok(Some(offset));
             }
