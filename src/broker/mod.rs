@@ -5,8 +5,11 @@
 
 mod checkpoints;
 mod control;
+#[cfg(test)]
+mod control_tests;
 mod dead_letters;
 mod fetch;
+mod flow_pins;
 mod groups;
 mod letter_stats;
 mod letter_view;
@@ -15,14 +18,21 @@ mod offsets;
 mod open;
 mod peek;
 mod produce;
+mod push_settings;
+mod queues;
+mod random;
+mod redacted;
 mod refusal;
 mod reject;
 mod resolve;
+mod schedules;
 mod select;
+mod signing_keys;
 #[cfg(test)]
 mod tests;
 mod topics;
 mod upkeep;
+mod url_groups;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -46,11 +56,15 @@ use crate::topic::Topic;
 use checkpoints::Checkpoints;
 use control::Control;
 
+pub use flow_pins::{FlowPin, FlowUnpin};
 pub use open::OpenError;
 pub use peek::{PeekFrom, PeekedRecord};
 pub use produce::{PendingAppend, ProducePending};
+pub use push_settings::PushSettings;
+pub use schedules::NewSchedule;
 pub use topics::{DamageView, PartitionDetail, SegmentView};
 pub use upkeep::{Health, RetentionRun, Upkeep};
+pub use url_groups::EndpointMatch;
 
 /// Operations on dead letters that may be under way at once: each holds a thread and a batch in memory.
 const RESOLVING_MAX: usize = 8;
@@ -69,6 +83,8 @@ pub struct Broker {
     clock: SharedClock,
     metrics: Arc<Metrics>,
     defaults: TopicDefaults,
+    /// The development credentials are in force: rotations of the signing keys last until the broker ends.
+    is_development: bool,
     min_free_bytes: u64,
     /// Bytes of batches or letters in one answer, so that it fits the frame of a connection.
     answer_bytes_max: u32,

@@ -20,7 +20,8 @@ use tokio::sync::Semaphore;
 
 use super::checkpoints::Checkpoints;
 use super::control::Control;
-use super::{Broker, RESOLVING_MAX};
+use super::push_settings::PushSettings;
+use super::{Broker, RESOLVING_MAX, signing_keys};
 use crate::clock::SharedClock;
 use crate::config::ServeConfig;
 use crate::engine::{PartitionHandle, WorkPool};
@@ -45,6 +46,9 @@ pub enum OpenError {
     /// The system starts no more threads.
     #[error("cannot start the sync threads")]
     Threads(#[source] std::io::Error),
+    /// The system gives no random numbers to make signing keys of.
+    #[error("cannot make signing keys")]
+    Random(#[from] getrandom::Error),
     /// The control log holds a name that this program refuses.
     #[error("the control log holds the topic name {name:?}")]
     TopicName {
@@ -81,7 +85,7 @@ impl Broker {
         let checkpoints = Checkpoints::open(disk.as_ref(), &root)?;
         let hints = checkpoints.hints();
         let now = clock.now();
-        let (control, report) =
+        let (mut control, report) =
             ControlLog::open(Arc::clone(&disk), &root, hints.get(&LogId::CONTROL), now)?;
         if let Some(cut) = report.cut {
             tracing::warn!(
@@ -90,6 +94,9 @@ impl Broker {
                 "cut a torn tail of the control log"
             );
         }
+        let is_development = config.access.is_development;
+        let keys = signing_keys::at_start(&mut control, is_development, now)?;
+        let push = PushSettings::new(control.state().push().clone(), keys, is_development);
         let threads = u32::try_from(config.storage.sync_threads).unwrap_or(u32::MAX);
         let pool = WorkPool::start(threads).map_err(OpenError::Threads)?;
         let opener = Opener {
@@ -107,13 +114,14 @@ impl Broker {
             disk,
             root,
             _data_dir: data_dir,
-            control: Control::new(control),
+            control: Control::new(control, push),
             topics: RwLock::new(topics),
             checkpoints: Mutex::new(checkpoints),
             pool,
             clock,
             metrics,
             defaults: config.topic,
+            is_development,
             min_free_bytes: config.storage.min_free_bytes,
             answer_bytes_max: config
                 .protocol
