@@ -41,7 +41,9 @@ pub(in crate::broker) fn settings(
         retention_bytes: None,
         dead_letter_retention_ms: defaults.dead_letter_retention_ms,
         dead_letter_retention_bytes: defaults.dead_letter_retention_bytes,
-        record_bytes_max: config.message_bytes_max.saturating_add(LETTER_OVERHEAD_BYTES),
+        record_bytes_max: config
+            .message_bytes_max
+            .saturating_add(LETTER_OVERHEAD_BYTES),
         // A publish to a URL group is one batch: it holds the body once for each endpoint.
         batch_bytes_max: BATCH_BYTES_CEILING,
     }
@@ -173,7 +175,8 @@ impl Broker {
                 () = self.shutdown.wait() => return,
             }
             let settings = changes.borrow_and_update().clone();
-            self.push().follow(Some(&before), &settings, self.clock.now());
+            self.push()
+                .follow(Some(&before), &settings, self.clock.now());
             before = settings;
         }
     }
