@@ -17,11 +17,11 @@ use storage::log_id::{LogId, LogKind};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::{NewMessage, PushDeath, PushReader, PushedMessage, push_letter};
 
-use super::TOPIC;
 use super::desk::Desk;
 use crate::broker::Broker;
 use crate::delivery::callback::{Told, callback_body, callback_envelope};
 use crate::metrics::DispositionLabel;
+use crate::topic::PUSH_TOPIC;
 
 /// Messages of one step: bounds the bodies that it holds in memory.
 const STEP_MAX: usize = 64;
@@ -83,9 +83,11 @@ impl Aftermath {
             .map(|dying| Ok((dying.message, self.letter(&reader, dying)?)))
             .collect::<Result<Vec<_>, LogError>>()?;
         let places = partition
-            .with_room(LogKind::DeadLetter, |owner| {
-                owner.append_push_letters(&letters, self.broker.clock.now())
-            })
+            .with_room(
+                LogKind::DeadLetter,
+                &|| self.broker.clock.now(),
+                |owner, now| owner.append_push_letters(&letters, now),
+            )
             .await?;
         if let Some(last) = places.iter().max() {
             self.make_durable(LogKind::DeadLetter, last.next()).await?;
@@ -100,9 +102,11 @@ impl Aftermath {
             })
             .collect();
         let appended = partition
-            .with_room(LogKind::Delivery, |owner| {
-                owner.append_entries(&entries, self.broker.clock.now())
-            })
+            .with_room(
+                LogKind::Delivery,
+                &|| self.broker.clock.now(),
+                |owner, now| owner.append_entries(&entries, now),
+            )
             .await?;
         for (_, letter) in &letters {
             let label = DispositionLabel::new(letter.disposition.0);
@@ -140,7 +144,7 @@ impl Aftermath {
             .time
             .saturating_add(i64::from(outcome.attempt.duration_ms));
         let death = PushDeath {
-            topic: TOPIC,
+            topic: PUSH_TOPIC,
             partition_index: self.desk.index,
             partition: self.desk.partition.number(),
             history,
@@ -163,8 +167,8 @@ impl Aftermath {
             messages.extend(self.callbacks(&reader, one)?);
         }
         let appended = partition
-            .with_room(LogKind::Main, |owner| {
-                owner.append_messages(&messages, self.broker.clock.now())
+            .with_room(LogKind::Main, &|| self.broker.clock.now(), |owner, now| {
+                owner.append_messages(&messages, now)
             })
             .await?;
         self.make_durable(LogKind::Main, appended.next_offset)

@@ -103,8 +103,8 @@ impl Broker {
         }
         let appended = desk
             .partition
-            .with_room(LogKind::Delivery, |owner| {
-                append_cancelled(owner, messages, self.clock.now())
+            .with_room(LogKind::Delivery, &|| self.clock.now(), |owner, now| {
+                append_cancelled(owner, messages, now)
             })
             .await
             .map_err(|error| refusal::of_log(&error))?;

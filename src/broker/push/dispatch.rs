@@ -218,9 +218,11 @@ impl Dispatcher {
             given_up: Vec::new(),
         };
         let appended = partition
-            .with_room(LogKind::Delivery, |owner| {
-                round.append(owner, &ended, self.broker.clock.now())
-            })
+            .with_room(
+                LogKind::Delivery,
+                &|| self.broker.clock.now(),
+                |owner, now| round.append(owner, &ended, now),
+            )
             .await;
         for pass in std::mem::take(&mut round.given_up) {
             self.give_up(pass);

@@ -9,7 +9,6 @@ use storage::delivery::limits::ENVELOPE_BYTES_MAX;
 use storage::delivery::{ENVELOPE_HEADER, Envelope};
 use storage::offset::{Offset, TimestampMs};
 
-use super::TOPIC;
 use crate::broker::resolve::Change;
 use crate::broker::select::{find_partition, parse_id, select, unknown_letter};
 use crate::broker::{Broker, refusal};
@@ -19,6 +18,7 @@ use crate::limits::LETTER_PAGE_BYTES_MAX;
 use crate::protocol::error_code::Refusal;
 use crate::protocol::resolve_letters::{RetryLettersAnswer, RetryLettersRequest};
 use crate::protocol::selection::{Page, Selection};
+use crate::topic::PUSH_TOPIC;
 
 impl Broker {
     /// Lists the live letters of messages that a selection means. Blocks on the disk.
@@ -69,7 +69,7 @@ impl Broker {
         who: String,
     ) -> Result<RetryLettersAnswer, Refusal> {
         let request = RetryLettersRequest {
-            topic: TOPIC.to_owned(),
+            topic: PUSH_TOPIC.to_owned(),
             ..request
         };
         let now = self.clock.now();

@@ -296,8 +296,8 @@ impl Broker {
         let publishing = Publishing::begin(self, messages.len());
         let partition = &desk.partition;
         let appended = partition
-            .with_room(LogKind::Main, |owner| {
-                owner.append_messages(messages, self.clock.now())
+            .with_room(LogKind::Main, &|| self.clock.now(), |owner, now| {
+                owner.append_messages(messages, now)
             })
             .await?;
         partition.start_sync(DurabilityWanted::Synced, false);

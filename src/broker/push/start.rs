@@ -11,12 +11,13 @@ use tokio::task::JoinSet;
 
 use super::aftermath::Aftermath;
 use super::dispatch::Dispatcher;
-use super::{Firing, Push, TOPIC};
+use super::{Firing, Push};
 use crate::broker::{Broker, PushSettings};
 use crate::config::{DeliveryConfig, TopicDefaults};
 use crate::delivery::client::AttemptClient;
 use crate::delivery::gates::Pin;
 use crate::delivery::window::FirstPublish;
+use crate::topic::PUSH_TOPIC;
 
 /// Shortest time between two looks at the ends of periods.
 const TICK_MIN: Duration = Duration::from_millis(2);
@@ -25,7 +26,7 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 
 /// Returns whether the topic is still to be created.
 pub(in crate::broker) fn topic_is_missing(state: &ControlState) -> bool {
-    state.topic(TOPIC).is_none()
+    state.topic(PUSH_TOPIC).is_none()
 }
 
 /// Returns the settings of the topic.

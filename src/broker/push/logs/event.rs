@@ -1,7 +1,7 @@
 //! Entries of the logs as events. PURE.
 
-use storage::delivery::{Entry, Envelope, Outcome, Verdict};
 use storage::dead_letter::AttemptResult;
+use storage::delivery::{Entry, Envelope, Outcome, Verdict};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::PushedMessage;
 
@@ -37,7 +37,11 @@ pub(super) fn published(partition: u32, time: TimestampMs, message: Offset) -> F
 }
 
 /// Returns the events of an entry of the delivery log, the newest first.
-pub(super) fn became(partition: u32, (at, time): (Offset, TimestampMs), entry: Entry) -> Vec<Found> {
+pub(super) fn became(
+    partition: u32,
+    (at, time): (Offset, TimestampMs),
+    entry: Entry,
+) -> Vec<Found> {
     let place = |step: u64| LogCursor {
         time,
         partition,
@@ -82,12 +86,13 @@ pub(super) fn became(partition: u32, (at, time): (Offset, TimestampMs), entry: E
 pub(super) fn log_event(found: Found, id: String, message: Option<&PushedMessage>) -> LogEvent {
     let attempt = found.outcome.map(|outcome| outcome.attempt);
     let is_error = found.state == MessageState::Error;
-    let error = attempt.as_ref().filter(|_| is_error).map(|attempt| {
-        match attempt.result {
+    let error = attempt
+        .as_ref()
+        .filter(|_| is_error)
+        .map(|attempt| match attempt.result {
             AttemptResult::Status(status) => format!("the destination answered {status}"),
             AttemptResult::Error(_) => String::from_utf8_lossy(&attempt.body).into_owned(),
-        }
-    });
+        });
     LogEvent {
         time: found.place.time,
         message_id: id,

@@ -101,7 +101,10 @@ impl Stream {
                     return Ok(false);
                 }
                 let from = Offset(below.0.saturating_sub(STEP_MESSAGES)).max(start);
-                let places: Vec<_> = (from.0..below.0).rev().map(|at| (Offset(at), None)).collect();
+                let places: Vec<_> = (from.0..below.0)
+                    .rev()
+                    .map(|at| (Offset(at), None))
+                    .collect();
                 *below = from;
                 let messages = self.reader.messages(&places).into_iter();
                 // What cannot be read has no event: its damage is told elsewhere.
