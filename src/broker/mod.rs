@@ -18,6 +18,7 @@ mod offsets;
 mod open;
 mod peek;
 mod produce;
+mod push;
 mod push_settings;
 mod queues;
 mod random;
@@ -61,6 +62,7 @@ pub use flow_pins::{FlowPin, FlowUnpin};
 pub use open::OpenError;
 pub use peek::{PeekFrom, PeekedRecord};
 pub use produce::{PendingAppend, ProducePending};
+pub use push::{LastFiring, TOPIC as PUSH_TOPIC};
 pub use push_settings::PushSettings;
 pub use schedules::NewSchedule;
 pub use topics::{DamageView, PartitionDetail, SegmentView};
@@ -102,6 +104,7 @@ pub struct Broker {
     /// Held while segments are deleted.
     retaining: Mutex<()>,
     peers: AtomicU64,
+    push: push::Push,
     shutdown: Shutdown,
 }
 

@@ -137,6 +137,17 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// Returns the last time up to `time` (inclusive) at which the schedule fires; `None` when there is none that can be told.
+    #[must_use]
+    pub fn last_until(&self, time: TimestampMs) -> Option<TimestampMs> {
+        let time = Timestamp::from_second(time.0.div_euclid(1000)).ok()?;
+        let time = Local::new(time.to_zoned(self.zone.clone())).ok()?;
+        let last = self.cron.find_previous_occurrence(&time, true).ok()?;
+        Some(TimestampMs(last.zoned.timestamp().as_millisecond()))
+    }
+}
+
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text)

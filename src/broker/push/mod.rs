@@ -20,7 +20,6 @@ mod desk;
 mod dispatch;
 mod flow;
 mod publish;
-mod retry;
 mod schedules;
 mod start;
 mod view;
@@ -42,6 +41,7 @@ use crate::topic::partitioner::partition_of_key;
 use crate::topic::Topic;
 use desk::Desk;
 
+pub use schedules::LastFiring;
 pub(super) use start::{settings as topic_settings, topic_is_missing};
 
 /// The reserved topic of pushed messages.

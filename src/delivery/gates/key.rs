@@ -6,6 +6,7 @@ use storage::delivery::FlowControl;
 use storage::offset::TimestampMs;
 
 use super::line::Line;
+use crate::delivery::api::FlowView;
 
 /// Period of a rate that does not say.
 const PERIOD_MS_DEFAULT: u64 = 1000;
@@ -21,33 +22,6 @@ pub struct Pin {
     pub rate: Option<u32>,
     /// Length of that period, in milliseconds.
     pub period_ms: Option<u64>,
-}
-
-/// What is known of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FlowView {
-    /// The key.
-    pub key: String,
-    /// Messages that wait because of it.
-    pub waiting_count: u64,
-    /// Attempts under way at a time; `None` is any number.
-    pub parallelism_max: Option<u32>,
-    /// Attempts under way.
-    pub parallelism_count: u64,
-    /// Attempts in one period; `None` is any number.
-    pub rate_max: Option<u32>,
-    /// Attempts begun in this period.
-    pub rate_count: u32,
-    /// Length of a period, in milliseconds; `None` without a rate.
-    pub period_ms: Option<u64>,
-    /// When this period began; `None` when none is under way.
-    pub period_start: Option<TimestampMs>,
-    /// Whether the parallelism is pinned.
-    pub is_pinned_parallelism: bool,
-    /// Whether the rate is pinned.
-    pub is_pinned_rate: bool,
-    /// Whether it is paused.
-    pub is_paused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -150,11 +124,11 @@ impl Key {
             key: name.to_owned(),
             waiting_count: u64::try_from(self.line.waiting.len()).unwrap_or(u64::MAX),
             parallelism_max: self.parallelism_max(),
-            parallelism_count: u64::try_from(self.line.inside()).unwrap_or(u64::MAX),
+            parallelism_count: u32::try_from(self.line.inside()).unwrap_or(u32::MAX),
             rate_max,
             rate_count: if is_over { 0 } else { self.count },
-            period_ms: rate_max.map(|_| self.period_ms()),
-            period_start: self.period_start.filter(|_| !is_over),
+            rate_period_ms: rate_max.map(|_| self.period_ms()),
+            rate_period_start: self.period_start.filter(|_| !is_over),
             is_pinned_parallelism: self.pin.parallelism.is_some(),
             is_pinned_rate: self.pin.rate.is_some(),
             is_paused: self.pin.is_paused,

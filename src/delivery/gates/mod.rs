@@ -16,8 +16,9 @@ use std::sync::Arc;
 use storage::delivery::FlowControl;
 use storage::offset::{Offset, TimestampMs};
 
+use super::api::FlowView;
 use key::Key;
-pub use key::{FlowView, Pin};
+pub use key::Pin;
 use line::Line;
 
 /// A message that wants to start.

@@ -6,9 +6,14 @@ pub mod limits;
 pub mod envelope;
 pub mod entry;
 pub mod state;
+mod snapshots;
+pub mod fold;
+mod log;
 
 pub use entry::{Entry, Intent, Outcome, Owes, SnapshotPart, Verdict};
 pub use envelope::{Callback, ENVELOPE_HEADER, Envelope, FlowControl, Redaction};
+pub use log::{DeliveryLog, EntriesAppended, EntryCopy};
+pub use snapshots::{Snapshot, SnapshotStep};
 pub use state::{
     Arrival, DeliveryCounts, DeliveryState, Duplicate, Fired, MessageState, Owed, Period, Phase,
     QueueRule,

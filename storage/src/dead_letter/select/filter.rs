@@ -97,32 +97,28 @@ impl LetterFilter {
     /// Returns a hash of what is asked for: the same for the same values in another order or repeated.
     #[must_use]
     pub fn hash(&self) -> u64 {
+        // By field, in this order: cursors of earlier versions carry the hash of the first ten.
         let mut parts = Vec::new();
-        let texts: [(u8, &[String]); 10] = [
-            (1, &self.groups),
-            (5, &self.urls),
-            (6, &self.labels),
-            (7, &self.message_ids),
-            (8, &self.callers),
-            (11, &self.url_groups),
-            (12, &self.endpoints),
-            (13, &self.queues),
-            (14, &self.schedules),
-            (15, &self.flow_control_keys),
-        ];
-        for (field, values) in texts {
-            put_values(&mut parts, field, values.iter().map(String::as_bytes));
-        }
+        put_texts(&mut parts, 1, &self.groups);
         let fingerprints: Vec<_> = self.fingerprints.iter().map(|f| f.bytes()).collect();
         put_values(&mut parts, 2, fingerprints.iter().map(<[u8; 9]>::as_slice));
         let dispositions: Vec<_> = self.dispositions.iter().map(|d| [d.0]).collect();
         put_values(&mut parts, 3, dispositions.iter().map(<[u8; 1]>::as_slice));
         let statuses: Vec<_> = self.statuses.iter().map(|s| s.to_be_bytes()).collect();
         put_values(&mut parts, 4, statuses.iter().map(<[u8; 2]>::as_slice));
+        put_texts(&mut parts, 5, &self.urls);
+        put_texts(&mut parts, 6, &self.labels);
+        put_texts(&mut parts, 7, &self.message_ids);
+        put_texts(&mut parts, 8, &self.callers);
         let died_from = self.died_from.map(|time| time.0.to_be_bytes());
         put_values(&mut parts, 9, died_from.iter().map(<[u8; 8]>::as_slice));
         let died_to = self.died_to.map(|time| time.0.to_be_bytes());
         put_values(&mut parts, 10, died_to.iter().map(<[u8; 8]>::as_slice));
+        put_texts(&mut parts, 11, &self.url_groups);
+        put_texts(&mut parts, 12, &self.endpoints);
+        put_texts(&mut parts, 13, &self.queues);
+        put_texts(&mut parts, 14, &self.schedules);
+        put_texts(&mut parts, 15, &self.flow_control_keys);
         let parts: Vec<_> = parts.iter().map(Vec::as_slice).collect();
         hash64(&parts)
     }
@@ -130,6 +126,10 @@ impl LetterFilter {
 
 fn one_of<'a, T: PartialEq + 'a>(asked: &[T], values: impl IntoIterator<Item = &'a T>) -> bool {
     asked.is_empty() || values.into_iter().any(|value| asked.contains(value))
+}
+
+fn put_texts(parts: &mut Vec<Vec<u8>>, field: u8, values: &[String]) {
+    put_values(parts, field, values.iter().map(String::as_bytes));
 }
 
 /// Adds the values of one field, each behind its field's number, so that a value never passes for one of another field.

@@ -77,6 +77,7 @@ impl DeliveryState {
         let pending = Pending {
             due: arrival.not_before.unwrap_or(append_time),
             history_at: None,
+            history_from: Offset::ZERO,
             queue,
             flow,
             attempts: 0,

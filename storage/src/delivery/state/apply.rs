@@ -23,6 +23,7 @@ impl DeliveryState {
             Entry::History { message, .. } => {
                 if let Some(pending) = self.messages.get_mut(message) {
                     pending.history_at = Some(at);
+                    pending.history_from = at;
                 }
             }
             Entry::Snapshot(_) => {}
@@ -62,6 +63,9 @@ impl DeliveryState {
             return;
         }
         pending.attempts = u16::try_from(outcome.attempt.number).unwrap_or(u16::MAX);
+        if pending.history_at.is_none() {
+            pending.history_from = at;
+        }
         pending.history_at = Some(at);
         let is_dead = matches!(outcome.verdict, Verdict::Dead { .. });
         let owed = Owed {

@@ -51,6 +51,8 @@ struct Pending {
     due: TimestampMs,
     /// Its newest outcome or history in the delivery log.
     history_at: Option<Offset>,
+    /// Where the entries begin that its attempts are read from; of no meaning without any.
+    history_from: Offset,
     queue: NameId,
     flow: NameId,
     /// Attempts whose outcome is known.
@@ -189,6 +191,18 @@ impl DeliveryState {
         })
     }
 
+    /// Returns whether a message is held: it has not come to its end, or owes callbacks.
+    #[must_use]
+    pub fn holds(&self, message: Offset) -> bool {
+        self.messages.contains_key(&message)
+    }
+
+    /// Returns the newest outcome or history of a message in the delivery log.
+    #[must_use]
+    pub fn history_at(&self, message: Offset) -> Option<Offset> {
+        self.messages.get(&message)?.history_at
+    }
+
     /// Returns whether a message has not come to its end.
     #[must_use]
     pub fn is_pending(&self, message: Offset) -> bool {
@@ -297,12 +311,43 @@ impl DeliveryState {
         self.admitted_up_to
     }
 
-    /// Returns the first offset of the delivery log that is still to be read, however new the newest snapshot is.
+    /// Returns the first offset of the delivery log that is still to be read, however new the newest snapshot is. It looks at
+    /// every message.
     #[must_use]
     pub fn head_ceiling(&self) -> Option<Offset> {
         let owed = self.owed.keys().next().copied();
-        let dying = self.dying.values().min().copied();
-        owed.into_iter().chain(dying).min()
+        let dying = self.dying.values().copied();
+        let carried = self.carried.values().copied();
+        let histories = self.messages.values().filter_map(|pending| {
+            let is_any = pending.history_at.is_some();
+            is_any.then_some(pending.history_from)
+        });
+        let read = owed.into_iter().chain(dying).chain(carried);
+        read.chain(histories).min()
+    }
+
+    /// Returns the messages whose attempts are read from entries below `head`, with their newest outcome or history.
+    pub fn histories_below(&self, head: Offset) -> impl Iterator<Item = (Offset, Offset)> {
+        self.messages.iter().filter_map(move |(message, pending)| {
+            let at = pending.history_at?;
+            (pending.history_from < head).then_some((*message, at))
+        })
+    }
+
+    /// Returns the messages whose records stand as copies below `head`, with where.
+    pub fn carried_below(&self, head: Offset) -> impl Iterator<Item = (Offset, Offset)> {
+        self.carried
+            .iter()
+            .filter(move |(_, at)| **at < head)
+            .map(|(message, at)| (*message, *at))
+    }
+
+    /// Returns the messages of a range whose records stand nowhere but in the main log.
+    pub fn uncarried(&self, range: std::ops::Range<Offset>) -> impl Iterator<Item = Offset> {
+        self.messages
+            .range(range)
+            .map(|(message, _)| *message)
+            .filter(|message| !self.carried.contains_key(message))
     }
 
     /// Returns the callbacks that can be appended now, by the outcome that asks for them.

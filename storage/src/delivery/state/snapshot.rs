@@ -8,7 +8,7 @@
 //! | admitted up to | u64: the state holds nothing of the main log from this offset on |
 //! | counts | accepted, delivered, cancelled, dead-lettered: u64 each; the others follow from the messages |
 //! | names | list of blocks; messages name them by their place, from 1; 0 is none |
-//! | messages | list of: offset u64, due i64, history at u64 (all ones: none), queue u32, flow-control key u32, attempts u16, phase u8 (1 waiting, 2 dying, 3 owing) |
+//! | messages | list of: offset u64, due i64, history at u64 (all ones: none), history from u64, queue u32, flow-control key u32, attempts u16, phase u8 (1 waiting, 2 dying, 3 owing) |
 //! | roots | list of: callback u64, root u64 |
 //! | dying | list of: message u64, outcome u64 |
 //! | owed | list of: outcome u64, message u64, bits u8 (0 callback, 1 failure callback, 2 dead), letter u64 (all ones: none) |
@@ -264,6 +264,7 @@ fn put_message(
     put_u64(out, message.0);
     out.extend_from_slice(&pending.due.0.to_be_bytes());
     put_u64(out, pending.history_at.map_or(NONE, |at| at.0));
+    put_u64(out, pending.history_from.0);
     out.extend_from_slice(&queue.to_be_bytes());
     out.extend_from_slice(&flow.to_be_bytes());
     out.extend_from_slice(&pending.attempts.to_be_bytes());
@@ -279,6 +280,7 @@ fn read_message(reader: &mut Reader<'_>) -> Result<(Offset, Pending), Corruption
     let pending = Pending {
         due: TimestampMs(reader.i64()?),
         history_at: Some(reader.u64()?).filter(|at| *at != NONE).map(Offset),
+        history_from: Offset(reader.u64()?),
         queue: reader.u32()?,
         flow: reader.u32()?,
         attempts: reader.u16()?,
