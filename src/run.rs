@@ -1,13 +1,19 @@
 //! Running a broker: opening it, serving both surfaces, and ending in good order.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+
+use hyper::Request;
+use hyper::body::Incoming;
 
 use crate::admin;
 use crate::broker::{self, Broker, OpenError, Upkeep};
 use crate::config::ServeConfig;
-use crate::http::{self, HttpLimits};
+use crate::http::{self, HttpLimits, Response};
 use crate::metrics::Metrics;
+use crate::qstash;
 use crate::server::{Bound, Server};
 use crate::shutdown::Shutdown;
 
@@ -83,7 +89,7 @@ pub async fn run(
     )
     .map_err(RunError::Thread)?;
     let upkeep = tokio::spawn(keep_up(Arc::clone(&broker)));
-    let surface = admin::surface(Arc::clone(&broker), &config);
+    let surface = surface(&broker, &config);
     let limits = HttpLimits::new(&config.http);
     let http_shutdown = shutdown.clone();
     let http = http::serve(http_listener, limits, metrics, surface, async move {
@@ -95,6 +101,26 @@ pub async fn run(
     let closing = tokio::task::spawn_blocking(move || broker.close()).await;
     closing.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     Ok(())
+}
+
+/// Returns what is served over HTTP: the QStash API below its paths, and the admin surface everywhere else.
+fn surface(
+    broker: &Arc<Broker>,
+    config: &ServeConfig,
+) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response> + Send>>
++ Clone
++ Send
++ Sync
++ 'static {
+    let qstash = qstash::surface(Arc::clone(broker), config);
+    let admin = admin::surface(Arc::clone(broker), config, qstash::openapi::TEXT);
+    move |request| {
+        if qstash::is_served(request.uri().path()) {
+            qstash(request)
+        } else {
+            admin(request)
+        }
+    }
 }
 
 /// Does the broker's own work, a round at a time, until it shuts down.

@@ -7,11 +7,11 @@ use super::call::{Answer, Call, done, ok};
 use super::filters::letters;
 use super::headers::cut;
 use super::views::DeadLetterJson;
-use crate::broker::PUSH_TOPIC;
 use crate::http::{ApiError, response};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::resolve_letters::{DeleteLettersRequest, RetryLettersRequest};
 use crate::protocol::selection::{Order, Page, Selection};
+use crate::topic::PUSH_TOPIC;
 
 #[derive(Serialize, Default)]
 struct DeadLetterPage {

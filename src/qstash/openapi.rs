@@ -15,6 +15,7 @@ pub(super) fn document() -> Value {
 /// Returns the names of the query parameters that a route takes.
 pub(super) fn query_parameters(document: &Value, method: &str, path: &str) -> Vec<String> {
     let method = method.to_ascii_lowercase();
+    let path = &path.replace("{*", "{");
     let operation = document.get("paths").and_then(|paths| paths.get(path)?.get(&method));
     let parameters = operation.and_then(|operation| operation.get("parameters")?.as_array());
     let named = |parameter: &Value| {
