@@ -55,7 +55,9 @@ impl Arrived {
     }
 
     fn answer(self, status: u16, headers: &[(&str, &str)]) {
-        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let headers = headers
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
         let answer = Answer {
             result: AttemptResult::Status(status),
             headers: headers.collect(),
@@ -217,7 +219,9 @@ impl Machine {
             }
         });
         let counts = self.broker.delivery_counts();
-        waited.await.unwrap_or_else(|_| panic!("{what}: {counts:?}"));
+        waited
+            .await
+            .unwrap_or_else(|_| panic!("{what}: {counts:?}"));
         self.check();
     }
 
@@ -259,7 +263,9 @@ async fn a_message_is_delivered_once_with_its_headers() {
     assert!(!attempt.header("upstash-signature").is_empty());
     attempt.answer(200, &[]);
     machine
-        .until("delivered", |broker| broker.delivery_counts().delivered == 1)
+        .until("delivered", |broker| {
+            broker.delivery_counts().delivered == 1
+        })
         .await;
     assert_eq!(machine.broker.message(&id(&published)).unwrap(), None);
     let mut machine = machine.restart().await;
@@ -340,7 +346,9 @@ async fn a_message_that_keeps_failing_dies_and_comes_back_with_other_settings() 
     assert_eq!(again.request.method, "PUT");
     again.answer(204, &[]);
     machine
-        .until("delivered", |broker| broker.delivery_counts().delivered == 4)
+        .until("delivered", |broker| {
+            broker.delivery_counts().delivered == 4
+        })
         .await;
     assert!(machine.letters().is_empty());
 }
@@ -355,7 +363,10 @@ async fn a_receiver_may_end_it_or_say_when() {
         .until("dead", |broker| broker.delivery_counts().dead_lettered == 1)
         .await;
     let published = machine.publish(to("http://h/later")).await;
-    machine.attempt().await.answer(429, &[("retry-after", "60")]);
+    machine
+        .attempt()
+        .await
+        .answer(429, &[("retry-after", "60")]);
     machine
         .until("retry", |broker| {
             let message = broker.message(&id(&published)).unwrap().unwrap();
@@ -382,7 +393,9 @@ async fn a_queue_goes_in_order_also_after_a_power_cut() {
     assert_eq!(first.url(), "http://h/0");
     first.answer(500, &[]);
     machine
-        .until("the retry is set", |broker| broker.delivery_counts().in_flight == 0)
+        .until("the retry is set", |broker| {
+            broker.delivery_counts().in_flight == 0
+        })
         .await;
     assert!(machine.arrived.try_recv().is_err(), "the next one waits");
     let mut machine = machine.restart().await;
@@ -401,7 +414,10 @@ async fn a_queue_goes_in_order_also_after_a_power_cut() {
 async fn a_paused_queue_waits() {
     let mut machine = Machine::new();
     let queue = QueueName::parse("q").unwrap();
-    machine.broker.upsert_queue(&queue, Some(2), Some(true)).unwrap();
+    machine
+        .broker
+        .upsert_queue(&queue, Some(2), Some(true))
+        .unwrap();
     machine
         .until("the queue is known", |broker| {
             broker.push_settings().state.queue("q").is_some()
@@ -468,13 +484,20 @@ async fn too_many_messages_are_refused_and_a_sick_destination_keeps_its_places()
     }
     machine.publish(to("http://well/")).await;
     let well = machine.attempt_to("http://well/").await;
-    assert_eq!(machine.early.get_mut().len(), 3, "as many as one destination may have");
+    assert_eq!(
+        machine.early.get_mut().len(),
+        3,
+        "as many as one destination may have"
+    );
     well.answer(200, &[]);
     for _ in 0..40 {
         machine.publish(to("http://sick/")).await;
     }
     let refusal = machine.try_publish(to("http://well/")).await.unwrap_err();
-    assert_eq!(refusal.code, crate::protocol::error_code::ErrorCode::Overloaded);
+    assert_eq!(
+        refusal.code,
+        crate::protocol::error_code::ErrorCode::Overloaded
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -495,12 +518,16 @@ async fn a_rate_counts_on_over_a_power_cut() {
     machine.attempt().await.answer(200, &[]);
     machine.attempt().await.answer(200, &[]);
     machine
-        .until("two delivered", |broker| broker.delivery_counts().delivered == 2)
+        .until("two delivered", |broker| {
+            broker.delivery_counts().delivered == 2
+        })
         .await;
     let mut machine = machine.restart().await;
     machine
         .until("it waits", |broker| {
-            broker.flow_view("k").is_some_and(|view| view.waiting_count == 1)
+            broker
+                .flow_view("k")
+                .is_some_and(|view| view.waiting_count == 1)
         })
         .await;
     assert_eq!(machine.broker.flow_view("k").unwrap().rate_count, 2);
@@ -530,13 +557,17 @@ async fn a_schedule_fires_once_for_each_time_and_once_for_a_downtime() {
     assert_eq!(tick.request.body, "tick");
     tick.answer(200, &[]);
     machine
-        .until("delivered", |broker| broker.delivery_counts().delivered == 1)
+        .until("delivered", |broker| {
+            broker.delivery_counts().delivered == 1
+        })
         .await;
     machine.clock.advance(Duration::from_secs(600));
     let mut machine = machine.restart().await;
     machine.attempt().await.answer(200, &[]);
     machine
-        .until("one catch-up", |broker| broker.delivery_counts().delivered == 2)
+        .until("one catch-up", |broker| {
+            broker.delivery_counts().delivered == 2
+        })
         .await;
     assert_eq!(machine.broker.delivery_counts().accepted, 2);
     let machine = machine.restart().await;
@@ -557,7 +588,9 @@ async fn events_come_newest_first_page_by_page() {
     machine.advance(Duration::from_secs(1));
     machine.attempt().await.answer(200, &[]);
     machine
-        .until("delivered", |broker| broker.delivery_counts().delivered == 1)
+        .until("delivered", |broker| {
+            broker.delivery_counts().delivered == 1
+        })
         .await;
     machine.publish(to("http://h/other")).await;
     let mut filter = LogFilter::default();
