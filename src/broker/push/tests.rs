@@ -22,6 +22,7 @@ use storage::disk::sim::{SimDisk, Survival};
 use storage::offset::TimestampMs;
 use tokio::sync::{mpsc, oneshot};
 
+use super::desk::Desk;
 use crate::broker::{Broker, NewSchedule};
 use crate::clock::ManualClock;
 use crate::config::{FlagValue, ServeConfig, Settings};
@@ -158,9 +159,9 @@ impl Machine {
     async fn restart(self) -> Self {
         self.running.abort();
         self.running.await.ok();
+        let disk = self.disk.reboot(Survival::Nothing);
         drop(self.broker);
-        self.disk.power_loss(Survival::Required);
-        Self::on(self.disk, self.clock)
+        Self::on(disk, self.clock)
     }
 
     async fn publish(&self, envelope: Envelope) -> Published {
@@ -211,10 +212,14 @@ impl Machine {
         self.broker.push().ticks.notify_one();
     }
 
-    /// Waits until something holds, which some task brings about.
+    /// Waits until something holds, which some task brings about, and everything that was written down is durable.
     async fn until(&self, what: &str, holds: impl Fn(&Broker) -> bool) {
+        let is_durable = |desk: &Arc<Desk>| {
+            let log = desk.partition.delivery_reader();
+            log.is_none_or(|log| log.durable_end() == log.log_end())
+        };
         let waited = tokio::time::timeout(PATIENCE, async {
-            while !holds(&self.broker) {
+            while !holds(&self.broker) || !self.broker.push().desks.iter().all(is_durable) {
                 tokio::task::yield_now().await;
             }
         });
