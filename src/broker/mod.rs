@@ -62,7 +62,7 @@ pub use flow_pins::{FlowPin, FlowUnpin};
 pub use open::OpenError;
 pub use peek::{PeekFrom, PeekedRecord};
 pub use produce::{PendingAppend, ProducePending};
-pub use push::{LastFiring, TOPIC as PUSH_TOPIC};
+pub use push::LastFiring;
 pub use push_settings::PushSettings;
 pub use schedules::NewSchedule;
 pub use topics::{DamageView, PartitionDetail, SegmentView};

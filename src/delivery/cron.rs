@@ -135,14 +135,12 @@ impl Schedule {
         let next = self.cron.find_next_occurrence(&time, false).ok()?;
         Some(TimestampMs(next.zoned.timestamp().as_millisecond()))
     }
-}
 
-impl Schedule {
     /// Returns the last time up to `time` (inclusive) at which the schedule fires; `None` when there is none that can be told.
     #[must_use]
     pub fn last_until(&self, time: TimestampMs) -> Option<TimestampMs> {
         let time = Timestamp::from_second(time.0.div_euclid(1000)).ok()?;
-        let time = Local::new(time.to_zoned(self.zone.clone())).ok()?;
+        let time = Local::new(time.to_zoned_datetime(self.zone.clone())).ok()?;
         let last = self.cron.find_previous_occurrence(&time, true).ok()?;
         Some(TimestampMs(last.zoned.timestamp().as_millisecond()))
     }

@@ -33,6 +33,18 @@ impl Query {
         Ok(Self { pairs })
     }
 
+    /// Splits a query and passes over names that the path does not know.
+    #[must_use]
+    pub fn parse_known(text: &str, known: &[String]) -> Self {
+        let is_known = |name: &str| known.iter().any(|known| known == name);
+        let pairs = query::pairs(text).filter(|(name, _)| is_known(name));
+        Self {
+            pairs: pairs
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        }
+    }
+
     /// Returns all values of a parameter that may be repeated.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let pairs = self.pairs.iter().filter(|(known, _)| known == name);

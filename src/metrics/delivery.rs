@@ -14,7 +14,7 @@ use storage::delivery::DeliveryCounts;
 use super::{gauge_value, observe_duration};
 
 /// Queues whose lag is exported, the longest first; the others are counted in `redrive_queue_lag_left_out`.
-pub const QUEUE_SERIES_MAX: usize = 1_000;
+const QUEUE_SERIES_MAX: usize = 1_000;
 
 /// What an attempt came to, as a label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -117,7 +117,9 @@ impl DeliveryMetrics {
         self.queue_lag.clear();
         for (queue, lag) in lags {
             let label = QueueLabel { queue };
-            self.queue_lag.get_or_create_owned(&label).set(gauge_value(lag));
+            self.queue_lag
+                .get_or_create_owned(&label)
+                .set(gauge_value(lag));
         }
         let left_out = u64::try_from(left_out).unwrap_or(u64::MAX);
         self.queue_lag_left_out.set(gauge_value(left_out));
@@ -127,15 +129,27 @@ impl DeliveryMetrics {
         let mut counter = |name, help, counter: &Counter| {
             registry.register(name, help, counter.clone());
         };
-        counter("messages_published", "Messages published by requests", &self.published);
+        counter(
+            "messages_published",
+            "Messages published by requests",
+            &self.published,
+        );
         counter(
             "publish_refusals",
             "Publications refused because too many messages wait",
             &self.publish_refusals,
         );
         counter("schedule_firings", "Firings of schedules", &self.scheduled);
-        counter("callbacks", "Callbacks appended as messages", &self.callbacks);
-        counter("delivery_retries", "Retries set for a later time", &self.retries);
+        counter(
+            "callbacks",
+            "Callbacks appended as messages",
+            &self.callbacks,
+        );
+        counter(
+            "delivery_retries",
+            "Retries set for a later time",
+            &self.retries,
+        );
         registry.register(
             "delivery_attempts",
             "Attempts that have ended, by what they came to",

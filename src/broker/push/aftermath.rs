@@ -15,13 +15,13 @@ use storage::delivery::{Callback, Entry, Envelope, Outcome, Owed, Verdict};
 use storage::error::LogError;
 use storage::log_id::{LogId, LogKind};
 use storage::offset::{Offset, TimestampMs};
-use storage::partition::{NewMessage, PushReader, PushedMessage, push_letter};
+use storage::partition::{NewMessage, PushDeath, PushReader, PushedMessage, push_letter};
 
-use super::TOPIC;
 use super::desk::Desk;
 use crate::broker::Broker;
 use crate::delivery::callback::{Told, callback_body, callback_envelope};
 use crate::metrics::DispositionLabel;
+use crate::topic::PUSH_TOPIC;
 
 /// Messages of one step: bounds the bodies that it holds in memory.
 const STEP_MAX: usize = 64;
@@ -82,10 +82,12 @@ impl Aftermath {
             .iter()
             .map(|dying| Ok((dying.message, self.letter(&reader, dying)?)))
             .collect::<Result<Vec<_>, LogError>>()?;
-        let places = self
-            .with_room(LogKind::DeadLetter, |owner, now| {
-                owner.append_push_letters(&letters, now)
-            })
+        let places = partition
+            .with_room(
+                LogKind::DeadLetter,
+                &|| self.broker.clock.now(),
+                |owner, now| owner.append_push_letters(&letters, now),
+            )
             .await?;
         if let Some(last) = places.iter().max() {
             self.make_durable(LogKind::DeadLetter, last.next()).await?;
@@ -99,10 +101,12 @@ impl Aftermath {
                 time: letter.died_at,
             })
             .collect();
-        let appended = self
-            .with_room(LogKind::Delivery, |owner, now| {
-                owner.append_entries(&entries, now)
-            })
+        let appended = partition
+            .with_room(
+                LogKind::Delivery,
+                &|| self.broker.clock.now(),
+                |owner, now| owner.append_entries(&entries, now),
+            )
             .await?;
         for (_, letter) in &letters {
             let label = DispositionLabel::new(letter.disposition.0);
@@ -139,13 +143,15 @@ impl Aftermath {
             .attempt
             .time
             .saturating_add(i64::from(outcome.attempt.duration_ms));
-        Ok(push_letter(
-            &message,
-            (TOPIC, self.desk.index),
+        let death = PushDeath {
+            topic: PUSH_TOPIC,
+            partition_index: self.desk.index,
+            partition: self.desk.partition.number(),
             history,
-            (disposition(&outcome), reason(&outcome)),
-            died_at,
-        ))
+            disposition: disposition(&outcome),
+            reason: &reason(&outcome),
+        };
+        Ok(push_letter(&message, death, died_at))
     }
 
     /// Appends callbacks that are owed, as messages of their own. Their synced append is the commit point.
@@ -160,14 +166,15 @@ impl Aftermath {
         for one in &owed {
             messages.extend(self.callbacks(&reader, one)?);
         }
-        let appended = self
-            .with_room(LogKind::Main, |owner, now| {
+        let appended = partition
+            .with_room(LogKind::Main, &|| self.broker.clock.now(), |owner, now| {
                 owner.append_messages(&messages, now)
             })
             .await?;
         self.make_durable(LogKind::Main, appended.next_offset)
             .await?;
-        partition.owner().lock().admit_durable();
+        let count = u64::try_from(messages.len()).unwrap_or(u64::MAX);
+        self.broker.metrics.deliveries.callbacks.inc_by(count);
         self.desk.arrived.notify_one();
         Ok(true)
     }
@@ -189,20 +196,22 @@ impl Aftermath {
     fn callbacks(&self, reader: &PushReader, due: &Due) -> Result<Vec<NewMessage>, LogError> {
         let source = reader.message(due.owed.message, due.carried_at)?;
         let outcome = reader.outcome(due.outcome)?;
-        let number = self.desk.partition.number();
         let mut messages = Vec::new();
-        if let Some(callback) = source.envelope.callback.as_ref().filter(|_| due.owed.callback) {
+        if let Some(callback) = source
+            .envelope
+            .callback
+            .as_ref()
+            .filter(|_| due.owed.callback)
+        {
             let cause = (CauseKind::Callback, LogKind::Delivery, due.outcome);
             messages.push(self.callback(&source, callback, &outcome, due, cause));
         }
-        if let (Some(callback), Some(letter)) =
-            (&source.envelope.failure_callback, due.owed.letter)
+        if let (Some(callback), Some(letter)) = (&source.envelope.failure_callback, due.owed.letter)
             && due.owed.failure_callback
         {
             let cause = (CauseKind::FailureCallback, LogKind::DeadLetter, letter);
             messages.push(self.callback(&source, callback, &outcome, due, cause));
         }
-        debug_assert!(!messages.is_empty(), "an outcome of {number} owes what its message asks for");
         Ok(messages)
     }
 
@@ -245,22 +254,6 @@ impl Aftermath {
                     ..CauseDetail::default()
                 },
             }),
-        }
-    }
-
-    /// Calls `append` under the owner's lock, in a new segment where the active one is full.
-    async fn with_room<T>(
-        &self,
-        kind: LogKind,
-        mut append: impl FnMut(&mut storage::partition::Partition, TimestampMs) -> Result<T, LogError>,
-    ) -> Result<T, LogError> {
-        loop {
-            let now = self.broker.clock.now();
-            let appended = append(&mut self.desk.partition.owner().lock(), now);
-            match appended {
-                Err(LogError::Rolling { .. }) => self.desk.partition.roll_of(kind, now).await?,
-                appended => return appended,
-            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use storage::address::Address;
 use storage::dead_letter::{Attempt, AttemptResult, ErrorClass};
 use storage::delivery::{Outcome, Owes, Verdict};
-use storage::offset::{Offset, TimestampMs};
+use storage::offset::TimestampMs;
 use storage::partition::PushedMessage;
 
 use super::desk::Desk;
@@ -54,6 +54,9 @@ pub(super) async fn make(
     let ended_at = broker.clock.now();
     let random = getrandom::u64().unwrap_or(u64::from(start.number));
     let outcome = outcome(&start, answer, now, ended_at, random);
+    if matches!(outcome.verdict, Verdict::Retry { .. }) {
+        metrics.retries.inc();
+    }
     broker.push().leave(&start.pass, ended_at);
     desk.end(Ended { outcome });
 }
@@ -68,7 +71,7 @@ fn request(
 ) -> Result<AttemptRequest, Answer> {
     let envelope = &start.message.envelope;
     let url = Destination::parse(&envelope.url).map_err(|error| refused(error.to_string()))?;
-    let method = http::Method::from_bytes(envelope.method.as_bytes())
+    let method = hyper::Method::from_bytes(envelope.method.as_bytes())
         .map_err(|error| refused(format!("method {:?}: {error}", envelope.method)))?;
     let outgoing = Outgoing {
         envelope,
@@ -158,12 +161,4 @@ fn attempt(number: u32, answer: Answer, began: TimestampMs) -> Attempt {
 /// Returns the number of a message's next attempt.
 pub(super) fn next_number(attempts: u32) -> u32 {
     attempts.saturating_add(1)
-}
-
-/// Returns the outcome with its place in the message's history.
-pub(super) fn with_previous(outcome: &Outcome, previous: Option<Offset>) -> Outcome {
-    Outcome {
-        previous,
-        ..outcome.clone()
-    }
 }

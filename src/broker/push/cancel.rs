@@ -6,7 +6,8 @@ use storage::address::{Address, AddressKind};
 use storage::delivery::{Entry, Phase};
 use storage::error::LogError;
 use storage::log_id::LogKind;
-use storage::offset::Offset;
+use storage::offset::{Offset, TimestampMs};
+use storage::partition::Partition;
 
 use super::desk::Desk;
 use crate::broker::{Broker, refusal};
@@ -53,7 +54,8 @@ impl Broker {
                 let Some((mut found, next)) = self.search(desk, from, filter) else {
                     break;
                 };
-                let room = usize::try_from(count_max.saturating_sub(cancelled)).unwrap_or(usize::MAX);
+                let room =
+                    usize::try_from(count_max.saturating_sub(cancelled)).unwrap_or(usize::MAX);
                 found.truncate(room);
                 cancelled = cancelled.saturating_add(self.cancel_at(desk, &found).await?);
                 from = next;
@@ -85,7 +87,7 @@ impl Broker {
         let found = messages
             .into_iter()
             // One that cannot be read matches nothing; its damage is told when it is attempted.
-            .flatten()
+            .filter_map(|(_, message)| message.ok())
             .filter(|message| {
                 let id = Address::message(number, message.offset).to_string();
                 filter.matches(&id, &message.envelope, message.timestamp)
@@ -99,40 +101,15 @@ impl Broker {
         if messages.is_empty() {
             return Ok(0);
         }
-        let (count, end) = loop {
-            let now = self.clock.now();
-            let mut owner = desk.partition.owner().lock();
-            owner.admit_durable();
-            let entries: Vec<_> = {
-                let Some(state) = owner.delivery() else {
-                    return Ok(0);
-                };
-                let may_be = |message: &Offset| {
-                    let known = state.get(*message);
-                    known.is_some_and(|k| !matches!(k.phase, Phase::Dying | Phase::Owing))
-                };
-                let found = messages.iter().filter(|message| may_be(message));
-                found
-                    .map(|message| Entry::Cancelled {
-                        message: *message,
-                        time: now,
-                    })
-                    .collect()
-            };
-            if entries.is_empty() {
-                return Ok(0);
-            }
-            let appended = owner.append_entries(&entries, now);
-            drop(owner);
-            match appended {
-                Err(LogError::Rolling { .. }) => desk
-                    .partition
-                    .roll_of(LogKind::Delivery, now)
-                    .await
-                    .map_err(|error| refusal::of_log(&error))?,
-                Err(error) => return Err(refusal::of_log(&error)),
-                Ok(appended) => break (entries.len(), appended.next_offset),
-            }
+        let appended = desk
+            .partition
+            .with_room(LogKind::Delivery, &|| self.clock.now(), |owner, now| {
+                append_cancelled(owner, messages, now)
+            })
+            .await
+            .map_err(|error| refusal::of_log(&error))?;
+        let Some((count, end)) = appended else {
+            return Ok(0);
         };
         desk.partition.schedule_sync(LogKind::Delivery);
         desk.partition
@@ -141,9 +118,7 @@ impl Broker {
             .map_err(|error| refusal::of_log(&error))?;
         // The next one of its queue may have got its place.
         desk.arrived.notify_one();
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        self.metrics.deliveries.cancelled.inc_by(count);
-        Ok(count)
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
 
     /// Returns where a message stands: the place of its desk and its offset; `None` when it is of no partition here.
@@ -160,4 +135,31 @@ impl Broker {
         let at = desks.position(|desk| desk.partition.number() == address.partition);
         Ok(at.map(|at| (at, address.offset)))
     }
+}
+
+/// Appends that messages are called off which have not come to their end. Returns how many, and the end of the batch.
+fn append_cancelled(
+    owner: &mut Partition,
+    messages: &[Offset],
+    now: TimestampMs,
+) -> Result<Option<(usize, Offset)>, LogError> {
+    owner.admit_durable();
+    let Some(state) = owner.delivery() else {
+        return Ok(None);
+    };
+    let mut entries = Vec::new();
+    for message in messages {
+        let known = state.get(*message);
+        if known.is_some_and(|known| !matches!(known.phase, Phase::Dying | Phase::Owing)) {
+            entries.push(Entry::Cancelled {
+                message: *message,
+                time: now,
+            });
+        }
+    }
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    let appended = owner.append_entries(&entries, now)?;
+    Ok(Some((entries.len(), appended.next_offset)))
 }

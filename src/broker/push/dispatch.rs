@@ -10,7 +10,7 @@ use storage::delivery::{Entry, Intent, Phase};
 use storage::error::LogError;
 use storage::log_id::LogKind;
 use storage::offset::{Offset, TimestampMs};
-use storage::partition::PushedMessage;
+use storage::partition::{Partition, PushedMessage};
 
 use super::attempt::{self, Ended, Start};
 use super::desk::{Desk, Inbox};
@@ -64,7 +64,9 @@ impl Dispatcher {
                 break;
             }
         }
-        tokio::time::timeout(DRAIN_WAIT_MAX, self.drain()).await.ok();
+        tokio::time::timeout(DRAIN_WAIT_MAX, self.drain())
+            .await
+            .ok();
     }
 
     /// Writes down the ends of attempts that are under way; begins none.
@@ -108,13 +110,10 @@ impl Dispatcher {
     /// Takes the messages whose time has come, with where the copies of their records stand.
     fn take_due(&self) -> Vec<(Offset, Option<Offset>)> {
         let mut owner = self.desk.partition.owner().lock();
-        owner.admit_durable();
-        let Some(state) = owner.delivery_mut() else {
-            return Vec::new();
-        };
-        let due = state.take_due(self.broker.clock.now(), ROUND_MESSAGES_MAX);
+        let due = owner.take_due(self.broker.clock.now(), ROUND_MESSAGES_MAX);
+        let state = owner.delivery();
         due.into_iter()
-            .map(|message| (message, state.carried_at(message)))
+            .map(|message| (message, state.and_then(|state| state.carried_at(message))))
             .collect()
     }
 
@@ -185,12 +184,12 @@ impl Dispatcher {
         }
         let reader = self.desk.partition.push_reader();
         let mut messages = Vec::with_capacity(places.len());
-        for ((offset, _), read) in places.iter().zip(reader.messages(places)) {
+        for (offset, read) in reader.messages(places) {
             messages.push(match read {
                 Ok(message) => Some(message),
                 Err(error) => {
                     tracing::error!(partition = self.desk.partition.number().0, offset = offset.0, %error, "a message cannot be read; it is tried again");
-                    self.put_back(*offset);
+                    self.put_back(offset);
                     None
                 }
             });
@@ -214,24 +213,26 @@ impl Dispatcher {
     /// Writes outcomes and intents, syncs them, and begins the attempts.
     async fn write(&self, ended: Vec<Ended>, starts: Vec<Start>) -> Result<(), LogError> {
         let partition = &self.desk.partition;
-        let mut starts = starts;
-        let appended = loop {
-            let now = self.broker.clock.now();
-            match self.append(&ended, &mut starts, now) {
-                Err(LogError::Rolling { .. }) => {
-                    if let Err(error) = partition.roll_of(LogKind::Delivery, now).await {
-                        break Err(error);
-                    }
-                }
-                appended => break appended,
-            }
+        let mut round = Round {
+            starts,
+            given_up: Vec::new(),
         };
+        let appended = partition
+            .with_room(
+                LogKind::Delivery,
+                &|| self.broker.clock.now(),
+                |owner, now| round.append(owner, &ended, now),
+            )
+            .await;
+        for pass in std::mem::take(&mut round.given_up) {
+            self.give_up(pass);
+        }
         let end = match appended {
             Ok(Some(end)) => end,
             Ok(None) => return Ok(()),
             Err(error) => {
                 self.desk.put_back(ended);
-                for start in starts {
+                for start in round.starts {
                     self.give_up(start.pass);
                 }
                 return Err(error);
@@ -241,7 +242,7 @@ impl Dispatcher {
         if let Err(error) = partition.wait_durable_of(LogKind::Delivery, end).await {
             // Whether the intents survive is unknown: nothing is sent, and the next start of the broker tries again.
             let now = self.broker.clock.now();
-            for start in starts {
+            for start in round.starts {
                 self.broker.push().leave(&start.pass, now);
             }
             return Err(error);
@@ -249,59 +250,8 @@ impl Dispatcher {
         if !ended.is_empty() {
             self.desk.aftermath.notify_one();
         }
-        self.begin(starts);
+        self.begin(round.starts);
         Ok(())
-    }
-
-    /// Appends what the round comes to as one batch; `None` when there is nothing to append. What may not start after all is
-    /// taken out of `starts`.
-    fn append(
-        &self,
-        ended: &[Ended],
-        starts: &mut Vec<Start>,
-        now: TimestampMs,
-    ) -> Result<Option<Offset>, LogError> {
-        let mut given_up = Vec::new();
-        let mut owner = self.desk.partition.owner().lock();
-        let mut entries = Vec::with_capacity(ended.len().saturating_add(starts.len()));
-        if let Some(state) = owner.delivery() {
-            for one in ended {
-                // A message that was called off while it was in flight has come to its end already.
-                if let Some(known) = state.get(one.outcome.message)
-                    && known.phase == Phase::InFlight
-                {
-                    let outcome = attempt::with_previous(&one.outcome, known.history_at);
-                    entries.push(Entry::Outcome(outcome));
-                }
-            }
-            for mut start in std::mem::take(starts) {
-                let message = start.message.offset;
-                match state.get(message).filter(|_| state.may_start(message)) {
-                    Some(known) => {
-                        start.number = attempt::next_number(known.attempts);
-                        entries.push(Entry::Intent(Intent {
-                            message,
-                            attempt: start.number,
-                            time: now,
-                            period: start.pass.period,
-                        }));
-                        starts.push(start);
-                    }
-                    None => given_up.push(start.pass),
-                }
-            }
-        }
-        let appended = if entries.is_empty() {
-            Ok(None)
-        } else {
-            let appended = owner.append_entries(&entries, now);
-            appended.map(|appended| Some(appended.next_offset))
-        };
-        drop(owner);
-        for pass in given_up {
-            self.give_up(pass);
-        }
-        appended
     }
 
     fn begin(&self, starts: Vec<Start>) {
@@ -320,5 +270,59 @@ impl Dispatcher {
                 start,
             ));
         }
+    }
+}
+
+/// The attempts of a round.
+struct Round {
+    /// Those that may be made.
+    starts: Vec<Start>,
+    /// Passes of those that may not after all.
+    given_up: Vec<Pass>,
+}
+
+impl Round {
+    /// Appends what the round comes to as one batch; returns its end, or `None` when there is nothing to append.
+    fn append(
+        &mut self,
+        owner: &mut Partition,
+        ended: &[Ended],
+        now: TimestampMs,
+    ) -> Result<Option<Offset>, LogError> {
+        let Some(state) = owner.delivery() else {
+            let starts = std::mem::take(&mut self.starts);
+            self.given_up
+                .extend(starts.into_iter().map(|start| start.pass));
+            return Ok(None);
+        };
+        let mut entries = Vec::with_capacity(ended.len().saturating_add(self.starts.len()));
+        for one in ended {
+            // A message that was called off while it was in flight has come to its end already.
+            let known = state.get(one.outcome.message);
+            if known.is_some_and(|known| known.phase == Phase::InFlight) {
+                entries.push(Entry::Outcome(one.outcome.clone()));
+            }
+        }
+        for mut start in std::mem::take(&mut self.starts) {
+            let message = start.message.offset;
+            match state.get(message).filter(|_| state.may_start(message)) {
+                Some(known) => {
+                    start.number = attempt::next_number(known.attempts);
+                    entries.push(Entry::Intent(Intent {
+                        message,
+                        attempt: start.number,
+                        time: now,
+                        period: start.pass.period,
+                    }));
+                    self.starts.push(start);
+                }
+                None => self.given_up.push(start.pass),
+            }
+        }
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let appended = owner.append_entries(&entries, now)?;
+        Ok(Some(appended.next_offset))
     }
 }

@@ -1,6 +1,6 @@
 //! Pushed messages: publishing them, delivering them, and what follows from each attempt.
 //!
-//! They live in the reserved topic [`TOPIC`]. For each of its partitions two tasks work: [`dispatch`] begins attempts and
+//! They live in the reserved topic [`crate::topic::PUSH_TOPIC`]. For each of its partitions two tasks work: [`dispatch`] begins attempts and
 //! writes down how they ended, [`aftermath`] turns what has failed for good into dead letters and appends callbacks. Both
 //! go by the state that the logs add up to, so that a restart goes on where the broker ended.
 //!
@@ -19,6 +19,8 @@ mod cancel;
 mod desk;
 mod dispatch;
 mod flow;
+mod letters;
+mod logs;
 mod publish;
 mod schedules;
 mod start;
@@ -37,15 +39,12 @@ use crate::config::DeliveryConfig;
 use crate::delivery::gates::{GateLimits, Gates, Pass};
 use crate::delivery::window::DedupWindow;
 use crate::engine::PartitionHandle;
-use crate::topic::partitioner::partition_of_key;
 use crate::topic::Topic;
+use crate::topic::partitioner::partition_of_key;
 use desk::Desk;
 
 pub use schedules::LastFiring;
 pub(super) use start::{settings as topic_settings, topic_is_missing};
-
-/// The reserved topic of pushed messages.
-pub const TOPIC: &str = "_push";
 
 /// What the tasks of all partitions share.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use storage::address::Address;
 use storage::cause::Cause;
-use storage::delivery::limits::ENVELOPE_BYTES_MAX;
 use storage::delivery::Envelope;
+use storage::delivery::limits::ENVELOPE_BYTES_MAX;
 use storage::error::LogError;
 use storage::log::Appended;
 use storage::log_id::LogKind;
@@ -50,6 +50,7 @@ impl Broker {
     pub async fn publish(&self, publications: Vec<Publication>) -> Vec<Answer> {
         let count = publications.len();
         if let Err(refusal) = self.may_publish() {
+            self.metrics.deliveries.publish_refusals.inc();
             return vec![Err(refusal); count];
         }
         let mut answers = BTreeMap::new();
@@ -217,7 +218,9 @@ impl Broker {
         let endpoints = group.map_or(&[][..], |group| &group.endpoints);
         if endpoints.is_empty() {
             let message = match group {
-                None => format!("there is no URL group {name:?}; a URL begins with http:// or https://"),
+                None => {
+                    format!("there is no URL group {name:?}; a URL begins with http:// or https://")
+                }
                 Some(_) => format!("the URL group {name:?} has no endpoint"),
             };
             return Err(Refusal::new(ErrorCode::UnknownTopic, message));
@@ -268,9 +271,15 @@ impl Broker {
             .collect();
         match self.append_messages(&desk, &messages).await {
             Ok(appended) => {
-                self.metrics.deliveries.published.inc_by(
-                    u64::try_from(messages.len()).unwrap_or(u64::MAX),
-                );
+                self.metrics
+                    .deliveries
+                    .published
+                    .inc_by(u64::try_from(messages.len()).unwrap_or(u64::MAX));
+                let mut gates = self.push().gates.lock();
+                for flow in messages.iter().filter_map(|m| m.envelope.flow.as_ref()) {
+                    gates.note_config(flow, appended.append_time);
+                }
+                drop(gates);
                 answers(&desk, &appended, ready)
             }
             Err(error) => {
@@ -291,16 +300,13 @@ impl Broker {
     ) -> Result<Appended, LogError> {
         let publishing = Publishing::begin(self, messages.len());
         let partition = &desk.partition;
-        let appended = loop {
-            let now = self.clock.now();
-            let appended = partition.owner().lock().append_messages(messages, now);
-            match appended {
-                Err(LogError::Rolling { .. }) => partition.roll_of(LogKind::Main, now).await?,
-                appended => break appended?,
-            }
-        };
+        let appended = partition
+            .with_room(LogKind::Main, &|| self.clock.now(), |owner, now| {
+                owner.append_messages(messages, now)
+            })
+            .await?;
         partition.start_sync(DurabilityWanted::Synced, false);
-        partition.wait_durable_of(LogKind::Main, appended.next_offset).await?;
+        partition.wait_durable(appended.next_offset).await?;
         drop(publishing);
         Ok(appended)
     }
@@ -380,14 +386,21 @@ fn check_sizes(envelope: &Envelope, body: &Bytes, body_bytes_max: u32) -> Result
 }
 
 fn lost() -> Refusal {
-    Refusal::new(ErrorCode::Internal, "the publication was lost inside the broker")
+    Refusal::new(
+        ErrorCode::Internal,
+        "the publication was lost inside the broker",
+    )
 }
 
 /// What a message takes in a batch, about.
 fn weight(message: &NewMessage) -> usize {
     let headers = message.envelope.headers.iter();
     let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
-    message.body.len().saturating_add(headers).saturating_add(1 << 10)
+    message
+        .body
+        .len()
+        .saturating_add(headers)
+        .saturating_add(1 << 10)
 }
 
 /// What a schedule's firing publishes, with its cause.

@@ -150,9 +150,9 @@ impl Broker {
         let messages = firing_messages(envelopes, &schedule.body, self.clock.now(), &cause);
         let push = self.push();
         let place = push.partition_of_name(schedule.queue.as_deref().unwrap_or(id));
-        let desk = push
-            .desk(place)
-            .ok_or_else(|| Refusal::new(ErrorCode::Internal, "there is no partition to publish to"))?;
+        let desk = push.desk(place).ok_or_else(|| {
+            Refusal::new(ErrorCode::Internal, "there is no partition to publish to")
+        })?;
         let appended = self
             .append_messages(desk, &messages)
             .await
@@ -203,7 +203,9 @@ fn clockwork<'a>(
     id: &str,
     schedule: &Schedule,
 ) -> Option<&'a cron::Schedule> {
-    let is_known = parsed.get(id).is_some_and(|known| known.cron == schedule.cron);
+    let is_known = parsed
+        .get(id)
+        .is_some_and(|known| known.cron == schedule.cron);
     if !is_known {
         // It was checked when it was set.
         let clockwork = Clockwork {

@@ -11,12 +11,13 @@ use tokio::task::JoinSet;
 
 use super::aftermath::Aftermath;
 use super::dispatch::Dispatcher;
-use super::{Firing, Push, TOPIC};
+use super::{Firing, Push};
 use crate::broker::{Broker, PushSettings};
 use crate::config::{DeliveryConfig, TopicDefaults};
 use crate::delivery::client::AttemptClient;
 use crate::delivery::gates::Pin;
 use crate::delivery::window::FirstPublish;
+use crate::topic::PUSH_TOPIC;
 
 /// Shortest time between two looks at the ends of periods.
 const TICK_MIN: Duration = Duration::from_millis(2);
@@ -25,7 +26,7 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 
 /// Returns whether the topic is still to be created.
 pub(in crate::broker) fn topic_is_missing(state: &ControlState) -> bool {
-    state.topic(TOPIC).is_none()
+    state.topic(PUSH_TOPIC).is_none()
 }
 
 /// Returns the settings of the topic.
@@ -41,7 +42,9 @@ pub(in crate::broker) fn settings(
         retention_bytes: None,
         dead_letter_retention_ms: defaults.dead_letter_retention_ms,
         dead_letter_retention_bytes: defaults.dead_letter_retention_bytes,
-        record_bytes_max: config.message_bytes_max.saturating_add(LETTER_OVERHEAD_BYTES),
+        record_bytes_max: config
+            .message_bytes_max
+            .saturating_add(LETTER_OVERHEAD_BYTES),
         // A publish to a URL group is one batch: it holds the body once for each endpoint.
         batch_bytes_max: BATCH_BYTES_CEILING,
     }
@@ -67,6 +70,9 @@ impl Push {
                 };
                 (duplicate.key, first)
             }));
+            for (key, _) in state.flow_keys() {
+                gates.know(key);
+            }
             for (key, period) in state.periods() {
                 gates.restore_period(key, period.start, period.count);
             }
@@ -173,7 +179,8 @@ impl Broker {
                 () = self.shutdown.wait() => return,
             }
             let settings = changes.borrow_and_update().clone();
-            self.push().follow(Some(&before), &settings, self.clock.now());
+            self.push()
+                .follow(Some(&before), &settings, self.clock.now());
             before = settings;
         }
     }

@@ -92,7 +92,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    fn cap(&mut self) {
+    /// Cuts the headers and the body to what is kept of an attempt.
+    pub fn cap(&mut self) {
         self.cut_body(ATTEMPT_BODY_BYTES_MAX);
         if self.headers.len() > ATTEMPT_HEADER_COUNT_MAX {
             self.headers.truncate(ATTEMPT_HEADER_COUNT_MAX);

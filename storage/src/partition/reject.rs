@@ -133,12 +133,14 @@ fn take_reserved(mut record: Record, is_broker_built: bool) -> (Record, Option<L
     (record, lineage)
 }
 
-/// Returns the envelope of the fresh record of a letter whose record was pushed: it is due at once, no duplicate of anything,
+/// Returns the envelope of the fresh record of a letter whose record was pushed: it is due at once unless a later
+/// time was asked for, no duplicate of anything,
 /// and holds no other message's place in a queue.
 pub(super) fn fresh_envelope(letter: &DeadLetter) -> Option<Envelope> {
     let bytes = letter.record.header(ENVELOPE_HEADER)?;
     let mut envelope = Envelope::decode(bytes).ok()?;
-    envelope.not_before = None;
+    // What the message itself waited for is over; a later time was asked for by who sends it back.
+    envelope.not_before = envelope.not_before.filter(|time| *time > letter.died_at);
     envelope.dedup = None;
     if envelope.root.take().is_some() {
         envelope.queue = None;
