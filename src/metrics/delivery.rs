@@ -14,7 +14,7 @@ use storage::delivery::DeliveryCounts;
 use super::{gauge_value, observe_duration};
 
 /// Queues whose lag is exported, the longest first; the others are counted in `redrive_queue_lag_left_out`.
-pub const QUEUE_SERIES_MAX: usize = 1_000;
+const QUEUE_SERIES_MAX: usize = 1_000;
 
 /// What an attempt came to, as a label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -77,14 +77,24 @@ macro_rules! handler {
 fn with_destination() -> [Route; 3] {
     use BodyKind::Message;
     [
-        (Method::POST, "/v2/publish/{*destination}", Message, handler!(messages::publish)),
+        (
+            Method::POST,
+            "/v2/publish/{*destination}",
+            Message,
+            handler!(messages::publish),
+        ),
         (
             Method::POST,
             "/v2/enqueue/{queueName}/{*destination}",
             Message,
             handler!(messages::enqueue),
         ),
-        (Method::POST, "/v2/schedules/{*destination}", Message, handler!(schedules::set)),
+        (
+            Method::POST,
+            "/v2/schedules/{*destination}",
+            Message,
+            handler!(schedules::set),
+        ),
     ]
 }
 
@@ -100,16 +110,51 @@ fn named() -> Vec<Route> {
 fn of_messages() -> Vec<Route> {
     use BodyKind::{Batch, Json};
     vec![
-        (Method::POST, "/v2/batch", Batch, handler!(messages::publish_batch)),
-        (Method::GET, "/v2/messages/{messageId}", Json, handler!(messages::get)),
-        (Method::DELETE, "/v2/messages/{messageId}", Json, handler!(messages::cancel_one)),
-        (Method::DELETE, "/v2/messages", Json, handler!(messages::cancel_many)),
+        (
+            Method::POST,
+            "/v2/batch",
+            Batch,
+            handler!(messages::publish_batch),
+        ),
+        (
+            Method::GET,
+            "/v2/messages/{messageId}",
+            Json,
+            handler!(messages::get),
+        ),
+        (
+            Method::DELETE,
+            "/v2/messages/{messageId}",
+            Json,
+            handler!(messages::cancel_one),
+        ),
+        (
+            Method::DELETE,
+            "/v2/messages",
+            Json,
+            handler!(messages::cancel_many),
+        ),
         (Method::GET, "/v2/dlq", Json, handler!(dlq::list)),
         (Method::DELETE, "/v2/dlq", Json, handler!(dlq::delete_many)),
         (Method::GET, "/v2/dlq/{dlqId}", Json, handler!(dlq::get)),
-        (Method::DELETE, "/v2/dlq/{dlqId}", Json, handler!(dlq::delete_one)),
-        (Method::POST, "/v2/dlq/retry", Json, handler!(dlq::retry_many)),
-        (Method::POST, "/v2/dlq/retry/{dlqId}", Json, handler!(dlq::retry_one)),
+        (
+            Method::DELETE,
+            "/v2/dlq/{dlqId}",
+            Json,
+            handler!(dlq::delete_one),
+        ),
+        (
+            Method::POST,
+            "/v2/dlq/retry",
+            Json,
+            handler!(dlq::retry_many),
+        ),
+        (
+            Method::POST,
+            "/v2/dlq/retry/{dlqId}",
+            Json,
+            handler!(dlq::retry_one),
+        ),
         (Method::GET, "/v2/logs", Json, handler!(logs::list)),
         (Method::GET, "/v2/events", Json, handler!(logs::events)),
     ]
@@ -122,26 +167,66 @@ fn of_queues_and_groups() -> Vec<Route> {
         (Method::POST, "/v2/queues", Json, handler!(queues::upsert)),
         (Method::GET, QUEUE, Json, handler!(queues::get)),
         (Method::DELETE, QUEUE, Json, handler!(queues::delete)),
-        (Method::POST, "/v2/queues/{queueName}/pause", Json, handler!(queues::pause)),
-        (Method::POST, "/v2/queues/{queueName}/resume", Json, handler!(queues::resume)),
+        (
+            Method::POST,
+            "/v2/queues/{queueName}/pause",
+            Json,
+            handler!(queues::pause),
+        ),
+        (
+            Method::POST,
+            "/v2/queues/{queueName}/resume",
+            Json,
+            handler!(queues::resume),
+        ),
         (Method::GET, "/v2/topics", Json, handler!(url_groups::list)),
         (Method::GET, GROUP, Json, handler!(url_groups::get)),
         (Method::DELETE, GROUP, Json, handler!(url_groups::delete)),
         (Method::POST, ENDPOINTS, Json, handler!(url_groups::add)),
-        (Method::DELETE, ENDPOINTS, Json, handler!(url_groups::remove)),
+        (
+            Method::DELETE,
+            ENDPOINTS,
+            Json,
+            handler!(url_groups::remove),
+        ),
     ]
 }
 
 fn of_schedules() -> Vec<Route> {
     use BodyKind::Json;
     vec![
-        (Method::GET, "/v2/schedules", Json, handler!(schedules::list)),
+        (
+            Method::GET,
+            "/v2/schedules",
+            Json,
+            handler!(schedules::list),
+        ),
         (Method::GET, SCHEDULE, Json, handler!(schedules::get)),
         (Method::DELETE, SCHEDULE, Json, handler!(schedules::delete)),
-        (Method::POST, SCHEDULE_PAUSE, Json, handler!(schedules::pause)),
-        (Method::PATCH, SCHEDULE_PAUSE, Json, handler!(schedules::pause)),
-        (Method::POST, SCHEDULE_RESUME, Json, handler!(schedules::resume)),
-        (Method::PATCH, SCHEDULE_RESUME, Json, handler!(schedules::resume)),
+        (
+            Method::POST,
+            SCHEDULE_PAUSE,
+            Json,
+            handler!(schedules::pause),
+        ),
+        (
+            Method::PATCH,
+            SCHEDULE_PAUSE,
+            Json,
+            handler!(schedules::pause),
+        ),
+        (
+            Method::POST,
+            SCHEDULE_RESUME,
+            Json,
+            handler!(schedules::resume),
+        ),
+        (
+            Method::PATCH,
+            SCHEDULE_RESUME,
+            Json,
+            handler!(schedules::resume),
+        ),
     ]
 }
 
@@ -149,21 +234,56 @@ fn of_flow_and_keys() -> Vec<Route> {
     use BodyKind::Json;
     let key = "/v2/flowControl/{flowControlKey}";
     vec![
-        (Method::GET, "/v2/flowControl", Json, handler!(flow_control::list)),
+        (
+            Method::GET,
+            "/v2/flowControl",
+            Json,
+            handler!(flow_control::list),
+        ),
         (Method::GET, key, Json, handler!(flow_control::get)),
-        (Method::POST, "/v2/flowControl/{flowControlKey}/pause", Json, handler!(flow_control::pause)),
-        (Method::POST, "/v2/flowControl/{flowControlKey}/resume", Json, handler!(flow_control::resume)),
-        (Method::POST, "/v2/flowControl/{flowControlKey}/pin", Json, handler!(flow_control::pin)),
-        (Method::POST, "/v2/flowControl/{flowControlKey}/unpin", Json, handler!(flow_control::unpin)),
+        (
+            Method::POST,
+            "/v2/flowControl/{flowControlKey}/pause",
+            Json,
+            handler!(flow_control::pause),
+        ),
+        (
+            Method::POST,
+            "/v2/flowControl/{flowControlKey}/resume",
+            Json,
+            handler!(flow_control::resume),
+        ),
+        (
+            Method::POST,
+            "/v2/flowControl/{flowControlKey}/pin",
+            Json,
+            handler!(flow_control::pin),
+        ),
+        (
+            Method::POST,
+            "/v2/flowControl/{flowControlKey}/unpin",
+            Json,
+            handler!(flow_control::unpin),
+        ),
         (
             Method::POST,
             "/v2/flowControl/{flowControlKey}/resetRate",
             Json,
             handler!(flow_control::reset_rate),
         ),
-        (Method::GET, "/v2/globalParallelism", Json, handler!(flow_control::global_parallelism)),
+        (
+            Method::GET,
+            "/v2/globalParallelism",
+            Json,
+            handler!(flow_control::global_parallelism),
+        ),
         (Method::GET, "/v2/keys", Json, handler!(keys::get)),
-        (Method::POST, "/v2/keys/rotate", Json, handler!(keys::rotate)),
+        (
+            Method::POST,
+            "/v2/keys/rotate",
+            Json,
+            handler!(keys::rotate),
+        ),
     ]
 }
 
@@ -171,8 +291,18 @@ fn of_flow_and_keys() -> Vec<Route> {
 fn of_others() -> Vec<Route> {
     use BodyKind::Json;
     vec![
-        (Method::POST, "/llm/v1/chat/completions", Json, handler!(unserved::chat)),
-        (Method::DELETE, "/v2/workflows/runs/{runId}", Json, handler!(unserved::workflow_run)),
+        (
+            Method::POST,
+            "/llm/v1/chat/completions",
+            Json,
+            handler!(unserved::chat),
+        ),
+        (
+            Method::DELETE,
+            "/v2/workflows/runs/{runId}",
+            Json,
+            handler!(unserved::workflow_run),
+        ),
     ]
 }
 
@@ -249,7 +379,10 @@ impl Routes {
 pub(super) fn name_in(found: &Found<'_, '_, Served>) -> String {
     let names = NAMES.iter().map(|name| found.param(name));
     let mut given = names.filter(|name| !name.is_empty());
-    given.next().map(|name| name.into_owned()).unwrap_or_default()
+    given
+        .next()
+        .map(|name| name.into_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -273,13 +406,29 @@ mod tests {
             })
         };
         for (method, path, expected) in [
-            (Method::POST, "/v2/publish/https://h//a%2Fb/", yes("", "https://h//a%2Fb/")),
+            (
+                Method::POST,
+                "/v2/publish/https://h//a%2Fb/",
+                yes("", "https://h//a%2Fb/"),
+            ),
             (Method::POST, "/v2/publish/group", yes("", "group")),
-            (Method::POST, "/v2/enqueue/a%20b/https://h", yes("a b", "https://h")),
+            (
+                Method::POST,
+                "/v2/enqueue/a%20b/https://h",
+                yes("a b", "https://h"),
+            ),
             (Method::POST, "/v2/enqueue/q/g", yes("q", "g")),
             (Method::POST, "/v2/schedules/group", yes("", "group")),
-            (Method::POST, "/v2/schedules/https://h/pause", yes("", "https://h/pause")),
-            (Method::POST, "/v2/schedules/https://h/v2/schedules/a/pause", yes("", "https://h/v2/schedules/a/pause")),
+            (
+                Method::POST,
+                "/v2/schedules/https://h/pause",
+                yes("", "https://h/pause"),
+            ),
+            (
+                Method::POST,
+                "/v2/schedules/https://h/v2/schedules/a/pause",
+                yes("", "https://h/v2/schedules/a/pause"),
+            ),
             (Method::POST, "/v2/schedules/s/pause", no("s")),
             (Method::PATCH, "/v2/schedules/s/resume", no("s")),
             (Method::GET, "/v2/schedules/s", no("s")),
@@ -297,7 +446,11 @@ mod tests {
             (Method::POST, "/v2/schedules/", Err(RouteError::NotFound)),
             (Method::GET, "/v2/nothing", Err(RouteError::NotFound)),
             (Method::GET, "/v2/publish/g", not_allowed("POST")),
-            (Method::PUT, "/v2/schedules/s", not_allowed("DELETE, GET, HEAD, POST")),
+            (
+                Method::PUT,
+                "/v2/schedules/s",
+                not_allowed("DELETE, GET, HEAD, POST"),
+            ),
             (Method::DELETE, "/v2/dlq/retry", not_allowed("POST")),
         ] {
             assert_eq!(found(&method, path), expected, "{method} {path}");
@@ -313,7 +466,9 @@ mod tests {
                 continue;
             }
             let method = method.as_str().to_ascii_lowercase();
-            let operation = document["paths"].get(&path).and_then(|item| item.get(&method));
+            let operation = document["paths"]
+                .get(&path)
+                .and_then(|item| item.get(&method));
             assert!(operation.is_some(), "{method} {path}");
             assert!(is_served(&path), "{path}");
         }

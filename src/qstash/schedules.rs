@@ -16,8 +16,8 @@ use super::views::{ScheduleFacts, ScheduleJson};
 use crate::broker::Broker;
 use crate::delivery::api::MessageState;
 use crate::http::ApiError;
-use crate::names::ScheduleId;
 use crate::limits::LETTER_PAGE_MAX;
+use crate::names::ScheduleId;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
 
@@ -43,7 +43,9 @@ pub(super) async fn set(call: Call) -> Answer {
     let queue = new.queue.iter().cloned();
     let missing = queue.filter(|queue| call.broker.queue(queue).is_err());
     make_queues(&call, missing.collect()).await?;
-    let (schedule_id, _) = call.blocking(move |broker| broker.set_schedule(new)).await?;
+    let (schedule_id, _) = call
+        .blocking(move |broker| broker.set_schedule(new))
+        .await?;
     ok(&Set { schedule_id })
 }
 
@@ -71,7 +73,8 @@ pub(super) async fn get(call: Call) -> Answer {
 /// Deletes a schedule.
 pub(super) async fn delete(call: Call) -> Answer {
     let id = parse(&call.name)?;
-    call.blocking(move |broker| broker.delete_schedule(&id)).await?;
+    call.blocking(move |broker| broker.delete_schedule(&id))
+        .await?;
     done()
 }
 
@@ -143,7 +146,11 @@ fn views(broker: &Broker, mut all: Vec<ScheduleFacts>) -> Result<Vec<ScheduleJso
         };
         let page = Page::first(Order::OldestFirst, LETTER_PAGE_MAX);
         let (messages, _) = broker.dead_messages(&Selection::Filter(filter), &page)?;
-        dead.extend(messages.into_iter().filter_map(|dead| dead.letter.message_id));
+        dead.extend(
+            messages
+                .into_iter()
+                .filter_map(|dead| dead.letter.message_id),
+        );
     }
     for (id, state) in all.iter_mut().flat_map(|facts| &mut facts.states) {
         if dead.contains(id) {

@@ -54,6 +54,9 @@ pub(super) async fn make(
     let ended_at = broker.clock.now();
     let random = getrandom::u64().unwrap_or(u64::from(start.number));
     let outcome = outcome(&start, answer, now, ended_at, random);
+    if matches!(outcome.verdict, Verdict::Retry { .. }) {
+        metrics.retries.inc();
+    }
     broker.push().leave(&start.pass, ended_at);
     desk.end(Ended { outcome });
 }

@@ -19,12 +19,6 @@ pub(super) struct Inbox {
     pub(super) ended: Vec<Ended>,
 }
 
-impl Inbox {
-    pub(super) fn is_empty(&self) -> bool {
-        self.granted.is_empty() && self.ended.is_empty()
-    }
-}
-
 /// One partition and what lies before its tasks.
 #[derive(Debug)]
 pub(super) struct Desk {

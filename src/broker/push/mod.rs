@@ -39,8 +39,8 @@ use crate::config::DeliveryConfig;
 use crate::delivery::gates::{GateLimits, Gates, Pass};
 use crate::delivery::window::DedupWindow;
 use crate::engine::PartitionHandle;
-use crate::topic::partitioner::partition_of_key;
 use crate::topic::Topic;
+use crate::topic::partitioner::partition_of_key;
 use desk::Desk;
 
 pub use schedules::LastFiring;

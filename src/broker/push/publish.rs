@@ -275,6 +275,11 @@ impl Broker {
                     .deliveries
                     .published
                     .inc_by(u64::try_from(messages.len()).unwrap_or(u64::MAX));
+                let mut gates = self.push().gates.lock();
+                for flow in messages.iter().filter_map(|m| m.envelope.flow.as_ref()) {
+                    gates.note_config(flow, appended.append_time);
+                }
+                drop(gates);
                 answers(&desk, &appended, ready)
             }
             Err(error) => {

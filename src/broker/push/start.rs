@@ -70,6 +70,9 @@ impl Push {
                 };
                 (duplicate.key, first)
             }));
+            for (key, _) in state.flow_keys() {
+                gates.know(key);
+            }
             for (key, period) in state.periods() {
                 gates.restore_period(key, period.start, period.count);
             }

@@ -1,10 +1,11 @@
 //! Looking at messages that have not come to their end, at queues, and at the counts.
 
 use storage::delivery::{DeliveryCounts, Phase};
-use storage::offset::TimestampMs;
+use storage::offset::Offset;
 
 use crate::broker::{Broker, refusal};
 use crate::delivery::api::{MessageState, MessageView};
+use crate::metrics::gauge_value;
 use crate::protocol::error_code::Refusal;
 
 impl Broker {
@@ -107,13 +108,36 @@ impl Broker {
         lags
     }
 
-    /// Returns when the earliest message is due that waits for its time.
-    #[must_use]
-    pub fn earliest_due(&self) -> Option<TimestampMs> {
-        let due = |desk: &std::sync::Arc<super::desk::Desk>| {
-            let owner = desk.partition.owner().lock();
-            owner.delivery().and_then(|state| state.next_due())
-        };
-        self.push().desks.iter().filter_map(due).min()
+    /// Brings the gauges of deliveries up to date.
+    pub(in crate::broker) fn measure_deliveries(&self) {
+        let push = self.push();
+        let metrics = &self.metrics.deliveries;
+        metrics.set_counts(&self.delivery_counts());
+        metrics.set_queue_lags(self.queue_lags());
+        let now = self.clock.now();
+        let (mut due, mut oldest) = (0u64, None);
+        for desk in &push.desks {
+            let first = {
+                let owner = desk.partition.owner().lock();
+                let Some(state) = owner.delivery() else {
+                    continue;
+                };
+                due = due.saturating_add(state.due_count(now));
+                let mut pending = state.messages_from(Offset::ZERO);
+                pending
+                    .find(|(_, phase)| *phase != Phase::Owing)
+                    .map(|(message, _)| (message, state.carried_at(message)))
+            };
+            let Some((message, carried_at)) = first else {
+                continue;
+            };
+            // One that cannot be read has no age to show; its damage is told elsewhere.
+            if let Ok(message) = desk.partition.push_reader().message(message, carried_at) {
+                oldest = oldest.max(Some(now.since(message.timestamp)));
+            }
+        }
+        metrics.due_backlog.set(gauge_value(due));
+        let seconds = oldest.map_or(0, |ms| ms.max(0) / 1000);
+        metrics.oldest_pending_age_seconds.set(seconds);
     }
 }

@@ -158,6 +158,11 @@ impl Gates {
         Some(passes)
     }
 
+    /// Takes over a key that messages had before a restart.
+    pub fn know(&mut self, key: &str) {
+        self.key_mut(key);
+    }
+
     /// Takes over attempts that were begun in a period before a restart.
     pub fn restore_period(&mut self, key: &str, start: TimestampMs, count: u32) {
         self.key_mut(key).restore(start, count);

@@ -161,6 +161,8 @@ pub struct DeliveryState {
     /// Causes that were met before what they answer. Only while folding: see [`DeliveryState::finish_fold`].
     answered: HashSet<(CauseKind, Offset)>,
     is_folded: bool,
+    /// Messages that the engine has.
+    ready_count: u64,
     /// First offset of the main log that was not admitted.
     admitted_up_to: Offset,
     /// Where the copies of records stand in the delivery log.
@@ -216,6 +218,19 @@ impl DeliveryState {
         self.timers.first().map(|(due, _)| *due)
     }
 
+    /// Returns how many messages the engine has or may have now: ready ones, and those whose time has come.
+    #[must_use]
+    pub fn due_count(&self, now: TimestampMs) -> u64 {
+        let waiting = self
+            .timers
+            .iter()
+            .take_while(|(due, _)| *due <= now)
+            .count();
+        u64::try_from(waiting)
+            .unwrap_or(u64::MAX)
+            .saturating_add(self.ready_count)
+    }
+
     /// Takes messages whose time has come, the earliest first, at most `count_max`: they are ready, and the caller's.
     pub fn take_due(&mut self, now: TimestampMs, count_max: usize) -> Vec<Offset> {
         let mut ready = Vec::new();
@@ -235,8 +250,8 @@ impl DeliveryState {
         if let Some(pending) = self.messages.get_mut(&message)
             && pending.phase == Phase::Ready
         {
-            pending.phase = Phase::Waiting;
             pending.due = due;
+            self.set_phase(message, Phase::Waiting);
             self.arm(message);
         }
     }
@@ -429,6 +444,11 @@ impl DeliveryState {
             return;
         };
         let before = std::mem::replace(&mut pending.phase, phase);
+        let is_ready = |phase| u64::from(phase == Phase::Ready);
+        self.ready_count = self
+            .ready_count
+            .saturating_add(is_ready(phase))
+            .saturating_sub(is_ready(before));
         count_out(&mut self.counts, before);
         count_in(&mut self.counts, phase);
     }
