@@ -1,15 +1,20 @@
 //! Running a broker: opening it, serving both surfaces, and ending in good order.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::admin;
+use hyper::Request;
+use hyper::body::Incoming;
+
 use crate::broker::{self, Broker, OpenError, Upkeep};
 use crate::config::ServeConfig;
+use crate::delivery::client::{HttpClient, SetupError};
 use crate::http::{self, HttpLimits};
 use crate::metrics::Metrics;
 use crate::server::{Bound, Server};
 use crate::shutdown::Shutdown;
+use crate::{admin, qstash};
 
 /// Why a broker did not run.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +30,9 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Deliveries cannot be set up.
+    #[error("cannot deliver messages")]
+    Destinations(#[from] SetupError),
     /// The system starts no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -50,7 +58,8 @@ pub async fn run(
     shutdown: Shutdown,
     started: impl FnOnce(Addresses),
 ) -> Result<(), RunError> {
-    // The addresses first: an address in use must not cost a recovery.
+    // The addresses and the client first: a mistake in the configuration must not cost a recovery.
+    let client = Arc::new(HttpClient::new(&config.destinations)?);
     let protocol = Bound::bind(config.protocol.address)
         .await
         .map_err(|source| RunError::Bind {
@@ -83,7 +92,8 @@ pub async fn run(
     )
     .map_err(RunError::Thread)?;
     let upkeep = tokio::spawn(keep_up(Arc::clone(&broker)));
-    let surface = admin::surface(Arc::clone(&broker), &config);
+    let deliveries = tokio::spawn(Arc::clone(&broker).deliver(client));
+    let surface = surface(&broker, &config);
     let limits = HttpLimits::new(&config.http);
     let http_shutdown = shutdown.clone();
     let http = http::serve(http_listener, limits, metrics, surface, async move {
@@ -92,9 +102,32 @@ pub async fn run(
     started(addresses);
     tokio::join!(server.run(), http);
     upkeep.await.ok();
+    if let Err(panic) = deliveries.await {
+        tracing::error!(%panic, "the deliveries have failed");
+    }
     let closing = tokio::task::spawn_blocking(move || broker.close()).await;
     closing.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     Ok(())
+}
+
+/// Returns what is served over HTTP: the QStash API, and beside it the admin surface.
+fn surface(
+    broker: &Arc<Broker>,
+    config: &ServeConfig,
+) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = http::Response> + Send>>
++ Clone
++ Send
++ Sync
++ 'static {
+    let admin = admin::surface(Arc::clone(broker), config);
+    let qstash = qstash::surface(Arc::clone(broker), config);
+    move |request: Request<Incoming>| {
+        if qstash::is_served(request.uri().path()) {
+            qstash(request)
+        } else {
+            admin(request)
+        }
+    }
 }
 
 /// Does the broker's own work, a round at a time, until it shuts down.

@@ -38,6 +38,7 @@ fn check_snapshot(state: &ControlState) {
         assert!(result.is_ok(), "{result:?} from a snapshot of {state:?}");
     }
     assert_eq!(folded.snapshot(), state.snapshot());
+    assert_eq!(folded.push(), state.push());
     for (name, topic) in state.topics() {
         assert_eq!(folded.topic(name), Some(topic));
     }

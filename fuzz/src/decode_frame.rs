@@ -68,12 +68,15 @@ where
     R: Request + PartialEq + Debug,
     R::Answer: PartialEq + Debug,
 {
-    if let Ok(request) = decode_payload::<R>(&mut Reader::shared(payload)) {
+    let mut reader = Reader::shared(payload);
+    reader.set_version(header.api_version);
+    if let Ok(request) = decode_payload::<R>(&mut reader) {
         let parts =
             encode_request(header, |writer| request.write(writer)).expect("it came encoded");
         let body = Bytes::from(parts.concat()).slice(LENGTH_BYTES..);
         let mut reader = Reader::shared(&body);
         assert_eq!(RequestHeader::read(&mut reader).ok(), Some(header));
+        reader.set_version(header.api_version);
         assert_eq!(decode_payload::<R>(&mut reader).ok(), Some(request));
     }
     if let Ok((correlation_id, answer)) = decode_answer::<R::Answer>(payload) {

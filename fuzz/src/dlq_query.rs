@@ -129,7 +129,7 @@ fn matched<'a>(
 fn filter(input: &mut Input<'_>) -> LetterFilter {
     let asked = input.u16();
     let mut filter = LetterFilter::default();
-    for field in 0..10 {
+    for field in 0..15 {
         if asked & (1 << field) == 0 {
             continue;
         }
@@ -146,7 +146,12 @@ fn filter(input: &mut Input<'_>) -> LetterFilter {
             6 => filter.statuses = two.map(|n| 500 + u16::from(n)).to_vec(),
             7 => filter.fingerprints = two.map(fingerprint).to_vec(),
             8 => filter.died_from = Some(TimestampMs(i64::from(value))),
-            _ => filter.died_to = Some(TimestampMs(i64::from(value))),
+            9 => filter.died_to = Some(TimestampMs(i64::from(value))),
+            10 => filter.url_groups = texts("url-group"),
+            11 => filter.endpoints = texts("endpoint"),
+            12 => filter.queues = texts("queue"),
+            13 => filter.schedules = texts("schedule"),
+            _ => filter.flow_control_keys = texts("key"),
         }
     }
     filter
@@ -162,12 +167,18 @@ fn fingerprint(hash: u8) -> Fingerprint {
 fn letter(input: &mut Input<'_>) -> DeadLetter {
     let (who, what, result) = (input.u8(), input.u8(), input.u8());
     let (labels, ids, died_at) = (input.u8(), input.u8(), input.u8());
+    // Every second has none.
+    let part = |name: &str, seed: u8| (seed % 2 == 0).then(|| format!("{name}-{}", seed / 2 % 8));
     let receiver = match who % 16 {
         group @ 0..8 => Receiver::Group(format!("group-{group}")),
         host => Receiver::Destination(Destination {
             url: format!("https://host-{}", host - 8),
             method: "POST".to_owned(),
-            ..Destination::default()
+            url_group: part("url-group", who / 16),
+            endpoint: part("endpoint", what / 2),
+            queue: part("queue", result / 16),
+            schedule: part("schedule", labels / 4),
+            flow_control_key: part("key", ids / 2),
         }),
     };
     DeadLetter {

@@ -6,10 +6,10 @@ use std::fmt;
 
 use hyper::Method;
 
-use super::call::{Query, json};
 use super::letters::{page, selection};
 use super::routes::{Served, table};
 use super::selection::LetterSelection;
+use crate::http::parameters::{Query, json};
 use crate::http::{ApiError, RouteTable};
 use crate::protocol::selection::{Page, Selection};
 

@@ -4,11 +4,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::arguments::disposition_name;
-use super::base64::TextOrBase64;
 use super::records::Header;
-use crate::protocol::letter::{AttemptView, LetterView, ReceiverView};
+use crate::http::base64::TextOrBase64;
+use crate::protocol::letter::{self as wire, AttemptView, LetterView, ReceiverView};
 
-/// A dead letter with its record. A key, value or header that is no UTF-8 stands as base64; one that is not there at all is
+/// A dead letter with its record. What of a pushed record is redacted stands as `REDACTED:` and its SHA-256. A key, value or header that is no UTF-8 stands as base64; one that is not there at all is
 /// left out.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = DeadLetter)]
@@ -71,7 +71,7 @@ pub(super) struct Letter {
     /// The record's value that is no text.
     #[serde(skip_serializing_if = "Option::is_none")]
     value_base64: Option<String>,
-    /// The record's headers, in their order.
+    /// The record's headers, in their order; of a pushed record those that it carries to its destination.
     headers: Vec<Header>,
 }
 
@@ -83,12 +83,29 @@ pub(super) struct DestinationView {
     method: String,
     /// URL.
     url: String,
+    /// The URL group that it was published to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url_group: Option<String>,
+    /// The endpoint's name in that group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    /// The queue that it stood in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<String>,
+    /// Id of the schedule that published it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<String>,
+    /// The flow-control key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow_control_key: Option<String>,
 }
 
 /// One attempt at delivery.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Attempt)]
 pub(super) struct AttemptJson {
+    /// Its number: 1 is the first.
+    number: u32,
     /// When it began, in milliseconds since 1970.
     started_at_ms: i64,
     /// How long it took, in milliseconds.
@@ -99,6 +116,9 @@ pub(super) struct AttemptJson {
     /// What went wrong when there was no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// Which kind of error it was: `resolve`, `connect`, `tls`, `timeout`, `broken`, `protocol`, `forbidden`, or a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_class: Option<String>,
     /// Headers of the answer.
     headers: Vec<Header>,
     /// Body of the answer.
@@ -116,9 +136,7 @@ impl From<LetterView> for Letter {
         let (key, value) = (TextOrBase64::from(view.key), TextOrBase64::from(view.value));
         let (group, destination) = match view.receiver {
             ReceiverView::Group(group) => (Some(group), None),
-            ReceiverView::Destination { method, url } => {
-                (None, Some(DestinationView { method, url }))
-            }
+            ReceiverView::Destination(destination) => (None, Some(destination.into())),
         };
         Self {
             id: view.id,
@@ -150,15 +168,31 @@ impl From<LetterView> for Letter {
     }
 }
 
+impl From<wire::DestinationView> for DestinationView {
+    fn from(view: wire::DestinationView) -> Self {
+        Self {
+            method: view.method,
+            url: view.url,
+            url_group: view.url_group,
+            endpoint: view.endpoint,
+            queue: view.queue,
+            schedule: view.schedule,
+            flow_control_key: view.flow_control_key,
+        }
+    }
+}
+
 impl From<AttemptView> for AttemptJson {
     fn from(view: AttemptView) -> Self {
         let body = TextOrBase64::from(Some(view.body));
         let headers = view.headers.into_iter();
         Self {
+            number: view.number,
             started_at_ms: view.started_at.0,
             duration_ms: view.duration_ms,
             status: view.status,
             error: view.error.map(|error| error.0),
+            error_class: view.error_class.map(wire::error_class_name),
             headers: headers
                 .map(|(name, value)| Header::from((name.0, Some(value.0.into()))))
                 .collect(),

@@ -4,11 +4,12 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::arguments::{disposition, disposition_name, order, time};
-use super::call::{Answer, Call, Query, ok};
+use super::call::{Answer, Call, ok};
 use super::error::ErrorAnswer;
 use super::letter_views::Letter;
 use super::topics::LetterCountsView;
 use crate::http::ApiError;
+use crate::http::parameters::Query;
 use crate::limits::{LETTER_PAGE_DEFAULT, LETTER_PAGE_MAX};
 use crate::protocol::read_letters::{
     GetLetterRequest, LetterStatsAnswer, LetterStatsRequest, ListLettersRequest,
@@ -40,6 +41,16 @@ pub(super) struct FilterParameters {
     message_id: Option<Vec<String>>,
     /// Who published it.
     caller: Option<Vec<String>>,
+    /// URL group that it was published to.
+    url_group: Option<Vec<String>>,
+    /// Name of the endpoint in its URL group.
+    endpoint: Option<Vec<String>>,
+    /// Queue.
+    queue: Option<Vec<String>>,
+    /// Id of the schedule that published it.
+    schedule: Option<Vec<String>>,
+    /// Flow-control key.
+    flow_control_key: Option<Vec<String>>,
     /// Earliest time of death (inclusive): milliseconds since 1970, or RFC 3339.
     died_from: Option<String>,
     /// Latest time of death (exclusive).
@@ -160,6 +171,11 @@ pub(super) fn selection(query: &Query) -> Result<Selection, ApiError> {
         labels: texts("label"),
         message_ids: texts("message_id"),
         callers: texts("caller"),
+        url_groups: texts("url_group"),
+        endpoints: texts("endpoint"),
+        queues: texts("queue"),
+        schedules: texts("schedule"),
+        flow_control_keys: texts("flow_control_key"),
         statuses: query
             .all("status")
             .into_iter()

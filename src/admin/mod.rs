@@ -9,7 +9,6 @@
 //! While the development credentials are in force the token may be left out: it is public and protects nothing on
 //! loopback. A wrong one is refused all the same.
 
-mod base64;
 mod arguments;
 mod error;
 mod call;
@@ -42,10 +41,11 @@ use hyper::{Method, Request};
 
 use crate::broker::Broker;
 use crate::config::ServeConfig;
+use crate::http::parameters::Query;
 use crate::http::{Access, ApiError, Denied, Found, PeerAddress, Response, RouteTable, body};
 use crate::limits::HTTP_BODY_BYTES_MAX;
 
-use call::{Answer, Call, Query};
+use call::{Answer, Call};
 use routes::Served;
 
 pub use routes::served;

@@ -5,11 +5,11 @@ use storage::offset::Offset;
 use utoipa::ToSchema;
 
 use super::arguments::time;
-use super::base64::TextOrBase64;
 use super::call::{Answer, Call, ok};
 use super::error::ErrorAnswer;
 use crate::broker::{PeekFrom, PeekedRecord};
 use crate::http::ApiError;
+use crate::http::base64::TextOrBase64;
 use crate::limits::PEEK_RECORD_COUNT_MAX;
 
 /// Records that a peek shows when nothing else is asked for.

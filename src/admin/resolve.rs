@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::call::{Answer, Call, ok};
-use super::error::{ErrorAnswer, refused};
+use super::error::ErrorAnswer;
 use super::selection::LetterSelection;
 use crate::http::ApiError;
+use crate::http::refusal::refused;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::resolve_letters::{DeleteLettersRequest, Republished, RetryLettersRequest};
 use crate::protocol::selection::{Order, Page, Selection};

@@ -44,6 +44,21 @@ pub(super) struct LetterSelection {
     /// Who published them.
     #[serde(default)]
     callers: Vec<String>,
+    /// URL groups that they were published to.
+    #[serde(default)]
+    url_groups: Vec<String>,
+    /// Names of endpoints in URL groups.
+    #[serde(default)]
+    endpoints: Vec<String>,
+    /// Queues.
+    #[serde(default)]
+    queues: Vec<String>,
+    /// Ids of the schedules that published them.
+    #[serde(default)]
+    schedules: Vec<String>,
+    /// Flow-control keys.
+    #[serde(default)]
+    flow_control_keys: Vec<String>,
     /// Earliest time of death (inclusive): milliseconds since 1970, or RFC 3339.
     #[schema(value_type = Option<String>)]
     died_from: Option<Time>,
@@ -75,6 +90,11 @@ impl LetterSelection {
             labels: self.labels,
             message_ids: self.message_ids,
             callers: self.callers,
+            url_groups: self.url_groups,
+            endpoints: self.endpoints,
+            queues: self.queues,
+            schedules: self.schedules,
+            flow_control_keys: self.flow_control_keys,
             statuses: self.statuses,
             died_from: self
                 .died_from

@@ -5,7 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::call::{Answer, Call, ok};
-use super::error::{ErrorAnswer, refused};
+use super::error::ErrorAnswer;
+use crate::http::refusal::refused;
 use crate::http::response;
 use crate::protocol::alter_topic::AlterTopicRequest;
 use crate::protocol::create_topic::CreateTopicRequest;

@@ -1,10 +1,14 @@
 //! The control log behind a lock, with its offset commits gathered: one sync answers all that came while the last one ran.
+//!
+//! What deliveries go by is shown to readers after each change of it, so that none of them waits for a sync.
 
 use parking_lot::Mutex;
-use storage::control::{ControlError, ControlLog, ControlState, Entry};
+use storage::control::push::{PushEntry, PushState};
+use storage::control::{self, ControlError, ControlLog, ControlState, Entry};
 use storage::offset::TimestampMs;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use super::push_settings::PushSettings;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 
 /// The control log. Changes block on the disk.
@@ -12,6 +16,7 @@ use crate::protocol::error_code::{ErrorCode, Refusal};
 pub(super) struct Control {
     log: Mutex<ControlLog>,
     waiting: Mutex<Queue>,
+    push: watch::Sender<PushSettings>,
 }
 
 #[derive(Debug, Default)]
@@ -28,11 +33,18 @@ struct Waiting {
 }
 
 impl Control {
-    pub(super) fn new(log: ControlLog) -> Self {
+    /// Takes the log, and what deliveries go by as it is now.
+    pub(super) fn new(log: ControlLog, push: PushSettings) -> Self {
         Self {
             log: Mutex::new(log),
             waiting: Mutex::default(),
+            push: watch::Sender::new(push),
         }
+    }
+
+    /// Returns where what deliveries go by is shown.
+    pub(super) fn push(&self) -> &watch::Sender<PushSettings> {
+        &self.push
     }
 
     /// Looks at the state as it is now.
@@ -57,7 +69,26 @@ impl Control {
         Ok(value)
     }
 
-    /// Queues a change. The receiver is answered after its sync. Returns whether the caller must have
+    /// Makes a change of what deliveries go by, decided from it as it is now, with nobody in between; `None` changes nothing.
+    /// Blocks on the disk.
+    pub(super) fn change_push<T>(
+        &self,
+        now: TimestampMs,
+        decide: impl FnOnce(&PushState) -> Result<(Option<PushEntry>, T), Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut log = self.log.lock();
+        let (entry, value) = decide(log.state().push())?;
+        if let Some(entry) = entry {
+            log.change(&Entry::Push(entry), now)
+                .map_err(|error| refusal(&error))?;
+            // Under the lock: readers see the changes in their order.
+            let state = log.state().push().clone();
+            self.push.send_modify(|settings| settings.replace(state));
+        }
+        Ok(value)
+    }
+
+    /// Queues a change of something else than what deliveries go by. The receiver is answered after its sync. Returns whether the caller must have
     /// [`Control::write_waiting`] called: one thread at a time waits for the control log, however many changes come.
     pub(super) fn queue(&self, entry: Entry) -> (oneshot::Receiver<Result<(), Refusal>>, bool) {
         let (answer, receiver) = oneshot::channel();
@@ -105,6 +136,8 @@ fn write(log: &mut ControlLog, waiting: Vec<Waiting>, now: TimestampMs) {
 /// Says on the wire why a change was not made.
 pub(super) fn refusal(error: &ControlError) -> Refusal {
     let code = match error {
+        ControlError::Refused(control::Refusal::TooMany { .. }) => ErrorCode::LimitExceeded,
+        ControlError::Refused(control::Refusal::Unknown { .. }) => ErrorCode::NotFound,
         ControlError::Refused(_) | ControlError::TooLarge(_) => ErrorCode::InvalidSettings,
         ControlError::Log(error) => return super::refusal::of_log(error),
         ControlError::OutcomeUnknown { .. } => ErrorCode::OutcomeUnknown,

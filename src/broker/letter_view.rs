@@ -1,14 +1,16 @@
-//! A dead letter as answers show it. PURE.
+//! A dead letter as answers show it: of a pushed record as its redaction says. PURE.
 
 use storage::address::Address;
-use storage::dead_letter::{Attempt, AttemptResult, DeadLetter, ErrorClass, Receiver};
+use storage::dead_letter::{Attempt, AttemptResult, DeadLetter, Destination, ErrorClass, Receiver};
 use storage::offset::Offset;
 
+use super::redacted::shown_record;
 use crate::protocol::cursor::Text;
-use crate::protocol::letter::{AttemptView, LetterView, ReceiverView};
+use crate::protocol::letter::{AttemptView, DestinationView, LetterView, ReceiverView};
 
 /// Returns the letter that stands at `offset` of its partition's dead-letter log.
-pub(super) fn letter_view(offset: Offset, letter: DeadLetter) -> LetterView {
+pub(super) fn letter_view(offset: Offset, mut letter: DeadLetter) -> LetterView {
+    shown_record(&mut letter.record);
     let partition = letter.source.partition;
     let history = letter.history.attempts().iter().map(attempt_view).collect();
     LetterView {
@@ -19,10 +21,9 @@ pub(super) fn letter_view(offset: Offset, letter: DeadLetter) -> LetterView {
         source_offset: letter.source.offset,
         receiver: match letter.receiver {
             Receiver::Group(group) => ReceiverView::Group(group),
-            Receiver::Destination(destination) => ReceiverView::Destination {
-                method: destination.method,
-                url: destination.url,
-            },
+            Receiver::Destination(destination) => {
+                ReceiverView::Destination(destination_view(destination))
+            }
         },
         disposition: letter.disposition.0,
         reason: Text::from(letter.reason),
@@ -43,10 +44,22 @@ pub(super) fn letter_view(offset: Offset, letter: DeadLetter) -> LetterView {
     }
 }
 
+fn destination_view(destination: Destination) -> DestinationView {
+    DestinationView {
+        method: destination.method,
+        url: destination.url,
+        url_group: destination.url_group,
+        endpoint: destination.endpoint,
+        queue: destination.queue,
+        schedule: destination.schedule,
+        flow_control_key: destination.flow_control_key,
+    }
+}
+
 fn attempt_view(attempt: &Attempt) -> AttemptView {
-    let (status, error) = match attempt.result {
+    let (status, class) = match attempt.result {
         AttemptResult::Status(status) => (Some(status), None),
-        AttemptResult::Error(class) => (None, Some(Text::from(class_name(class).to_owned()))),
+        AttemptResult::Error(class) => (None, Some(class)),
     };
     let text =
         |(name, value): &(String, String)| (Text::from(name.clone()), Text::from(value.clone()));
@@ -54,10 +67,12 @@ fn attempt_view(attempt: &Attempt) -> AttemptView {
         started_at: attempt.time,
         duration_ms: attempt.duration_ms,
         status,
-        error,
+        error: class.map(|class| Text::from(class_name(class).to_owned())),
         headers: attempt.headers.iter().map(text).collect(),
         body: attempt.body.clone(),
         is_cut: attempt.is_body_cut || attempt.are_headers_cut,
+        number: attempt.number,
+        error_class: class.map(|class| class.0),
     }
 }
 

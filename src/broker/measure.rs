@@ -47,6 +47,7 @@ impl Broker {
         let seconds = first_expiry.map_or(-1, |ms: i64| ms.max(0) / 1000);
         letters.first_expiry_seconds.set(seconds);
         self.measure_lag();
+        self.measure_deliveries();
     }
 }
 

@@ -5,8 +5,11 @@
 
 mod checkpoints;
 mod control;
+#[cfg(test)]
+mod control_tests;
 mod dead_letters;
 mod fetch;
+mod flow_pins;
 mod groups;
 mod letter_stats;
 mod letter_view;
@@ -15,14 +18,22 @@ mod offsets;
 mod open;
 mod peek;
 mod produce;
+mod push;
+mod push_settings;
+mod queues;
+mod random;
+mod redacted;
 mod refusal;
 mod reject;
 mod resolve;
+mod schedules;
 mod select;
+mod signing_keys;
 #[cfg(test)]
 mod tests;
 mod topics;
 mod upkeep;
+mod url_groups;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,6 +43,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use storage::data_dir::DataDir;
 use storage::disk::Disk;
+use storage::offset::TimestampMs;
 use tokio::sync::Semaphore;
 
 use crate::clock::SharedClock;
@@ -46,11 +58,16 @@ use crate::topic::Topic;
 use checkpoints::Checkpoints;
 use control::Control;
 
+pub use flow_pins::{FlowPin, FlowUnpin};
 pub use open::OpenError;
 pub use peek::{PeekFrom, PeekedRecord};
 pub use produce::{PendingAppend, ProducePending};
+pub use push::LastFiring;
+pub use push_settings::PushSettings;
+pub use schedules::NewSchedule;
 pub use topics::{DamageView, PartitionDetail, SegmentView};
 pub use upkeep::{Health, RetentionRun, Upkeep};
+pub use url_groups::EndpointMatch;
 
 /// Operations on dead letters that may be under way at once: each holds a thread and a batch in memory.
 const RESOLVING_MAX: usize = 8;
@@ -69,6 +86,8 @@ pub struct Broker {
     clock: SharedClock,
     metrics: Arc<Metrics>,
     defaults: TopicDefaults,
+    /// The development credentials are in force: rotations of the signing keys last until the broker ends.
+    is_development: bool,
     min_free_bytes: u64,
     /// Bytes of batches or letters in one answer, so that it fits the frame of a connection.
     answer_bytes_max: u32,
@@ -85,6 +104,7 @@ pub struct Broker {
     /// Held while segments are deleted.
     retaining: Mutex<()>,
     peers: AtomicU64,
+    push: push::Push,
     shutdown: Shutdown,
 }
 
@@ -99,6 +119,12 @@ impl Broker {
     #[must_use]
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown
+    }
+
+    /// Returns the wall clock's time.
+    #[must_use]
+    pub fn now(&self) -> TimestampMs {
+        self.clock.now()
     }
 
     /// Returns what a topic gets that does not say otherwise.

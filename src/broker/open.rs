@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::{Mutex, RwLock};
 use storage::checkpoint::LogCheckpoint;
-use storage::control::{ControlError, ControlLog, Gap, TopicSettings};
+use storage::control::{ControlError, ControlLog, Entry, Gap, TopicSettings};
 use storage::data_dir::{self, DataDir};
 use storage::disk::Disk;
 use storage::error::LogError;
@@ -20,7 +20,8 @@ use tokio::sync::Semaphore;
 
 use super::checkpoints::Checkpoints;
 use super::control::Control;
-use super::{Broker, RESOLVING_MAX};
+use super::push_settings::PushSettings;
+use super::{Broker, RESOLVING_MAX, push, signing_keys};
 use crate::clock::SharedClock;
 use crate::config::ServeConfig;
 use crate::engine::{PartitionHandle, WorkPool};
@@ -28,7 +29,9 @@ use crate::limits::{FETCHED_BYTES_MAX, FRAME_OVERHEAD_BYTES};
 use crate::metrics::Metrics;
 use crate::names::TopicName;
 use crate::shutdown::Shutdown;
-use crate::topic::{Topic, dead_letter_config, main_config, visibility};
+use crate::topic::{
+    PUSH_TOPIC, Topic, dead_letter_config, delivery_config, main_config, visibility,
+};
 
 /// Threads that open partitions: recovery waits for the disk more than it computes.
 const OPENING_THREADS: usize = 8;
@@ -45,6 +48,9 @@ pub enum OpenError {
     /// The system starts no more threads.
     #[error("cannot start the sync threads")]
     Threads(#[source] std::io::Error),
+    /// The system gives no random numbers to make signing keys of.
+    #[error("cannot make signing keys")]
+    Random(#[from] getrandom::Error),
     /// The control log holds a name that this program refuses.
     #[error("the control log holds the topic name {name:?}")]
     TopicName {
@@ -81,7 +87,7 @@ impl Broker {
         let checkpoints = Checkpoints::open(disk.as_ref(), &root)?;
         let hints = checkpoints.hints();
         let now = clock.now();
-        let (control, report) =
+        let (mut control, report) =
             ControlLog::open(Arc::clone(&disk), &root, hints.get(&LogId::CONTROL), now)?;
         if let Some(cut) = report.cut {
             tracing::warn!(
@@ -90,6 +96,9 @@ impl Broker {
                 "cut a torn tail of the control log"
             );
         }
+        let is_development = config.access.is_development;
+        let keys = signing_keys::at_start(&mut control, is_development, now)?;
+        let push_settings = PushSettings::new(control.state().push().clone(), keys, is_development);
         let threads = u32::try_from(config.storage.sync_threads).unwrap_or(u32::MAX);
         let pool = WorkPool::start(threads).map_err(OpenError::Threads)?;
         let opener = Opener {
@@ -102,18 +111,21 @@ impl Broker {
             now,
         };
         opener.finish_deletions(control.state())?;
+        ensure_push_topic(&mut control, config, now)?;
         let topics = opener.topics(control.state())?;
+        let push = push_of(&topics, config)?;
         let broker = Self {
             disk,
             root,
             _data_dir: data_dir,
-            control: Control::new(control),
+            control: Control::new(control, push_settings),
             topics: RwLock::new(topics),
             checkpoints: Mutex::new(checkpoints),
             pool,
             clock,
             metrics,
             defaults: config.topic,
+            is_development,
             min_free_bytes: config.storage.min_free_bytes,
             answer_bytes_max: config
                 .protocol
@@ -129,6 +141,7 @@ impl Broker {
             )),
             retaining: Mutex::new(()),
             peers: AtomicU64::new(1),
+            push,
             shutdown,
         };
         broker.measure_space();
@@ -138,6 +151,7 @@ impl Broker {
     /// Opens partitions that the control log has just been given.
     pub(super) fn open_partitions(
         &self,
+        topic: &TopicName,
         numbers: &[PartitionNumber],
         settings: &TopicSettings,
     ) -> Result<Vec<Arc<PartitionHandle>>, LogError> {
@@ -152,7 +166,7 @@ impl Broker {
         };
         numbers
             .iter()
-            .map(|number| opener.partition(*number, settings))
+            .map(|number| opener.partition(*number, settings, is_pushed(topic)))
             .collect()
     }
 
@@ -170,11 +184,11 @@ impl Opener {
     ) -> Result<BTreeMap<TopicName, Arc<Topic>>, OpenError> {
         let wanted: Vec<_> = state
             .topics()
-            .flat_map(|(_, topic)| {
+            .flat_map(|(name, topic)| {
                 topic
                     .partitions
                     .iter()
-                    .map(move |number| (*number, topic.settings))
+                    .map(move |number| (*number, topic.settings, name == PUSH_TOPIC))
             })
             .collect();
         let mut opened = self.partitions(&wanted)?;
@@ -201,7 +215,7 @@ impl Opener {
 
     fn partitions(
         &self,
-        wanted: &[(PartitionNumber, TopicSettings)],
+        wanted: &[(PartitionNumber, TopicSettings, bool)],
     ) -> Result<HashMap<PartitionNumber, Arc<PartitionHandle>>, LogError> {
         let share = wanted.len().div_ceil(OPENING_THREADS).max(1);
         let results = std::thread::scope(|scope| {
@@ -211,8 +225,8 @@ impl Opener {
                     scope.spawn(move || -> Result<Vec<_>, LogError> {
                         chunk
                             .iter()
-                            .map(|(number, settings)| {
-                                Ok((*number, self.partition(*number, settings)?))
+                            .map(|(number, settings, is_pushed)| {
+                                Ok((*number, self.partition(*number, settings, *is_pushed)?))
                             })
                             .collect()
                     })
@@ -238,6 +252,7 @@ impl Opener {
         &self,
         number: PartitionNumber,
         settings: &TopicSettings,
+        is_pushed: bool,
     ) -> Result<Arc<PartitionHandle>, LogError> {
         let place = PartitionPlace {
             disk: Arc::clone(&self.disk),
@@ -248,6 +263,7 @@ impl Opener {
         let hints = PartitionHints {
             main: hint(LogKind::Main),
             dead_letters: hint(LogKind::DeadLetter),
+            delivery: hint(LogKind::Delivery),
         };
         let config = PartitionConfig {
             main: LogConfig {
@@ -258,12 +274,17 @@ impl Opener {
                 gaps: self.gaps_of(number, LogKind::DeadLetter),
                 ..dead_letter_config(settings)
             },
+            delivery: is_pushed.then(|| LogConfig {
+                gaps: self.gaps_of(number, LogKind::Delivery),
+                ..delivery_config(settings)
+            }),
             producers: ProducerLimits::of_retention(settings.retention_ms),
         };
         let (partition, report) = Partition::open(&place, config, &hints, self.now)?;
         for (kind, report) in [
             (LogKind::Main, &report.main),
             (LogKind::DeadLetter, &report.dead_letters),
+            (LogKind::Delivery, &report.delivery),
         ] {
             self.metrics.logs.recoveries.inc();
             if let Some(cut) = report.cut {
@@ -273,6 +294,13 @@ impl Opener {
             for range in &report.damage {
                 tracing::error!(partition = number.0, log = %kind, from = range.from.0, to = range.to.0, file = %range.path.display(), reason = %range.reason, "damaged");
             }
+        }
+        if let Some(range) = partition.delivery_damage() {
+            tracing::error!(partition = number.0, from = range.from.0, to = range.to.0, file = %range.path.display(), reason = %range.reason, "nothing is delivered: the delivery log is damaged");
+        }
+        if report.dead_count > 0 {
+            let count = report.dead_count;
+            tracing::info!(partition = number.0, count, "finished interrupted deaths");
         }
         if report.finished_count > 0 {
             tracing::info!(
@@ -322,6 +350,39 @@ impl Opener {
         }
         Ok(())
     }
+}
+
+/// Creates the topic of pushed messages when the data directory is first used.
+fn ensure_push_topic(
+    control: &mut ControlLog,
+    config: &ServeConfig,
+    now: TimestampMs,
+) -> Result<(), OpenError> {
+    if !push::topic_is_missing(control.state()) {
+        return Ok(());
+    }
+    let count = config.delivery.partition_count;
+    let entry = Entry::TopicCreated {
+        name: PUSH_TOPIC.to_owned(),
+        settings: push::topic_settings(&config.delivery, &config.topic),
+        partitions: control.state().next_partitions(count).unwrap_or_default(),
+    };
+    control.change(&entry, now)?;
+    Ok(())
+}
+
+fn push_of(
+    topics: &BTreeMap<TopicName, Arc<Topic>>,
+    config: &ServeConfig,
+) -> Result<push::Push, OpenError> {
+    let topic = topics.get(PUSH_TOPIC).ok_or_else(|| OpenError::TopicName {
+        name: PUSH_TOPIC.to_owned(),
+    })?;
+    Ok(push::Push::new(Arc::clone(topic), config.delivery))
+}
+
+fn is_pushed(topic: &TopicName) -> bool {
+    topic.as_str() == PUSH_TOPIC
 }
 
 /// Removes a partition's directory with everything in it. What is gone already is no error.

@@ -6,6 +6,7 @@ use storage::limits::BATCH_BYTES_CEILING;
 use storage::log::ReadBound;
 use storage::offset::{Offset, TimestampMs};
 
+use super::redacted::shown_record;
 use super::{Broker, partition_of, refusal};
 use crate::limits::PEEK_RECORD_COUNT_MAX;
 use crate::protocol::error_code::{ErrorCode, Refusal};
@@ -28,7 +29,7 @@ pub struct PeekedRecord {
     pub offset: Offset,
     /// When it was appended, by the broker's clock.
     pub append_time: TimestampMs,
-    /// The record.
+    /// The record, as people are shown it: without the broker's own headers, redacted where it says so.
     pub record: Record,
 }
 
@@ -80,9 +81,10 @@ impl Broker {
             let records = batch
                 .records(BATCH_BYTES_CEILING)
                 .map_err(|reason| of_log(reader.undecodable(header.base_offset, reason)))?;
-            for (at, record) in (header.base_offset.0..).zip(records) {
+            for (at, mut record) in (header.base_offset.0..).zip(records) {
                 if at >= next.0 && peeked.len() < wanted {
                     bytes = record.weight().saturating_add(bytes);
+                    shown_record(&mut record);
                     peeked.push(PeekedRecord {
                         offset: Offset(at),
                         append_time: header.append_time,

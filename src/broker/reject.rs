@@ -17,7 +17,8 @@ impl Broker {
     /// Dead-letters a record for a group. Answered when the letter is durable.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidGroupName`], [`ErrorCode::LimitExceeded`], [`ErrorCode::OffsetOutOfRange`], or the log's.
+    /// [`ErrorCode::InvalidGroupName`], [`ErrorCode::LimitExceeded`], [`ErrorCode::ReservedTopic`],
+    /// [`ErrorCode::OffsetOutOfRange`], or the log's.
     pub async fn reject(self: &Arc<Self>, request: RejectRequest) -> Result<RejectAnswer, Refusal> {
         let permit = self.may_resolve().await;
         let this = Arc::clone(self);
@@ -47,6 +48,11 @@ impl Broker {
             REJECT_DETAILS_BYTES_MAX,
         )?;
         let topic = self.topic(&request.topic)?;
+        if topic.name().is_internal() {
+            // What becomes of its records is the broker's own affair.
+            let message = format!("topic {} belongs to the broker", topic.name());
+            return Err(Refusal::new(ErrorCode::ReservedTopic, message));
+        }
         let partition = partition_of(&topic, request.partition)?;
         let rejection = Rejection {
             topic: &request.topic,

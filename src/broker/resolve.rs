@@ -29,6 +29,9 @@ const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long one step of that wait is, should no change be told.
 const BUSY_STEP: Duration = Duration::from_millis(100);
 
+/// What a retry changes in a letter before it is sent back.
+pub(super) type Change = Arc<dyn Fn(&mut DeadLetter) + Send + Sync>;
+
 type Answers<T> = Vec<(String, Result<T, Refusal>)>;
 
 /// Letters of one partition that are resolved together, with their places in the answer.
@@ -48,12 +51,22 @@ impl Broker {
         request: RetryLettersRequest,
         who: String,
     ) -> Result<RetryLettersAnswer, Refusal> {
+        self.retry_changed(request, who, None).await
+    }
+
+    /// As [`Broker::retry_letters`], with each letter changed before it is sent back.
+    pub(super) async fn retry_changed(
+        self: &Arc<Self>,
+        request: RetryLettersRequest,
+        who: String,
+        change: Option<Change>,
+    ) -> Result<RetryLettersAnswer, Refusal> {
         let permit = self.may_resolve().await;
         let (answer, answered) = oneshot::channel();
         let this = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            this.retry_blocking(&request, &who, answer);
+            this.retry_blocking(&request, (&who, change), answer);
         });
         answered.await.unwrap_or_else(|_| Err(ended()))
     }
@@ -66,7 +79,7 @@ impl Broker {
     fn retry_blocking(
         &self,
         request: &RetryLettersRequest,
-        who: &str,
+        (who, change): (&str, Option<Change>),
         answer: oneshot::Sender<Result<RetryLettersAnswer, Refusal>>,
     ) {
         let who = Who {
@@ -74,7 +87,7 @@ impl Broker {
             request_id: request.request_id.as_deref(),
         };
         let mut committed = Vec::new();
-        let result = self.retry_selected(request, who, &mut committed);
+        let result = self.retry_selected(request, (who, change), &mut committed);
         // The commit point is passed: a caller who has gone away changes nothing.
         answer.send(result).ok();
         for (partition, republished) in committed {
@@ -89,7 +102,7 @@ impl Broker {
     fn retry_selected(
         &self,
         request: &RetryLettersRequest,
-        who: Who<'_>,
+        (who, change): (Who<'_>, Option<Change>),
         committed: &mut Vec<(Arc<PartitionHandle>, Committed)>,
     ) -> Result<RetryLettersAnswer, Refusal> {
         within(
@@ -99,7 +112,11 @@ impl Broker {
         )?;
         let topic = self.topic(&request.topic)?;
         let page = select(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
-        let (mut answers, shares) = share_out(page.letters);
+        let (mut answers, mut shares) = share_out(page.letters);
+        let letters = shares.iter_mut().flat_map(|share| &mut share.letters);
+        if let Some(change) = change {
+            letters.for_each(|(.., letter)| change(letter));
+        }
         let batch_bytes_max = topic.settings().batch_bytes_max;
         for share in shares {
             for outcome in self.retry_share(&share, who, batch_bytes_max, committed) {

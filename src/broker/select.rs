@@ -330,6 +330,11 @@ pub(super) fn filter_of(selection: &Selection) -> Result<LetterFilter, Refusal> 
         wire.message_ids.len(),
         wire.callers.len(),
         wire.statuses.len(),
+        wire.url_groups.len(),
+        wire.endpoints.len(),
+        wire.queues.len(),
+        wire.schedules.len(),
+        wire.flow_control_keys.len(),
     ]
     .into_iter()
     .max()
@@ -365,7 +370,13 @@ pub(super) fn filter_of(selection: &Selection) -> Result<LetterFilter, Refusal> 
         labels: wire.labels.clone(),
         message_ids: wire.message_ids.clone(),
         callers: wire.callers.clone(),
+        url_groups: wire.url_groups.clone(),
+        endpoints: wire.endpoints.clone(),
+        queues: wire.queues.clone(),
+        schedules: wire.schedules.clone(),
+        flow_control_keys: wire.flow_control_keys.clone(),
         died_from: wire.died_from,
         died_to: wire.died_to,
+        ..LetterFilter::default()
     })
 }

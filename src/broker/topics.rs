@@ -124,7 +124,7 @@ impl Broker {
             Ok((entry, partitions))
         })?;
         let partitions = self
-            .open_partitions(&numbers, &settings)
+            .open_partitions(&name, &numbers, &settings)
             .map_err(|error| self.take_back(&name, &numbers, &error))?;
         let topic = Arc::new(Topic::new(name.clone(), settings, partitions));
         self.topics.write().insert(name, Arc::clone(&topic));
@@ -208,7 +208,7 @@ impl Broker {
         }
         let all = self.control.look(stored);
         let added = self
-            .open_partitions(all.get(have..).unwrap_or_default(), settings)
+            .open_partitions(topic.name(), all.get(have..).unwrap_or_default(), settings)
             .map_err(|error| refusal::of_log(&error))?;
         topic.add_partitions(added);
         Ok(())

@@ -94,6 +94,7 @@ impl Upkeep {
                 }
             }
         }
+        broker.sweep_push();
         broker.measure();
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use storage::offset::TimestampMs;
 
-use crate::protocol::letter::{AttemptView, LetterView, ReceiverView};
+use crate::protocol::letter::{AttemptView, LetterView, ReceiverView, error_class_name};
 use crate::protocol::metadata::{LetterCounts, PartitionView, TopicView};
 use crate::protocol::settings::{Durability, TopicSettings};
 
@@ -148,9 +148,15 @@ pub(super) fn letter(letter: &LetterView) -> Value {
 fn receiver_json(receiver: &ReceiverView) -> Value {
     match receiver {
         ReceiverView::Group(name) => json!({ "group": name }),
-        ReceiverView::Destination { method, url } => {
-            json!({ "destination": { "method": method, "url": url } })
-        }
+        ReceiverView::Destination(to) => json!({ "destination": {
+            "method": to.method,
+            "url": to.url,
+            "url_group": to.url_group,
+            "endpoint": to.endpoint,
+            "queue": to.queue,
+            "schedule": to.schedule,
+            "flow_control_key": to.flow_control_key,
+        } }),
     }
 }
 
@@ -158,7 +164,7 @@ fn receiver_json(receiver: &ReceiverView) -> Value {
 pub(super) fn receiver(receiver: &ReceiverView) -> String {
     match receiver {
         ReceiverView::Group(name) => name.clone(),
-        ReceiverView::Destination { method, url } => format!("{method} {url}"),
+        ReceiverView::Destination(to) => format!("{} {}", to.method, to.url),
     }
 }
 
@@ -169,15 +175,24 @@ fn attempt(attempt: &AttemptView) -> Value {
         .map(|(name, value)| json!({ "name": name.0, "value": value.0 }))
         .collect();
     let mut object = Map::new();
+    object.insert("number".to_owned(), attempt.number.into());
     object.insert("started_at".to_owned(), attempt.started_at.0.into());
     object.insert("duration_ms".to_owned(), attempt.duration_ms.into());
     object.insert("status".to_owned(), attempt.status.into());
     let error = attempt.error.as_ref().map(|error| error.0.as_str());
     object.insert("error".to_owned(), error.into());
+    let class = attempt.error_class.map(error_class_name);
+    object.insert("error_class".to_owned(), class.into());
     object.insert("headers".to_owned(), headers.into());
     put_bytes(&mut object, "body", Some(&attempt.body));
     object.insert("is_cut".to_owned(), attempt.is_cut.into());
     Value::Object(object)
+}
+
+/// Returns text from elsewhere for a terminal: what would steer it is replaced.
+pub(super) fn plain(text: &str) -> String {
+    let is_steering = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.replace(is_steering, "\u{fffd}")
 }
 
 /// Cuts text for a table's cell: one line, not too long.

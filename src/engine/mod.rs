@@ -7,6 +7,7 @@
 
 mod partition;
 mod pool;
+mod room;
 
 pub use partition::{DurabilityWanted, PartitionHandle};
 pub use pool::WorkPool;

@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 use storage::batch::header::BatchHeader;
 use storage::dead_letter::DeadLetterView;
 use storage::error::{LogError, PoisonCause};
-use storage::log::{LogReader, Visibility};
+use storage::log::{Log, LogReader, Visibility};
 use storage::log_id::{LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
-use storage::partition::{AppendOutcome, Partition, Refused};
+use storage::partition::{AppendOutcome, Partition, PushReader, Refused};
 use tokio::sync::watch;
 
 use super::pool::WorkPool;
@@ -64,6 +64,7 @@ pub struct PartitionHandle {
     visibility: Visibility,
     main: Side,
     dead_letters: Side,
+    delivery: Side,
     unsynced_bytes: AtomicU64,
     pool: WorkPool,
     metrics: Arc<Metrics>,
@@ -85,6 +86,7 @@ impl PartitionHandle {
             visibility,
             main: Side::new(),
             dead_letters: Side::new(),
+            delivery: Side::new(),
             unsynced_bytes: AtomicU64::new(0),
             pool,
             metrics,
@@ -95,6 +97,12 @@ impl PartitionHandle {
     #[must_use]
     pub fn number(&self) -> PartitionNumber {
         self.number
+    }
+
+    /// Returns a reader of messages and delivery entries, which needs no owner.
+    #[must_use]
+    pub fn push_reader(&self) -> PushReader {
+        self.owner.lock().push_reader()
     }
 
     /// Returns the reader of the main log.
@@ -194,7 +202,7 @@ impl PartitionHandle {
             if kind == LogKind::Main {
                 self.unsynced_bytes.store(0, Ordering::Relaxed);
             }
-            owner.log_mut(kind).and_then(storage::log::Log::begin_sync)
+            owner.log_mut(kind).and_then(Log::begin_sync)
         };
         if let Some(task) = task {
             let started = std::time::Instant::now();
@@ -202,9 +210,7 @@ impl PartitionHandle {
                 tracing::error!(partition = self.number.0, %error, "a sync failed; the log takes no more appends");
             }
             observe_duration(&self.metrics.logs.sync_seconds, started.elapsed());
-            if kind == LogKind::DeadLetter {
-                self.owner.lock().settle();
-            }
+            self.after_sync(kind);
         }
         // Also when there was nothing to sync: somebody else's sync may have failed and told nobody.
         side.changed();
@@ -217,23 +223,51 @@ impl PartitionHandle {
         }
     }
 
-    /// Returns when everything below `end` is durable.
+    /// What follows from a sync of one of the logs, also of one that failed: it may have been another's that succeeded.
+    pub fn after_sync(&self, kind: LogKind) {
+        let mut owner = self.owner.lock();
+        match kind {
+            LogKind::Main => {
+                owner.admit_durable();
+            }
+            LogKind::DeadLetter => owner.settle(),
+            LogKind::Delivery | LogKind::Control => {}
+        }
+    }
+
+    /// Returns when everything of the main log below `end` is durable.
     ///
     /// # Errors
     /// [`LogError::Poisoned`] when no sync can make it so: whether the append survives is then unknown. A failed write of a
     /// later batch is no such reason: what was written before it is still synced.
     pub async fn wait_durable(&self, end: Offset) -> Result<(), LogError> {
-        let mut changes = self.main.changes.subscribe();
+        self.wait_for(&self.main, &self.reader, end).await
+    }
+
+    /// As [`PartitionHandle::wait_durable`], for any of the partition's logs, which must have been appended to.
+    ///
+    /// # Errors
+    /// As [`PartitionHandle::wait_durable`].
+    pub async fn wait_durable_of(&self, kind: LogKind, end: Offset) -> Result<(), LogError> {
+        let reader = self.owner.lock().log_mut(kind).map(|log| log.reader());
+        match reader {
+            Some(reader) => self.wait_for(self.side(kind), &reader, end).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn wait_for(&self, side: &Side, log: &LogReader, end: Offset) -> Result<(), LogError> {
+        let mut changes = side.changes.subscribe();
         loop {
             changes.borrow_and_update();
-            if self.reader.durable_end() >= end {
+            if log.durable_end() >= end {
                 return Ok(());
             }
-            if let Some(cause) = self.reader.poison()
+            if let Some(cause) = log.poison()
                 && cause != PoisonCause::WriteFailed
             {
                 return Err(LogError::Poisoned {
-                    log: self.reader.id(),
+                    log: log.id(),
                     cause,
                 });
             }
@@ -251,15 +285,36 @@ impl PartitionHandle {
         batch_bytes: u64,
         now: TimestampMs,
     ) -> Result<(), LogError> {
-        let mut changes = self.main.changes.subscribe();
+        // Somebody else's roll may be done since the caller was told of it: the new segment is not to be rolled again.
+        self.roll_when(LogKind::Main, &|log| log.needs_roll(batch_bytes, now))
+            .await
+    }
+
+    /// Starts the new segment that one of the logs has asked for with [`LogError::Rolling`], or waits for whoever is at it.
+    ///
+    /// # Errors
+    /// As [`PartitionHandle::roll`].
+    pub async fn roll_of(
+        self: &Arc<Self>,
+        kind: LogKind,
+        now: TimestampMs,
+    ) -> Result<(), LogError> {
+        self.roll_when(kind, &|log| log.awaits_roll(now)).await
+    }
+
+    async fn roll_when(
+        self: &Arc<Self>,
+        kind: LogKind,
+        is_due: &(dyn Fn(&Log) -> bool + Send + Sync),
+    ) -> Result<(), LogError> {
+        let mut changes = self.subscribe(kind);
         changes.borrow_and_update();
         let begun = {
             let mut owner = self.owner.lock();
-            // Somebody else's roll may be done since the caller was told of it: the new segment is not to be rolled again.
-            if !owner.main().needs_roll(batch_bytes, now) {
+            if !owner.log_mut(kind).is_some_and(|log| is_due(log)) {
                 return Ok(());
             }
-            owner.begin_roll(LogKind::Main)
+            owner.begin_roll(kind)
         };
         match begun {
             Ok(task) => {
@@ -267,16 +322,19 @@ impl PartitionHandle {
                 let this = Arc::clone(self);
                 self.pool.submit(move || {
                     let rolled = task.run();
-                    let finished = this
-                        .owner
-                        .lock()
-                        .finish_roll(LogKind::Main, rolled)
-                        .map(drop);
+                    let finished = this.owner.lock().finish_roll(kind, rolled);
+                    let finished = finished.map(|facets| {
+                        if let Some(facets) = facets {
+                            facets.run();
+                        }
+                    });
                     this.metrics.logs.rolls.inc();
-                    this.main.changed();
+                    // The full segment was synced.
+                    this.after_sync(kind);
+                    this.side(kind).changed();
                     if finished.is_err() {
                         // No sync was begun while the roll was to cover it.
-                        this.schedule_sync(LogKind::Main);
+                        this.schedule_sync(kind);
                     }
                     done.send(finished).ok();
                 });
@@ -296,11 +354,7 @@ impl PartitionHandle {
     /// # Errors
     /// As [`storage::log::HealTask::run`].
     pub fn heal(&self, kind: LogKind) -> Result<bool, LogError> {
-        let task = self
-            .owner
-            .lock()
-            .log_mut(kind)
-            .and_then(storage::log::Log::begin_heal);
+        let task = self.owner.lock().log_mut(kind).and_then(Log::begin_heal);
         let Some(task) = task else { return Ok(false) };
         let healed = task.run();
         if healed.is_ok() {
@@ -320,7 +374,8 @@ impl PartitionHandle {
     fn side(&self, kind: LogKind) -> &Side {
         match kind {
             LogKind::DeadLetter => &self.dead_letters,
-            LogKind::Main | LogKind::Delivery | LogKind::Control => &self.main,
+            LogKind::Delivery => &self.delivery,
+            LogKind::Main | LogKind::Control => &self.main,
         }
     }
 }

@@ -7,9 +7,12 @@
 
 pub mod limits;
 pub mod query;
+pub mod base64;
 pub mod route;
 pub mod response;
 pub mod error;
+pub mod refusal;
+pub mod parameters;
 pub mod auth;
 pub mod body;
 pub mod listener;

@@ -4,6 +4,7 @@
 //! for rarer things; every label has a bounded set of values (dispositions are one byte; lag is replaced as a whole and
 //! capped), so that a scrape stays small whatever clients name their groups.
 
+mod delivery;
 mod register;
 
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+pub use delivery::{AttemptLabel, DeliveryMetrics, MessageLabel, QueueLabel};
 
 /// Content type of what [`Metrics::encode`] returns.
 pub const OPENMETRICS_CONTENT_TYPE: &str =
@@ -175,6 +178,8 @@ pub struct Metrics {
     pub dead_letters: DeadLetterMetrics,
     /// Connections and HTTP answers.
     pub connections: ConnectionMetrics,
+    /// Pushed messages.
+    pub deliveries: DeliveryMetrics,
     lag: Family<LagLabel, Gauge>,
     lag_left_out: Gauge,
     /// Held while lag is replaced and while everything is encoded, so that a scrape never sees half a table.
@@ -201,12 +206,14 @@ impl Metrics {
         let logs = LogMetrics::default();
         let dead_letters = DeadLetterMetrics::default();
         let connections = ConnectionMetrics::default();
+        let deliveries = DeliveryMetrics::default();
         let lag = Family::default();
         let lag_left_out = Gauge::default();
         register::traffic(&mut registry, &traffic);
         register::logs(&mut registry, &logs);
         register::dead_letters(&mut registry, &dead_letters);
         register::connections(&mut registry, &connections);
+        deliveries.register(&mut registry);
         registry.register(
             "consumer_lag",
             "Records from a group's committed offset to the high watermark",
@@ -222,6 +229,7 @@ impl Metrics {
             logs,
             dead_letters,
             connections,
+            deliveries,
             lag,
             lag_left_out,
             registry: Mutex::new(registry),

@@ -1,7 +1,18 @@
 //! The requests that exist, with their numbers. A number is never used again.
+//!
+//! A request names the version of its layout in its header, and is answered in the same version. A newer version appends
+//! fields to values and changes nothing else; every version from [`API_VERSION_MIN`] up to a key's own is understood, any other
+//! is refused.
+//!
+//! | version | brought |
+//! |---|---|
+//! | 1 | everything |
+//! | 2 | requests about dead letters: what is told of destinations and attempts, and what they can be selected by |
 
-/// Version of every request and answer in this build. A request names it in its header; another one is refused.
-pub const API_VERSION: u16 = 1;
+/// Oldest version of requests and answers that is understood.
+pub const API_VERSION_MIN: u16 = 1;
+/// Newest version of any request or answer in this build.
+pub const API_VERSION_MAX: u16 = 2;
 
 macro_rules! api_keys {
     ($($(#[$docs:meta])* $name:ident = $number:literal,)*) => {
@@ -83,4 +94,25 @@ api_keys! {
     DeleteLetters = 18,
     /// Counts dead letters.
     LetterStats = 19,
+}
+
+impl ApiKey {
+    /// Returns the newest version of the request and its answer.
+    #[must_use]
+    pub fn version(self) -> u16 {
+        match self {
+            Self::ListLetters
+            | Self::GetLetter
+            | Self::RetryLetters
+            | Self::DeleteLetters
+            | Self::LetterStats => 2,
+            _ => 1,
+        }
+    }
+
+    /// Returns whether a version of the request is understood.
+    #[must_use]
+    pub fn understands(self, version: u16) -> bool {
+        (API_VERSION_MIN..=self.version()).contains(&version)
+    }
 }

@@ -144,6 +144,9 @@ error_codes! {
     LimitExceeded = 68, final, "limit exceeded";
     /// The broker is wrong.
     Internal = 69, final, "internal error";
+
+    /// There is no such queue, URL group, schedule or flow-control key; the message says which.
+    NotFound = 70, final, "not found";
 }
 
 impl std::fmt::Display for ErrorCode {

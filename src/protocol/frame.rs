@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | length | 4 | both | `u32`, bytes that follow |
 //! | API key | 2 | request | [`ApiKey`] |
-//! | API version | 2 | request | layout of the payload, [`API_VERSION`](super::api_key::API_VERSION) |
+//! | API version | 2 | request | layout of the payload and of its answer's, see [`api_key`](super::api_key) |
 //! | correlation id | 4 | both | chosen by the client, repeated in the answer |
 //! | error code | 2 | answer | 0, or an [`ErrorCode`](super::error_code::ErrorCode) |
 //! | error message | 2 + n | answer | string, empty when the code is 0 |
@@ -18,7 +18,7 @@
 
 use bytes::Bytes;
 
-use super::api_key::ApiKey;
+use super::api_key::{API_VERSION_MAX, ApiKey};
 use super::cursor::{DecodeError, EncodeError, Reader, Wire, Writer};
 use super::error_code::Refusal;
 
@@ -92,14 +92,14 @@ pub fn encode_request(
     header: RequestHeader,
     write_payload: impl FnOnce(&mut Writer),
 ) -> Result<Vec<Bytes>, EncodeError> {
-    let mut writer = Writer::new();
+    let mut writer = Writer::of_version(header.api_version);
     writer.put(&[0; LENGTH_BYTES]);
     header.write(&mut writer);
     write_payload(&mut writer);
     writer.finish_frame()
 }
 
-/// Encodes a whole frame with an answer, as parts that follow each other.
+/// Encodes a whole frame with an answer in the newest layout, as parts that follow each other.
 ///
 /// # Errors
 /// [`EncodeError`] when a value does not fit its length field.
@@ -107,14 +107,26 @@ pub fn encode_answer<T: Wire>(
     correlation_id: u32,
     answer: &Result<T, Refusal>,
 ) -> Result<Vec<Bytes>, EncodeError> {
-    let mut writer = Writer::new();
+    encode_answer_in(API_VERSION_MAX, correlation_id, answer)
+}
+
+/// Encodes a whole frame with an answer in the layout of an API version, as parts that follow each other.
+///
+/// # Errors
+/// [`EncodeError`] when a value does not fit its length field.
+pub fn encode_answer_in<T: Wire>(
+    version: u16,
+    correlation_id: u32,
+    answer: &Result<T, Refusal>,
+) -> Result<Vec<Bytes>, EncodeError> {
+    let mut writer = Writer::of_version(version);
     writer.put(&[0; LENGTH_BYTES]);
     correlation_id.write(&mut writer);
     answer.write(&mut writer);
     writer.finish_frame()
 }
 
-/// Decodes the payload of a request behind its header, to the end of the body.
+/// Decodes the payload of a request behind its header, to the end of the body, in the layout of the reader's version.
 ///
 /// # Errors
 /// The [`DecodeError`] that was met first.
@@ -132,7 +144,7 @@ pub fn answer_correlation_id(body: &[u8]) -> Result<u32, DecodeError> {
     u32::read(&mut Reader::new(body)).map_err(|error| error.of("correlation id"))
 }
 
-/// Decodes the body of an answer, the correlation id included.
+/// Decodes the body of an answer in its newest layout, the correlation id included.
 ///
 /// # Errors
 /// The [`DecodeError`] that was met first.

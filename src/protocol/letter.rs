@@ -5,7 +5,7 @@
 //! | id | string | |
 //! | topic, partition index | string, `u32` | of the record, and of the letter |
 //! | dead-letter offset, source offset | offset, offset | in the dead-letter log, in the main log |
-//! | receiver | `u8`, then one or two strings | 1 group: name; 2 destination: method, url |
+//! | receiver | `u8`, then string or destination | 1 group: name; 2 destination |
 //! | disposition | `u8` | 1 retries exhausted, 2 not retryable, 3 rejected by a group, 4 destination forbidden |
 //! | reason, details | text, optional text | |
 //! | died at | time | |
@@ -16,7 +16,14 @@
 //! | message id, caller | optional string, optional string | |
 //! | record timestamp | time | by the producer's clock |
 //! | key, value | optional bytes, optional bytes | |
-//! | headers | array of (name string, optional bytes) | |
+//! | headers | array of (name string, optional bytes) | none that is the broker's own; of a pushed record those that it carries to its destination |
+//!
+//! What of a pushed record is redacted stands as `REDACTED:` and its SHA-256 in hex.
+//!
+//! | destination | type | meaning |
+//! |---|---|---|
+//! | method, url | string, string | |
+//! | URL group, endpoint, queue, schedule, flow-control key | five optional strings | since version 2; the endpoint by its name in the group, the schedule by its id |
 //!
 //! | attempt | type | meaning |
 //! |---|---|---|
@@ -25,6 +32,8 @@
 //! | error | optional text | what went wrong when there was no answer |
 //! | headers | array of (name text, value text) | of the answer |
 //! | body, is cut | bytes, bool | of the answer; whether anything of it was left out |
+//! | number | `u32` | since version 2; 1 is the first |
+//! | error class | optional `u8` | since version 2; 1 resolve, 2 connect, 3 TLS, 4 timeout, 5 broken, 6 protocol, 7 forbidden |
 
 use bytes::Bytes;
 use storage::offset::{Offset, TimestampMs};
@@ -37,13 +46,34 @@ pub enum ReceiverView {
     /// A group, by name.
     Group(String),
     /// A destination.
-    Destination {
-        /// HTTP method.
-        method: String,
-        /// URL.
-        url: String,
-    },
+    Destination(DestinationView),
 }
+
+/// Where a pushed record was to go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DestinationView {
+    /// HTTP method.
+    pub method: String,
+    /// URL.
+    pub url: String,
+    /// The URL group that it was published to.
+    pub url_group: Option<String>,
+    /// The endpoint's name in that group.
+    pub endpoint: Option<String>,
+    /// The queue that it stood in.
+    pub queue: Option<String>,
+    /// Id of the schedule that published it.
+    pub schedule: Option<String>,
+    /// The flow-control key.
+    pub flow_control_key: Option<String>,
+}
+wire_struct!(DestinationView { method, url } since 2 {
+    url_group,
+    endpoint,
+    queue,
+    schedule,
+    flow_control_key,
+});
 
 impl Wire for ReceiverView {
     fn write(&self, writer: &mut Writer) {
@@ -52,20 +82,16 @@ impl Wire for ReceiverView {
                 1_u8.write(writer);
                 name.write(writer);
             }
-            Self::Destination { method, url } => {
+            Self::Destination(destination) => {
                 2_u8.write(writer);
-                method.write(writer);
-                url.write(writer);
+                destination.write(writer);
             }
         }
     }
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match u8::read(reader)? {
             1 => Ok(Self::Group(Wire::read(reader)?)),
-            2 => Ok(Self::Destination {
-                method: Wire::read(reader)?,
-                url: Wire::read(reader)?,
-            }),
+            2 => Ok(Self::Destination(Wire::read(reader)?)),
             other => Err(reader.wrong(1, u64::from(other))),
         }
     }
@@ -144,6 +170,26 @@ wire_struct!(LetterView {
     headers,
 });
 
+/// Names of the classes of errors, from 1 on.
+const ERROR_CLASSES: [&str; 7] = [
+    "resolve",
+    "connect",
+    "tls",
+    "timeout",
+    "broken",
+    "protocol",
+    "forbidden",
+];
+
+/// Returns the name of a class of errors; a number that this version does not know stands for itself.
+#[must_use]
+pub fn error_class_name(class: u8) -> String {
+    let named = usize::from(class)
+        .checked_sub(1)
+        .and_then(|at| ERROR_CLASSES.get(at));
+    named.map_or_else(|| class.to_string(), |name| (*name).to_owned())
+}
+
 /// One attempt at delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptView {
@@ -161,6 +207,10 @@ pub struct AttemptView {
     pub body: Bytes,
     /// Whether anything of the answer was left out.
     pub is_cut: bool,
+    /// Its number: 1 is the first.
+    pub number: u32,
+    /// What kind of thing went wrong when there was no answer.
+    pub error_class: Option<u8>,
 }
 wire_struct!(AttemptView {
     started_at,
@@ -170,4 +220,7 @@ wire_struct!(AttemptView {
     headers,
     body,
     is_cut
+} since 2 {
+    number,
+    error_class
 });

@@ -9,6 +9,7 @@
 //! | urls, labels, message ids, callers | four arrays of string | |
 //! | statuses | array of `u16` | of the last attempt |
 //! | died from, died to | optional time, optional time | inclusive, exclusive |
+//! | URL groups, endpoints, queues, schedules, flow-control keys | five arrays of string | since version 2 |
 //!
 //! A letter matches when every field does; a field matches when one of its values does, and when it has none.
 //!
@@ -82,6 +83,16 @@ pub struct LetterFilter {
     pub died_from: Option<TimestampMs>,
     /// Latest time of death (exclusive).
     pub died_to: Option<TimestampMs>,
+    /// URL groups that they were published to.
+    pub url_groups: Vec<String>,
+    /// Names of endpoints in URL groups.
+    pub endpoints: Vec<String>,
+    /// Queues.
+    pub queues: Vec<String>,
+    /// Ids of schedules that published them.
+    pub schedules: Vec<String>,
+    /// Flow-control keys.
+    pub flow_control_keys: Vec<String>,
 }
 wire_struct!(LetterFilter {
     groups,
@@ -94,6 +105,12 @@ wire_struct!(LetterFilter {
     statuses,
     died_from,
     died_to,
+} since 2 {
+    url_groups,
+    endpoints,
+    queues,
+    schedules,
+    flow_control_keys,
 });
 
 /// In which order letters come.

@@ -15,7 +15,7 @@ use std::fmt::{Debug, Write as _};
 use bytes::Bytes;
 use storage::offset::{Offset, TimestampMs};
 
-use super::api_key::{API_VERSION, ApiKey};
+use super::api_key::{API_VERSION_MAX, API_VERSION_MIN, ApiKey};
 use super::cursor::{DecodeError, EncodeError, Reader, Text, Wire, Writer};
 use super::error_code::{ErrorCode, Refusal};
 use super::frame::{self, Request, RequestHeader};
@@ -30,7 +30,7 @@ use super::{
         ListGroupsAnswer, ListGroupsRequest,
     },
     handshake::{HandshakeAnswer, HandshakeRequest},
-    letter::{AttemptView, LetterView, ReceiverView},
+    letter::{AttemptView, DestinationView, LetterView, ReceiverView},
     list_offsets::{FoundOffset, ListOffsetsAnswer, ListOffsetsRequest, Place, PlaceInPartition},
     metadata::{LetterCounts, MetadataAnswer, MetadataRequest, PartitionView, TopicView},
     produce::{Acks, Appended, ProduceAnswer, ProduceBatch, ProduceRequest},
@@ -48,10 +48,7 @@ use super::{
     settings::{Durability, Limit, SettingsChange, TopicSettings},
 };
 
-const GOLDEN: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/tests/fixtures/protocol_v1.txt"
-);
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
 /// Sees every message of the protocol once, with all its fields filled in.
 trait Visitor {
@@ -139,6 +136,11 @@ fn filter() -> LetterFilter {
         statuses: vec![500, 503],
         died_from: Some(TimestampMs(-1)),
         died_to: Some(TimestampMs(2)),
+        url_groups: vec![name("g1")],
+        endpoints: vec![name("e1")],
+        queues: vec![name("q1"), name("q2")],
+        schedules: vec![name("s1")],
+        flow_control_keys: vec![name("k1")],
     }
 }
 
@@ -173,6 +175,8 @@ fn letter(receiver: ReceiverView) -> LetterView {
             headers: vec![(Text(name("server")), Text(name("x")))],
             body: Bytes::from_static(b"oops"),
             is_cut: true,
+            number: 2,
+            error_class: Some(5),
         }],
         attempts_left_out: 8,
         labels: vec![name("l1")],
@@ -392,10 +396,15 @@ fn visit_letters(v: &mut impl Visitor) {
     );
     v.api(
         &GetLetterRequest { id: name("2abc") },
-        &letter(ReceiverView::Destination {
+        &letter(ReceiverView::Destination(DestinationView {
             method: name("POST"),
             url: name("https://example.com/hook"),
-        }),
+            url_group: Some(name("g1")),
+            endpoint: Some(name("e1")),
+            queue: None,
+            schedule: Some(name("s1")),
+            flow_control_key: Some(name("k1")),
+        })),
     );
     v.api(
         &LetterStatsRequest {
@@ -458,7 +467,11 @@ fn visit_resolutions(v: &mut impl Visitor) {
 }
 
 fn bytes_of(message: &impl Wire) -> Vec<u8> {
-    let mut writer = Writer::new();
+    bytes_in(API_VERSION_MAX, message)
+}
+
+fn bytes_in(version: u16, message: &impl Wire) -> Vec<u8> {
+    let mut writer = Writer::of_version(version);
     message.write(&mut writer);
     writer.finish().unwrap().concat()
 }
@@ -540,31 +553,96 @@ fn every_flipped_bit_is_an_error_or_another_message() {
     visit_all(&mut Flips);
 }
 
-struct Golden(String);
+/// Messages as lines, in a version's layout.
+struct Golden(u16, String);
 
 impl Visitor for Golden {
     fn visit<T: Wire + PartialEq + Debug>(&mut self, name: &str, message: &T) {
-        write!(self.0, "{name} ").unwrap();
-        for byte in bytes_of(message) {
-            write!(self.0, "{byte:02x}").unwrap();
+        write!(self.1, "{name} ").unwrap();
+        for byte in bytes_in(self.0, message) {
+            write!(self.1, "{byte:02x}").unwrap();
         }
-        self.0.push('\n');
+        self.1.push('\n');
     }
 }
 
-/// With `REDRIVE_WRITE_GOLDEN` set, writes the file. It may only change together with the version.
+/// With `REDRIVE_WRITE_GOLDEN` set, writes the file of the newest version. It may only change together with the version, those
+/// of older ones never.
 #[test]
 fn the_bytes_of_every_message_are_the_golden_ones() {
-    let mut golden = Golden(String::new());
-    visit_all(&mut golden);
-    if std::env::var_os("REDRIVE_WRITE_GOLDEN").is_some() {
-        std::fs::write(GOLDEN, &golden.0).unwrap();
+    for version in API_VERSION_MIN..=API_VERSION_MAX {
+        let mut golden = Golden(version, String::new());
+        visit_all(&mut golden);
+        let path = format!("{FIXTURES}/protocol_v{version}.txt");
+        if version == API_VERSION_MAX && std::env::var_os("REDRIVE_WRITE_GOLDEN").is_some() {
+            std::fs::write(&path, &golden.1).unwrap();
+        }
+        let stored = std::fs::read_to_string(&path).unwrap();
+        for (ours, stored) in golden.1.lines().zip(stored.lines()) {
+            assert_eq!(ours, stored, "version {version}");
+        }
+        assert_eq!(golden.1.lines().count(), stored.lines().count());
     }
-    let stored = std::fs::read_to_string(GOLDEN).unwrap();
-    for (ours, stored) in golden.0.lines().zip(stored.lines()) {
-        assert_eq!(ours, stored);
+}
+
+/// Takes each message for one of an older version.
+struct Older(u16);
+
+impl Visitor for Older {
+    fn visit<T: Wire + PartialEq + Debug>(&mut self, name: &str, message: &T) {
+        let bytes = bytes_in(self.0, message);
+        let read = |bytes: &[u8]| {
+            let mut reader = Reader::new(bytes);
+            reader.set_version(self.0);
+            frame::decode_payload::<T>(&mut reader)
+        };
+        let decoded = read(&bytes).unwrap();
+        assert_eq!(bytes_in(self.0, &decoded), bytes, "{name}");
+        // An older message says nothing of what came later; it is no error that it does not.
+        let newest = bytes_of(message);
+        assert_eq!(newest == bytes, decoded == *message, "{name}");
+        for end in 0..bytes.len() {
+            assert!(read(&bytes[..end]).is_err(), "{name} cut at {end}");
+        }
     }
-    assert_eq!(golden.0.lines().count(), stored.lines().count());
+}
+
+#[test]
+fn messages_of_older_versions_are_understood() {
+    for version in API_VERSION_MIN..API_VERSION_MAX {
+        visit_all(&mut Older(version));
+    }
+}
+
+/// Finds the messages whose layout a version has changed.
+struct Changed(Vec<String>);
+
+impl Visitor for Changed {
+    fn visit<T: Wire + PartialEq + Debug>(&mut self, name: &str, message: &T) {
+        if bytes_in(1, message) != bytes_in(2, message) {
+            self.0.push(name.to_owned());
+        }
+    }
+}
+
+#[test]
+fn only_requests_with_a_newer_version_have_a_newer_layout() {
+    let mut changed = Changed(Vec::new());
+    visit_all(&mut changed);
+    for name in [
+        "ListLetters.request",
+        "ListLetters.answer",
+        "GetLetter.answer",
+    ] {
+        assert!(changed.0.iter().any(|one| one == name), "{name}");
+    }
+    for key in ApiKey::ALL {
+        let own = format!("{}.", key.name());
+        let has_changed = changed.0.iter().any(|name| name.starts_with(&own));
+        assert!(!has_changed || key.version() == 2, "{own}");
+        assert!(key.understands(1) && key.understands(key.version()));
+        assert!(!key.understands(0) && !key.understands(key.version() + 1));
+    }
 }
 
 #[test]
@@ -643,7 +721,7 @@ fn a_batch_is_neither_copied_to_be_encoded_nor_to_be_decoded() {
     };
     let header = RequestHeader {
         api_key: ApiKey::Produce.number(),
-        api_version: API_VERSION,
+        api_version: ApiKey::Produce.version(),
         correlation_id: 5,
     };
     let parts = frame::encode_request(header, |writer| request.write(writer)).unwrap();

@@ -23,7 +23,6 @@ use crate::limits::HANDSHAKE_WAIT_MAX;
 use crate::metrics::SurfaceLabel;
 use crate::protocol::cursor::Reader;
 use crate::protocol::error_code::{ErrorCode, Refusal};
-use crate::protocol::frame::encode_answer;
 use crate::protocol::handshake::HandshakeAnswer;
 use crate::shutdown::Shutdown;
 
@@ -266,5 +265,5 @@ async fn sent(write: impl Future<Output = std::io::Result<()>>) -> bool {
 }
 
 fn refused(id: u32, code: ErrorCode, message: &str) -> Vec<Bytes> {
-    encode_answer::<HandshakeAnswer>(id, &Err(Refusal::new(code, message))).unwrap_or_default()
+    dispatch::encode::<HandshakeAnswer>(id, &Err(Refusal::new(code, message)))
 }

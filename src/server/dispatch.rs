@@ -9,11 +9,11 @@ use bytes::Bytes;
 use super::listener::Shared;
 use crate::broker::{Broker, ProducePending};
 use crate::limits::{CLIENT_NAME_BYTES_MAX, PARTITIONS_PER_REQUEST_MAX};
-use crate::protocol::api_key::{API_VERSION, ApiKey};
+use crate::protocol::api_key::{API_VERSION_MIN, ApiKey};
 use crate::protocol::cursor::{DecodeError, Reader, Wire};
 use crate::protocol::delete_topic::DeleteTopicAnswer;
 use crate::protocol::error_code::{ErrorCode, Refusal};
-use crate::protocol::frame::{Request, RequestHeader, decode_payload, encode_answer};
+use crate::protocol::frame::{Request, RequestHeader, decode_payload, encode_answer_in};
 use crate::protocol::group_offsets::{
     CommitOffsetsAnswer, CommitOffsetsRequest, DeleteGroupAnswer, DeleteGroupRequest,
     FetchOffsetsRequest, ListGroupsRequest,
@@ -88,7 +88,7 @@ pub(super) fn handshake(
 
 /// Returns whether a request appends batches: it is carried out while it is read.
 pub(super) fn is_produce(header: RequestHeader) -> bool {
-    header.key() == Some(ApiKey::Produce) && header.api_version == API_VERSION
+    header.key() == Some(ApiKey::Produce) && ApiKey::Produce.understands(header.api_version)
 }
 
 /// Appends the batches of a produce request where they stand in `body`. An error means that the request does not decode,
@@ -152,17 +152,20 @@ pub(super) fn work(
         let message = format!("there is no request with API key {}", header.api_key);
         return Err(Refusal::new(ErrorCode::UnknownApi, message));
     };
-    if header.api_version != API_VERSION {
+    if !key.understands(header.api_version) {
         let message = format!(
-            "{} has version {API_VERSION}, {} was sent",
+            "{} has versions {API_VERSION_MIN} to {}, {} was sent",
             key.name(),
+            key.version(),
             header.api_version
         );
         return Err(Refusal::new(ErrorCode::UnsupportedVersion, message));
     }
+    reader.set_version(header.api_version);
     let call = Call {
         broker: Arc::clone(&shared.broker),
         id: header.correlation_id,
+        version: header.api_version,
     };
     let who = peer.name.clone();
     match key {
@@ -212,6 +215,7 @@ pub(super) fn work(
 struct Call {
     broker: Arc<Broker>,
     id: u32,
+    version: u16,
 }
 
 impl Call {
@@ -229,7 +233,7 @@ impl Call {
         let request: T = decode_payload(reader).map_err(|error| malformed(&error))?;
         Ok(Box::pin(async move {
             let answer = act(self.broker, request).await;
-            encode(self.id, &answer)
+            encode_in(self.version, self.id, &answer)
         }))
     }
 
@@ -245,7 +249,11 @@ impl Call {
     {
         let request: T = decode_payload(reader).map_err(|error| malformed(&error))?;
         Ok(Box::pin(async move {
-            let Self { broker, id } = self;
+            let Self {
+                broker,
+                id,
+                version,
+            } = self;
             let done = tokio::task::spawn_blocking(move || act(&broker, request)).await;
             let answer = done.unwrap_or_else(|_| {
                 Err(Refusal::new(
@@ -253,19 +261,24 @@ impl Call {
                     "the request failed inside the broker",
                 ))
             });
-            encode(id, &answer)
+            encode_in(version, id, &answer)
         }))
     }
 }
 
-/// Encodes an answer; one that does not fit its fields is answered with why.
+/// Encodes an answer whose layout is the same in all versions.
 pub(super) fn encode<T: Wire>(id: u32, answer: &Result<T, Refusal>) -> Vec<Bytes> {
-    encode_answer(id, answer).unwrap_or_else(|error| {
+    encode_in(API_VERSION_MIN, id, answer)
+}
+
+/// Encodes an answer in a version's layout; one that does not fit its fields is answered with why.
+fn encode_in<T: Wire>(version: u16, id: u32, answer: &Result<T, Refusal>) -> Vec<Bytes> {
+    encode_answer_in(version, id, answer).unwrap_or_else(|error| {
         let refusal = Refusal::new(
             ErrorCode::Internal,
             format!("the answer cannot be sent: {error}"),
         );
-        encode_answer::<T>(id, &Err(refusal)).unwrap_or_default()
+        encode_answer_in::<T>(version, id, &Err(refusal)).unwrap_or_default()
     })
 }
 

@@ -15,6 +15,9 @@ use crate::names::TopicName;
 
 pub use settings::{changed, durability_of, view_of};
 
+/// The reserved topic whose records are pushed.
+pub const PUSH_TOPIC: &str = "_push";
+
 /// A topic.
 #[derive(Debug)]
 pub struct Topic {
@@ -56,6 +59,7 @@ impl Topic {
         for partition in self.partitions().iter() {
             let mut owner = partition.owner().lock();
             owner.reconfigure(&main_config(&settings), &dead_letter_config(&settings));
+            owner.reconfigure_delivery(&delivery_config(&settings));
         }
     }
 
@@ -95,6 +99,11 @@ impl Topic {
                 retention_ms: settings.dead_letter_retention_ms,
                 retention_bytes: settings.dead_letter_retention_bytes,
             },
+            // The events of messages can be looked at as long as the messages themselves.
+            delivery: RetentionPolicy {
+                retention_ms: settings.retention_ms,
+                retention_bytes: settings.retention_bytes,
+            },
         }
     }
 }
@@ -124,6 +133,15 @@ pub fn dead_letter_config(settings: &TopicSettings) -> LogConfig {
             .max(letter_bytes)
             .min(storage::limits::BATCH_BYTES_CEILING),
         ..main_config(settings)
+    }
+}
+
+/// Returns how the delivery logs of a topic behave: always synced, with room for a copy of the largest record.
+#[must_use]
+pub fn delivery_config(settings: &TopicSettings) -> LogConfig {
+    LogConfig {
+        segment_bytes: storage::delivery::limits::DELIVERY_SEGMENT_BYTES,
+        ..dead_letter_config(settings)
     }
 }
 

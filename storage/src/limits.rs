@@ -105,3 +105,46 @@ pub const CONTROL_SEGMENT_BYTES: u32 = 16 << 20;
 /// Growth of the control log since its last snapshot at which the next one is due, in bytes: bounds what is read when the
 /// broker starts.
 pub const CONTROL_SNAPSHOT_BYTES: u64 = 8 << 20;
+
+/// Queues of one broker: the control state is held in memory whole.
+pub const QUEUE_COUNT_MAX: u32 = 10_000;
+
+/// Messages of one queue under way at a time: each is a connection to its destination.
+pub const QUEUE_PARALLELISM_MAX: u32 = 1_000;
+
+/// URL groups of one broker: the control state is held in memory whole.
+pub const URL_GROUP_COUNT_MAX: u32 = 10_000;
+
+/// Endpoints of one URL group: one publish makes a message for each, all in one batch.
+pub const URL_GROUP_ENDPOINT_COUNT_MAX: u32 = 100;
+
+/// Endpoints of all URL groups together: with URLs of the largest size they still fit in memory and in a snapshot.
+pub const ENDPOINT_COUNT_MAX: u32 = 20_000;
+
+/// Largest URL of a destination, in bytes: what common servers take as a request line.
+pub const URL_BYTES_MAX: u32 = 8 << 10;
+
+/// Schedules of one broker: each has its next due time in memory.
+pub const SCHEDULE_COUNT_MAX: u32 = 10_000;
+
+/// Bodies and envelopes of all schedules together, in bytes: they are held in memory whole, and every snapshot of the
+/// control state has them.
+pub const SCHEDULE_CONTENT_BYTES_MAX: u64 = 64 << 20;
+
+/// Largest cron expression, in bytes: five lists of numbers and the name of a time zone.
+pub const CRON_BYTES_MAX: u32 = 512;
+
+/// Largest text of an address that a publisher has, in bytes: an IPv6 address with its zone.
+pub const CALLER_IP_BYTES_MAX: u32 = 64;
+
+/// Flow-control keys of which something was decided: the control state is held in memory whole.
+pub const FLOW_KEY_COUNT_MAX: u32 = 10_000;
+
+/// Largest flow-control key, in bytes: applications make keys of what they have, such as URLs.
+pub const FLOW_KEY_BYTES_MAX: u32 = 1 << 10;
+
+/// Longest period of a flow-control rate, in milliseconds (one week): a longer one is a mistake, not a limit.
+pub const FLOW_PERIOD_MS_MAX: u32 = 7 * 24 * 3600 * 1000;
+
+/// Largest signing key, in bytes: one that is not generated here still is a line of text.
+pub const SIGNING_KEY_BYTES_MAX: u32 = 256;

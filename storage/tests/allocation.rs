@@ -1,4 +1,4 @@
-//! What hostile bytes can make the batch codec allocate: counted by the allocator.
+//! What hostile bytes can make the batch codec allocate, and what the facets of letters hold: counted by the allocator.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,6 +21,13 @@ use storage::batch::{
     check_produced,
 };
 use storage::checksum::crc32;
+use storage::dead_letter::facets::{Facets, FacetsBuilder};
+use storage::dead_letter::{
+    DeadLetter, Destination, Disposition, Fingerprint, History, Lineage, Receiver, Source,
+};
+use storage::disk::MappedBytes;
+use storage::log_id::PartitionNumber;
+use storage::offset::{Offset, TimestampMs};
 
 thread_local! {
     /// Below zero when the thread frees what another one allocated.
@@ -171,4 +178,66 @@ fn compression_bombs_cost_no_more_than_what_is_declared_and_a_constant() {
         };
         assert_eq!(cost_of_refusal(&honest, &small), 0, "{codec:?}");
     }
+}
+
+/// A letter of a pushed message: few URLs, queues, groups and schedules, one flow-control key for each ten messages.
+fn pushed(number: u32) -> DeadLetter {
+    let name = |kind: &str, count: u32| Some(format!("{kind}-{}", number % count));
+    DeadLetter {
+        source: Source {
+            topic: "_push".to_owned(),
+            partition_index: 0,
+            partition: PartitionNumber(1),
+            offset: Offset(u64::from(number)),
+        },
+        receiver: Receiver::Destination(Destination {
+            url: format!("https://host-{}.example/hook", number % 50),
+            method: "POST".to_owned(),
+            url_group: name("group", 20),
+            endpoint: name("endpoint", 5),
+            queue: name("queue", 30),
+            schedule: name("schedule", 100),
+            flow_control_key: Some(format!("tenant-{}", number / 10)),
+        }),
+        record: storage::batch::Record::default(),
+        disposition: Disposition::RETRIES_EXHAUSTED,
+        died_at: TimestampMs(i64::from(number)),
+        reason: "it died".to_owned(),
+        details: None,
+        history: History::default(),
+        fingerprint: Fingerprint {
+            version: 1,
+            hash: u64::from(number % 40),
+        },
+        lineage: Lineage::default(),
+        labels: name("label", 10).into_iter().collect(),
+        message_id: Some(format!("message-{number}")),
+        caller: Some("10.0.0.1".to_owned()),
+        cut: 0,
+    }
+}
+
+#[test]
+fn facets_hold_at_most_100_bytes_of_a_letter_of_the_active_segment_and_next_to_nothing_of_a_sealed_one()
+ {
+    const LETTERS: u32 = 100_000;
+    let before = LIVE.get();
+    let held = || (LIVE.get() - before).cast_unsigned();
+    let mut builder = FacetsBuilder::new(Offset(0));
+    for number in 0..LETTERS {
+        builder.add_letter(number, &pushed(number));
+    }
+    let building = held() / LETTERS as usize;
+    assert!(building <= 100, "{building} bytes a letter");
+    let file = builder.finish();
+    drop(builder);
+    // A file is mapped: what stands in it is not held.
+    let mapped = held();
+    let sealed = Facets::open(MappedBytes::Owned(file)).unwrap();
+    let sealed_bytes = held() - mapped;
+    assert!(
+        sealed_bytes <= LETTERS as usize / 8 + 1024,
+        "{sealed_bytes} bytes"
+    );
+    drop(sealed);
 }

@@ -18,6 +18,7 @@ use storage::dead_letter::live::LiveSet;
 use storage::dead_letter::marker::{Marker, Resolution};
 use storage::dead_letter::select::{Cursor, LetterFilter, Order, PartitionRange};
 use storage::disk::MappedBytes;
+use storage::error::Corruption;
 use storage::log_id::PartitionNumber;
 use storage::offset::{Offset, TimestampMs};
 
@@ -185,7 +186,7 @@ fn markers() {
 
 #[test]
 fn facet_files() {
-    assert_golden("facets-v1.hex", &[hex(&facets())]);
+    assert_golden("facets-v2.hex", &[hex(&facets())]);
     let opened = Facets::open(MappedBytes::Owned(facets())).unwrap();
     assert_eq!(opened.marker_of(Offset(501)), Some(2));
     let filter = LetterFilter {
@@ -196,6 +197,21 @@ fn facet_files() {
         opened.candidates(&filter).bitmap.iter().collect::<Vec<_>>(),
         [0, 5]
     );
+}
+
+/// It is a hint: what an earlier program has written is made again.
+#[test]
+fn facet_files_of_the_first_version_are_refused() {
+    let bytes = include_str!("fixtures/facets-v1.hex").trim();
+    let bytes = (0..bytes.len() / 2)
+        .map(|at| u8::from_str_radix(bytes.get(2 * at..2 * at + 2).unwrap(), 16).unwrap())
+        .collect();
+    let refused = Facets::open(MappedBytes::Owned(bytes)).unwrap_err();
+    let expected = Corruption::Field {
+        field: "facets version",
+        value: 1,
+    };
+    assert_eq!(refused, expected);
 }
 
 #[test]
@@ -229,9 +245,21 @@ fn cursors() {
         callers: vec!["ada".to_owned()],
         died_from: Some(TimestampMs(-1)),
         died_to: Some(TimestampMs(1_700_000_001_000)),
+        ..LetterFilter::default()
     };
     let ranges = [range(7, 500, 506), range(300, 0, 1 << 40)];
     let some = Cursor::new(Order::NewestFirst, &filter, &ranges).unwrap();
     let none = Cursor::new(Order::OldestFirst, &LetterFilter::default(), &[]).unwrap();
     assert_golden("cursor-v1.txt", &[some.to_string(), none.to_string()]);
+    // The same layout; only the filter says more.
+    let pushed = LetterFilter {
+        url_groups: vec!["group".to_owned()],
+        endpoints: vec!["endpoint".to_owned()],
+        queues: vec!["queue".to_owned()],
+        schedules: vec!["schedule".to_owned()],
+        flow_control_keys: vec!["key".to_owned()],
+        ..filter
+    };
+    let pushed = Cursor::new(Order::NewestFirst, &pushed, &ranges).unwrap();
+    assert_golden("cursor-of-push-v1.txt", &[pushed.to_string()]);
 }

@@ -68,7 +68,11 @@ impl Broker {
 
     /// Starts a broker with some keys of its configuration set.
     pub(crate) async fn start_with(keys: &[(&str, &str)]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), keys).await
+    }
+
+    /// Starts a broker on what stands in `data` of a directory.
+    pub(crate) async fn start_in(dir: tempfile::TempDir, keys: &[(&str, &str)]) -> Self {
         let data_dir = dir.path().join("data").to_str().unwrap().to_owned();
         let own = [
             ("data_dir", data_dir.as_str()),

@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::cast_possible_wrap,
     reason = "tests may panic"
 )]
 
@@ -12,4 +13,6 @@ mod harness;
 mod access;
 mod health;
 mod letters;
+mod pushed;
+mod pushed_letters;
 mod topics;

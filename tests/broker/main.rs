@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::print_stderr,
     clippy::missing_docs_in_private_items,
     clippy::string_slice,
@@ -22,5 +23,8 @@ mod harness;
 mod letters;
 mod process;
 mod produce;
+#[path = "../admin/pushed.rs"]
+mod pushed;
 mod topics;
+mod versions;
 mod wire;

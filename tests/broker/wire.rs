@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use redrive::protocol::api_key::API_VERSION;
 use redrive::protocol::error_code::Refusal;
 use redrive::protocol::frame::{Request, RequestHeader, decode_answer, encode_request};
 use redrive::protocol::handshake::HandshakeRequest;
@@ -16,7 +15,7 @@ use crate::harness::bounded;
 pub(crate) fn frame<R: Request>(id: u32, request: &R) -> Vec<u8> {
     let header = RequestHeader {
         api_key: R::KEY.number(),
-        api_version: API_VERSION,
+        api_version: R::KEY.version(),
         correlation_id: id,
     };
     let parts = encode_request(header, |writer| request.write(writer)).unwrap();

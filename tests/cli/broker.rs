@@ -23,7 +23,11 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts a broker on free ports and waits for its start-up text.
     pub(crate) fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap())
+    }
+
+    /// Starts a broker on what stands in `data` of a directory.
+    pub(crate) fn start_in(directory: TempDir) -> Self {
         let (child, http, protocol) = serve(&directory, "127.0.0.1:0", "127.0.0.1:0");
         Self {
             directory,

@@ -5,10 +5,14 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
     reason = "tests may panic"
 )]
 
 mod broker;
+#[path = "../admin/pushed.rs"]
+mod pushed;
+mod pushed_letters;
 
 use std::fmt::Write as _;
 use std::fs;

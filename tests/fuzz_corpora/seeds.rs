@@ -10,6 +10,9 @@ use storage::batch::{
 };
 use storage::cause::{Cause, CauseDetail, CauseKind};
 use storage::checkpoint::LogCheckpoint;
+use storage::control::push::{
+    Endpoint, FlowOverride, PushEntry, Queue, Schedule, SigningKey, SigningKeys, UrlGroup,
+};
 use storage::control::{Commit, ControlState, Entry, Gap, TopicSettings};
 use storage::dead_letter::select::{Cursor, LetterFilter, Order, PartitionRange};
 use storage::dead_letter::{
@@ -23,13 +26,17 @@ use storage::offset::{FilePosition, Offset, TimestampMs};
 
 const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 const ID: LogId = LogId::new(PartitionNumber(1), LogKind::Main);
-const PROTOCOL: &str = include_str!("../fixtures/protocol_v1.txt");
+/// The golden messages of each version.
+const PROTOCOL: [&str; 2] = [
+    include_str!("../fixtures/protocol_v1.txt"),
+    include_str!("../fixtures/protocol_v2.txt"),
+];
 
 type Seed = (&'static str, String, Vec<u8>);
 type Files = fn() -> Vec<(String, Vec<u8>)>;
 
 pub(crate) fn all() -> Vec<Seed> {
-    let sources: [(&str, Files); 10] = [
+    let sources: [(&str, Files); 11] = [
         ("checkpoint", checkpoints),
         ("control_entry", control_entries),
         ("decode_batch", batches),
@@ -38,6 +45,7 @@ pub(crate) fn all() -> Vec<Seed> {
         ("dlq_query", dlq_queries),
         ("log_ops", log_ops),
         ("open_index", indexes),
+        ("retry_expression", retry_expressions),
         ("route_http", request_heads),
         ("scan_segment", segments),
     ];
@@ -73,6 +81,80 @@ fn checkpoints() -> Vec<(String, Vec<u8>)> {
         named("two", sound),
         named("two-say-three", miscounted),
     ]
+}
+
+/// What deliveries over HTTP go by: all of it set, and then changed and taken away.
+fn push_entries() -> (Vec<Entry>, Vec<Entry>) {
+    let text = |text: &str| text.to_owned();
+    let set = vec![
+        PushEntry::QueueSet {
+            name: text("mail"),
+            queue: Queue {
+                parallelism: 2,
+                is_paused: true,
+                created: NOW,
+                updated: NOW,
+            },
+        },
+        PushEntry::UrlGroupSet {
+            name: text("shops"),
+            group: UrlGroup {
+                created: NOW,
+                updated: NOW,
+                endpoints: vec![Endpoint {
+                    name: Some(text("berlin")),
+                    url: text("https://berlin.example"),
+                }],
+            },
+        },
+        PushEntry::ScheduleSet {
+            id: text("nightly"),
+            schedule: Schedule {
+                number: 0,
+                cron: text("0 0 * * *"),
+                destination: text("shops"),
+                created: NOW,
+                since: NOW,
+                is_paused: false,
+                queue: Some(text("mail")),
+                envelope: Bytes::from_static(b"envelope"),
+                body: Bytes::from_static(b"body"),
+                caller_ip: None,
+            },
+        },
+        PushEntry::FlowKeySet {
+            key: text("tenant"),
+            flow: FlowOverride {
+                is_paused: false,
+                parallelism: Some(1),
+                rate: None,
+                period_ms: Some(1000),
+            },
+        },
+        PushEntry::SigningKeysSet(SigningKeys {
+            current: SigningKey::new("sig_a"),
+            next: SigningKey::new("sig_b"),
+        }),
+    ];
+    let changed = vec![
+        PushEntry::SchedulePaused {
+            id: text("nightly"),
+            is_paused: true,
+            time: NOW,
+        },
+        PushEntry::QueueDeleted { name: text("mail") },
+        PushEntry::UrlGroupDeleted {
+            name: text("shops"),
+        },
+        PushEntry::ScheduleDeleted {
+            id: text("nightly"),
+        },
+        PushEntry::FlowKeyCleared {
+            key: text("tenant"),
+        },
+    ];
+    let entries = |push: Vec<PushEntry>| push.into_iter().map(Entry::Push).collect();
+    (entries(set), entries(changed))
 }
 
 fn control_entries() -> Vec<(String, Vec<u8>)> {
@@ -111,6 +193,15 @@ fn control_entries() -> Vec<(String, Vec<u8>)> {
         state.apply(entry).unwrap();
     }
     entries.extend(state.snapshot());
+    let (set, changed) = push_entries();
+    for entry in &set {
+        state.apply(entry).unwrap();
+    }
+    let push = [set.clone(), state.snapshot(), changed.clone()].concat();
+    let mut neither = set[0].encode();
+    // The truth stands before two times of 8 bytes.
+    let paused = neither.len() - 17;
+    neither[paused] = 2;
     entries.push(Entry::GroupDeleted {
         group: "billing".to_owned(),
     });
@@ -128,6 +219,8 @@ fn control_entries() -> Vec<(String, Vec<u8>)> {
         named("created", created.encode()),
         named("created-by-a-newer-program", newer),
         named("list", list(&entries)),
+        named("list-push", list(&push)),
+        named("push-queue-neither-paused-nor-not", neither),
         named("list-created-twice", list(&[created.clone(), created])),
     ]
 }
@@ -174,8 +267,10 @@ fn batches() -> Vec<(String, Vec<u8>)> {
 
 /// The golden messages of the protocol as frames: requests as they are, answers behind a request's header.
 fn frames() -> Vec<(String, Vec<u8>)> {
+    let [old, new] = PROTOCOL.map(str::lines);
+    let new = new.map(|line| (2, line));
     let mut frames = Vec::new();
-    for line in PROTOCOL.lines() {
+    for (version, line) in old.map(|line| (1, line)).chain(new) {
         let (name, hex) = line.split_once(' ').unwrap_or((line, ""));
         let Some((api, kind)) = name.split_once('.') else {
             continue;
@@ -184,7 +279,14 @@ fn frames() -> Vec<(String, Vec<u8>)> {
         let Some(key) = keys.iter().find(|key| key.name() == api) else {
             continue;
         };
-        let header = [&key.number().to_be_bytes(), &[0, 1, 0, 0, 0, 9][..]].concat();
+        if version > key.version() {
+            continue;
+        }
+        let header = [
+            &key.number().to_be_bytes(),
+            &[0, version as u8, 0, 0, 0, 9][..],
+        ]
+        .concat();
         let payload: Vec<u8> = (0..hex.len() / 2)
             .map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2).unwrap(), 16).unwrap())
             .collect();
@@ -192,7 +294,11 @@ fn frames() -> Vec<(String, Vec<u8>)> {
         let lead: &[u8] = if kind == "answer" { &[0; 8] } else { &[] };
         let body = [&header, lead, &payload].concat();
         let frame = [&(body.len() as u32).to_be_bytes(), body.as_slice()].concat();
-        frames.push((name.to_owned(), frame));
+        let name = match version {
+            1 => name.to_owned(),
+            newer => format!("{name}.v{newer}"),
+        };
+        frames.push((name, frame));
     }
     assert!(frames.len() > 30);
     frames
@@ -276,6 +382,10 @@ fn dlq_queries() -> Vec<(String, Vec<u8>)> {
     let cursor = Cursor::new(Order::NewestFirst, &none, &ranges).unwrap();
     let query = "group=billing&disposition=rejected&status=503&label=eu%20west\
         &died_from=2026-01-31T12:00:00Z&died_to=9&order=newest_first&limit=10";
+    let push_query =
+        "queue=q&url_group=g&endpoint=e&schedule=s&flow_control_key=k&queue=r&order=newest_first";
+    let push_body = r#"{"queues": ["q", "r"], "url_groups": ["g"], "endpoints": ["e"], "schedules": ["s"],
+        "flow_control_keys": ["k"], "order": "newest_first"}"#;
     let body = r#"{"groups": ["billing"], "dispositions": ["rejected", 2], "statuses": [503],
         "died_from": "2026-01-31T12:00:00Z", "died_to": 9, "order": "newest_first", "limit": 10}"#;
     // The filter's fields and values, then letters (a gap and six bytes) and markers (a 0 and a letter).
@@ -286,6 +396,8 @@ fn dlq_queries() -> Vec<(String, Vec<u8>)> {
     vec![
         named("query", text(query)),
         named("body", text(body)),
+        named("query-of-push", text(push_query)),
+        named("body-of-push", text(push_body)),
         named(
             "body-of-ids",
             text(r#"{"ids": ["a", "b"], "request_id": "r"}"#),
@@ -296,6 +408,28 @@ fn dlq_queries() -> Vec<(String, Vec<u8>)> {
         named("segment-by-three", segment(&[1, 0x64, 10, 20, 30, 40])),
         named("segment-by-death", segment(&[3, 0, 20, 90])),
         named("segment-by-texts", segment(&[0, 0x1c, 9, 18, 0])),
+        named("segment-by-queue", segment(&[0x10, 0, 10])),
+        named(
+            "segment-by-destination",
+            segment(&[0x7c, 0, 0, 9, 18, 27, 36]),
+        ),
+    ]
+}
+
+fn retry_expressions() -> Vec<(String, Vec<u8>)> {
+    let text = |name, text: &str| named(name, text.into());
+    vec![
+        text("linear", "1000 * (1 + retried)"),
+        text("exponential", "max(1000, pow(2, retried) * 100)"),
+        text(
+            "every-function",
+            "min(abs(-floor(1.5)), ceil(.5)) + round(sqrt(exp(retried))) / 2",
+        ),
+        text("not-a-number", "0 / retried - 1"),
+        text("unclosed", "pow(2, retried"),
+        text("unknown-name", "1000 * retries"),
+        text("three-arguments", "min(1, 2, 3)"),
+        text("nested", &format!("{}1{}", "(-".repeat(15), ")".repeat(15))),
     ]
 }
 

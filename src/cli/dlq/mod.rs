@@ -30,9 +30,10 @@ pub enum OrderArg {
 #[derive(Debug, Subcommand)]
 pub enum DlqCommand {
     /// List dead letters, a page at a time
-    #[command(
-        after_help = "Example:\n  redrive dlq list flights --group billing --died-from 2026-01-31T00:00:00Z"
-    )]
+    #[command(after_help = "\
+Examples:
+  redrive dlq list flights --group billing --died-from 2026-01-31T00:00:00Z
+  redrive dlq list _push --queue invoices --status 503 --order newest")]
     List {
         /// Topic
         topic: String,
@@ -117,6 +118,21 @@ pub struct FilterArgs {
     /// Address that published it
     #[arg(long, value_name = "IP")]
     pub caller: Vec<String>,
+    /// URL group that it was published to
+    #[arg(long, value_name = "NAME")]
+    pub url_group: Vec<String>,
+    /// Name of the endpoint in its URL group
+    #[arg(long, value_name = "NAME")]
+    pub endpoint: Vec<String>,
+    /// Queue
+    #[arg(long, value_name = "NAME")]
+    pub queue: Vec<String>,
+    /// Schedule that published it
+    #[arg(long, value_name = "ID")]
+    pub schedule: Vec<String>,
+    /// Flow-control key
+    #[arg(long, value_name = "KEY")]
+    pub flow_control_key: Vec<String>,
     /// Status of the last answer
     #[arg(long)]
     pub status: Vec<u16>,
@@ -139,6 +155,11 @@ impl FilterArgs {
             &self.label,
             &self.message_id,
             &self.caller,
+            &self.url_group,
+            &self.endpoint,
+            &self.queue,
+            &self.schedule,
+            &self.flow_control_key,
         ];
         lists.iter().all(|list| list.is_empty())
             && self.status.is_empty()
@@ -158,6 +179,9 @@ pub struct SelectionArgs {
     /// End after this many
     #[arg(long, value_name = "COUNT")]
     pub limit: Option<u64>,
+    /// Order in which they are taken
+    #[arg(long, value_enum, default_value_t = OrderArg::Oldest)]
+    pub order: OrderArg,
     /// By fields.
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -207,6 +231,11 @@ impl FilterArgs {
             labels: self.label.clone(),
             message_ids: self.message_id.clone(),
             callers: self.caller.clone(),
+            url_groups: self.url_group.clone(),
+            endpoints: self.endpoint.clone(),
+            queues: self.queue.clone(),
+            schedules: self.schedule.clone(),
+            flow_control_keys: self.flow_control_key.clone(),
             statuses: self.status.clone(),
             died_from: self.died_from,
             died_to: self.died_to,

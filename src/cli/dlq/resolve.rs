@@ -37,7 +37,7 @@ pub(super) async fn retry(
     let mut request = RetryLettersRequest {
         topic: topic.to_owned(),
         selection: selection.selection()?,
-        page: Page::first(Order::OldestFirst, 0),
+        page: Page::first(selection.order.into(), 0),
         request_id: request_id.map(str::to_owned),
     };
     let mut work = Work::new(selection);
@@ -68,7 +68,7 @@ pub(super) async fn delete(
     let mut request = DeleteLettersRequest {
         topic: topic.to_owned(),
         selection: selection.selection()?,
-        page: Page::first(Order::OldestFirst, 0),
+        page: Page::first(selection.order.into(), 0),
         request_id: None,
     };
     let mut work = Work::new(selection);
@@ -95,6 +95,7 @@ fn republished_json(republished: &Republished) -> Value {
 
 /// A selection that is worked off.
 struct Work {
+    order: Order,
     left: u64,
     cursor: Option<String>,
     is_first: bool,
@@ -108,6 +109,7 @@ struct Work {
 impl Work {
     fn new(selection: &SelectionArgs) -> Self {
         Self {
+            order: selection.order.into(),
             left: selection.limit.unwrap_or(u64::MAX),
             cursor: None,
             is_first: true,
@@ -127,7 +129,7 @@ impl Work {
         self.is_first = false;
         let limit = u32::try_from(self.left).unwrap_or(u32::MAX);
         Some(Page {
-            order: Order::OldestFirst,
+            order: self.order,
             limit: limit.min(LETTERS_PER_REQUEST),
             cursor: self.cursor.take(),
         })

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::view;
-use crate::protocol::letter::LetterView;
+use crate::protocol::letter::{DestinationView, LetterView, ReceiverView};
 use crate::protocol::read_letters::LetterStatsAnswer;
 
 pub(super) fn show(letter: &LetterView, output: &mut Output) -> Result<(), CliError> {
@@ -31,20 +31,15 @@ pub(super) fn show(letter: &LetterView, output: &mut Output) -> Result<(), CliEr
     for (name, fact) in facts {
         output.line(&format!("{name:12} {fact}"))?;
     }
+    show_message(letter, output)?;
     if let Some(details) = &letter.details {
         output.line(&format!("details\n{}", details.0))?;
     }
-    for attempt in &letter.history {
-        let result = match (attempt.status, &attempt.error) {
-            (Some(status), _) => format!("status {status}"),
-            (None, Some(error)) => error.0.clone(),
-            (None, None) => "no answer".to_owned(),
-        };
-        output.line(&format!(
-            "attempt      {} took {} ms: {result}",
-            view::time(attempt.started_at),
-            attempt.duration_ms
-        ))?;
+    show_attempts(letter, output)?;
+    for (name, value) in &letter.headers {
+        let value = value.as_deref().unwrap_or_default();
+        let value = String::from_utf8_lossy(value);
+        output.line(&format!("header       {name}: {}", view::plain(&value)))?;
     }
     if let Some(key) = &letter.key {
         output.line(&format!("key          {}", String::from_utf8_lossy(key)))?;
@@ -52,6 +47,65 @@ pub(super) fn show(letter: &LetterView, output: &mut Output) -> Result<(), CliEr
     output.line("value")?;
     output.bytes(letter.value.as_deref().unwrap_or_default())?;
     output.line("")
+}
+
+/// Shows what is told of the message: what is not known is left out.
+fn show_message(letter: &LetterView, output: &mut Output) -> Result<(), CliError> {
+    let to = match &letter.receiver {
+        ReceiverView::Group(_) => &DestinationView::default(),
+        ReceiverView::Destination(destination) => destination,
+    };
+    let labels = Some(letter.labels.join(", ")).filter(|labels| !labels.is_empty());
+    let facts = [
+        ("url group", &to.url_group),
+        ("endpoint", &to.endpoint),
+        ("queue", &to.queue),
+        ("schedule", &to.schedule),
+        ("flow control", &to.flow_control_key),
+        ("labels", &labels),
+        ("caller", &letter.caller),
+        ("message", &letter.message_id),
+        ("first one", &letter.first_message_id),
+    ];
+    for (name, fact) in facts {
+        if let Some(fact) = fact {
+            output.line(&format!("{name:12} {fact}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn show_attempts(letter: &LetterView, output: &mut Output) -> Result<(), CliError> {
+    for (at, attempt) in letter.history.iter().enumerate() {
+        let result = match (attempt.status, &attempt.error) {
+            (Some(status), _) => format!("status {status}"),
+            (None, Some(error)) => error.0.clone(),
+            (None, None) => "no answer".to_owned(),
+        };
+        output.line(&format!(
+            "attempt {:<4} {} took {} ms: {result}",
+            attempt.number,
+            view::time(attempt.started_at),
+            attempt.duration_ms
+        ))?;
+        for (name, value) in &attempt.headers {
+            let header = format!("{}: {}", name.0, value.0);
+            output.line(&format!("             {}", view::plain(&header)))?;
+        }
+        if !attempt.body.is_empty() {
+            let body = String::from_utf8_lossy(&attempt.body);
+            let cut = if attempt.is_cut { " (cut)" } else { "" };
+            output.line(&format!(
+                "             {}{cut}",
+                view::plain(body.trim_end())
+            ))?;
+        }
+        if at == 0 && letter.attempts_left_out > 0 {
+            let left_out = view::counted(letter.attempts_left_out.into(), "attempt");
+            output.line(&format!("             {left_out} left out"))?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn show_stats(stats: &LetterStatsAnswer, output: &mut Output) -> Result<(), CliError> {

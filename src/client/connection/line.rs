@@ -17,7 +17,7 @@ use super::driver::Driver;
 use super::pending::PendingAnswer;
 use crate::client::error::ClientError;
 use crate::client::options::ClientOptions;
-use crate::protocol::api_key::{API_VERSION, ApiKey};
+use crate::protocol::api_key::ApiKey;
 use crate::protocol::frame::{self, FrameTooLarge, LENGTH_BYTES, Request, RequestHeader};
 
 /// The line of requests, shared by those who send and the task that owns the socket.
@@ -147,7 +147,7 @@ fn encode<R: Request>(
     let api = key.name();
     let header = RequestHeader {
         api_key: key.number(),
-        api_version: API_VERSION,
+        api_version: key.version(),
         correlation_id,
     };
     let parts = frame::encode_request(header, |writer| request.write(writer))

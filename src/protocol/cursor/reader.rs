@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::error::DecodeError;
+use crate::protocol::api_key::API_VERSION_MAX;
 
 /// Reads values one after the other from the body of a frame.
 #[derive(Debug, Clone)]
@@ -10,6 +11,7 @@ pub struct Reader<'a> {
     bytes: &'a [u8],
     shared: Option<&'a Bytes>,
     position: usize,
+    version: u16,
 }
 
 impl<'a> Reader<'a> {
@@ -20,6 +22,7 @@ impl<'a> Reader<'a> {
             bytes,
             shared: None,
             position: 0,
+            version: API_VERSION_MAX,
         }
     }
 
@@ -30,7 +33,19 @@ impl<'a> Reader<'a> {
             bytes,
             shared: Some(bytes),
             position: 0,
+            version: API_VERSION_MAX,
         }
+    }
+
+    /// Reads from here on the layout of an API version; without this, of the newest.
+    pub fn set_version(&mut self, version: u16) {
+        self.version = version;
+    }
+
+    /// Returns the API version whose layout is read.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        self.version
     }
 
     /// Returns how many bytes were read.

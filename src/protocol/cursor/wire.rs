@@ -33,12 +33,16 @@ macro_rules! wire_number {
 }
 wire_number!(u8, u16, u32, u64, i64);
 
-/// Implements [`Wire`] for a struct: its fields in the order given. The struct's docs give the same order.
+/// Implements [`Wire`] for a struct: its fields in the order given. The struct's docs give the same order. Fields `since` an
+/// API version stand behind the others, are left out of older ones, and have their default there.
 macro_rules! wire_struct {
-    ($name:ident { $($field:ident),* $(,)? }) => {
+    ($name:ident { $($field:ident),* $(,)? } $(since $version:literal { $($new:ident),* $(,)? })?) => {
         impl $crate::protocol::cursor::Wire for $name {
             fn write(&self, _writer: &mut $crate::protocol::cursor::Writer) {
                 $($crate::protocol::cursor::Wire::write(&self.$field, _writer);)*
+                $(if _writer.version() >= $version {
+                    $($crate::protocol::cursor::Wire::write(&self.$new, _writer);)*
+                })?
             }
             fn read(
                 _reader: &mut $crate::protocol::cursor::Reader<'_>,
@@ -48,6 +52,13 @@ macro_rules! wire_struct {
                         .map_err(|error| {
                             error.of(concat!(stringify!($name), ".", stringify!($field)))
                         })?,)*
+                    $($($new: if _reader.version() >= $version {
+                        $crate::protocol::cursor::Wire::read(_reader).map_err(|error| {
+                            error.of(concat!(stringify!($name), ".", stringify!($new)))
+                        })?
+                    } else {
+                        Default::default()
+                    },)*)?
                 })
             }
         }

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::error::EncodeError;
 use crate::limits::STRING_BYTES_MAX;
+use crate::protocol::api_key::API_VERSION_MAX;
 
 /// From this size on a value of shared bytes stands in its own part of the output instead of being copied.
 const SHARED_BYTES_MIN: usize = 4 << 10;
@@ -11,8 +12,9 @@ const SHARED_BYTES_MIN: usize = 4 << 10;
 /// Writes values one after the other. Large shared bytes are not copied: the output comes in parts.
 ///
 /// The first value that does not fit is remembered and told at the end, so that encoding reads as a list of values.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Writer {
+    version: u16,
     /// The first part, still open to the frame's length.
     head: Option<BytesMut>,
     parts: Vec<Bytes>,
@@ -20,11 +22,35 @@ pub struct Writer {
     refused: Option<EncodeError>,
 }
 
+impl Default for Writer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Writer {
-    /// Begins an empty output.
+    /// Begins an empty output in the newest layout.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::of_version(API_VERSION_MAX)
+    }
+
+    /// Begins an empty output in the layout of an API version.
+    #[must_use]
+    pub fn of_version(version: u16) -> Self {
+        Self {
+            version,
+            head: None,
+            parts: Vec::new(),
+            open: BytesMut::new(),
+            refused: None,
+        }
+    }
+
+    /// Returns the API version whose layout is written.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        self.version
     }
 
     /// Appends bytes as they are, without a length.

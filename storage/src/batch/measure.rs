@@ -6,6 +6,7 @@ use std::io;
 use super::header::HEADER_BYTES_U32;
 use super::record::{NewRecord, RESERVED_PREFIX};
 use super::varint::{size_of_u64, zigzag_i32};
+use crate::error::LogError;
 use crate::limits::{
     BATCH_BYTES_CEILING, HEADER_COUNT_MAX, HEADER_NAME_BYTES_MAX, HEADER_VALUE_BYTES_MAX,
     KEY_BYTES_MAX,
@@ -50,6 +51,23 @@ pub enum BuildError {
         /// What the codec said.
         source: io::Error,
     },
+}
+
+impl BuildError {
+    /// Returns the error of a log that is to take the batch: it is too large, and by how much.
+    #[must_use]
+    pub fn as_log_error(&self) -> LogError {
+        match self {
+            Self::TooLarge { found, limit, .. } => LogError::BatchTooLarge {
+                bytes: *found,
+                bytes_max: *limit,
+            },
+            _ => LogError::BatchTooLarge {
+                bytes: 0,
+                bytes_max: u64::from(BATCH_BYTES_CEILING),
+            },
+        }
+    }
 }
 
 /// The sizes of a record's parts, once they are known to keep the limits.

@@ -1,6 +1,7 @@
 //! One change of the broker's state, as it stands in the control log: the value of a record.
 //!
-//! Numbers are big-endian. A text is a u32 length and UTF-8 bytes; a list is a u32 count and its items.
+//! Numbers are big-endian. A text is a u32 length and UTF-8 bytes; a list is a u32 count and its items; an optional value is
+//! a byte 0, or a byte 1 and the value; a truth is a byte 0 or 1; times are milliseconds since 1970.
 //!
 //! | at | field | bytes | type | meaning |
 //! |---|---|---|---|---|
@@ -19,18 +20,30 @@
 //! | 7 | group deleted | 1 | group text |
 //! | 8 | gap | 1 | partition u32, log kind u8, from u64 (inclusive), to u64 (exclusive) |
 //! | 9 | snapshot part | 1 | index u32, part count u32, CRC-32 u32 of the whole state, bytes (u32 length and bytes) |
+//! | 10 | queue set | 1 | name text, parallelism u32, paused u8, created i64, updated i64 |
+//! | 11 | queue deleted | 1 | name text |
+//! | 12 | URL group set | 1 | name text, created i64, updated i64, endpoints list of (name optional text, URL text) |
+//! | 13 | URL group deleted | 1 | name text |
+//! | 14 | schedule set | 1 | id text, then the schedule ([`super::push::Schedule`]) |
+//! | 15 | schedule deleted | 1 | id text |
+//! | 16 | schedule paused | 1 | id text, paused u8, time i64 |
+//! | 17 | flow key set | 1 | key text, paused u8, parallelism optional u32, rate optional u32, period optional u64 ms |
+//! | 18 | flow key cleared | 1 | key text |
+//! | 19 | signing keys set | 1 | current text, next text |
 //!
 //! A new kind takes the next number; fields of a kind never change without a new version. A program that meets a kind or
 //! a version that it does not know refuses the log with both numbers: it cannot know what it would skip.
 
 use super::fields::{Fields, Output};
+use super::push::PushEntry;
 use super::settings::TopicSettings;
+use super::snapshot_part::SnapshotPart;
 use crate::error::Corruption;
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::{Offset, TimestampMs};
 
 /// The highest kind that this program knows.
-pub const ENTRY_KIND_MAX: u8 = 9;
+pub const ENTRY_KIND_MAX: u8 = 19;
 /// The version of every kind's fields that this program writes and knows.
 pub const ENTRY_VERSION: u8 = 1;
 
@@ -92,6 +105,8 @@ pub enum Entry {
     Gap(Gap),
     /// A part of a snapshot of the whole state.
     Snapshot(SnapshotPart),
+    /// What deliveries over HTTP go by changed.
+    Push(PushEntry),
 }
 
 /// An offset that a group committed.
@@ -114,20 +129,6 @@ pub struct Gap {
     pub from: Offset,
     /// First offset behind the range (exclusive end).
     pub to: Offset,
-}
-
-/// A part of an encoded [`super::ControlState`]. Parts of one snapshot stand one behind the other in the log; a snapshot
-/// whose last part is missing, because the broker ended while it was written, counts for nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotPart {
-    /// Which part, from 0.
-    pub index: u32,
-    /// How many parts the snapshot has.
-    pub count: u32,
-    /// CRC-32 of all parts' bytes together.
-    pub state_crc: u32,
-    /// The bytes.
-    pub bytes: Vec<u8>,
 }
 
 /// Why a control entry cannot be read.
@@ -170,6 +171,7 @@ impl Entry {
             Self::GroupDeleted { .. } => 7,
             Self::Gap(_) => 8,
             Self::Snapshot(_) => 9,
+            Self::Push(entry) => entry.kind(),
         }
     }
 
@@ -214,6 +216,7 @@ impl Entry {
             Self::GroupDeleted { group } => out.text(group),
             Self::Gap(gap) => gap.encode(&mut out),
             Self::Snapshot(part) => part.encode(&mut out),
+            Self::Push(entry) => entry.encode(&mut out),
         }
         out.0
     }
@@ -278,12 +281,15 @@ fn decode_fields(kind: u8, fields: &mut Fields<'_>) -> Result<Entry, EntryError>
         },
         8 => Entry::Gap(Gap::decode(fields)?),
         9 => Entry::Snapshot(SnapshotPart::decode(fields)?),
-        found => {
-            return Err(EntryError::UnknownKind {
-                found,
-                known: ENTRY_KIND_MAX,
-            });
-        }
+        other => match PushEntry::decode(other, fields)? {
+            Some(entry) => Entry::Push(entry),
+            None => {
+                return Err(EntryError::UnknownKind {
+                    found: other,
+                    known: ENTRY_KIND_MAX,
+                });
+            }
+        },
     })
 }
 
@@ -342,24 +348,6 @@ impl Gap {
             log: LogId::new(PartitionNumber(partition), kind),
             from: Offset(fields.u64()?),
             to: Offset(fields.u64()?),
-        })
-    }
-}
-
-impl SnapshotPart {
-    fn encode(&self, out: &mut Output) {
-        out.u32(self.index);
-        out.u32(self.count);
-        out.u32(self.state_crc);
-        out.bytes(&self.bytes);
-    }
-
-    fn decode(fields: &mut Fields<'_>) -> Result<Self, Corruption> {
-        Ok(Self {
-            index: fields.u32()?,
-            count: fields.u32()?,
-            state_crc: fields.u32()?,
-            bytes: fields.bytes()?.to_vec(),
         })
     }
 }

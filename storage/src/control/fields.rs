@@ -98,6 +98,18 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Reads a truth.
+    pub(super) fn flag(&mut self, field: &'static str) -> Result<bool, Corruption> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(Corruption::Field {
+                field,
+                value: u64::from(other),
+            }),
+        }
+    }
+
     /// Checks that nothing is left.
     pub(super) fn finish(self) -> Result<(), Corruption> {
         if self.rest.is_empty() {
@@ -117,6 +129,10 @@ pub(super) struct Output(pub(super) Vec<u8>);
 impl Output {
     pub(super) fn u8(&mut self, value: u8) {
         self.0.push(value);
+    }
+
+    pub(super) fn flag(&mut self, value: bool) {
+        self.u8(u8::from(value));
     }
 
     pub(super) fn u32(&mut self, value: u32) {

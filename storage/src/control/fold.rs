@@ -121,7 +121,7 @@ impl Fold {
     }
 }
 
-fn part_bytes<'a>(parts: impl IntoIterator<Item = &'a super::entry::SnapshotPart>) -> u64 {
+fn part_bytes<'a>(parts: impl IntoIterator<Item = &'a super::snapshot_part::SnapshotPart>) -> u64 {
     parts
         .into_iter()
         .map(|part| u64::try_from(part.bytes.len()).unwrap_or(u64::MAX))

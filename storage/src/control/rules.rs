@@ -6,79 +6,15 @@
 use std::collections::BTreeMap;
 
 use super::entry::{Commit, Entry};
-use super::settings::SettingsError;
+use super::refusal::{Refusal, bounded, rising};
 use super::snapshot;
 use super::state::{ControlState, Topic};
 use crate::batch::header::NO_PRODUCER;
-use crate::error::Corruption;
 use crate::limits::{
     COMMIT_METADATA_BYTES_MAX, GROUP_COMMIT_COUNT_MAX, GROUP_COUNT_MAX, NAME_BYTES_MAX,
     PARTITION_COUNT_MAX, TOPIC_COUNT_MAX, TOPIC_PARTITION_COUNT_MAX,
 };
 use crate::log_id::{LogId, PartitionNumber};
-
-/// Why an entry is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The topic is there already.
-    #[error("the topic {name} exists already")]
-    TopicExists {
-        /// Its name.
-        name: String,
-    },
-    /// The topic is not there.
-    #[error("there is no topic {name}")]
-    UnknownTopic {
-        /// The name asked for.
-        name: String,
-    },
-    /// No topic has the partition.
-    #[error("no topic has a partition with number {number}")]
-    UnknownPartition {
-        /// The number asked for.
-        number: PartitionNumber,
-    },
-    /// The group is not there.
-    #[error("there is no group {name}")]
-    UnknownGroup {
-        /// The name asked for.
-        name: String,
-    },
-    /// A number that must rise does not.
-    #[error("the {what} is {found}, it must be {min} to {max}")]
-    NumberUsed {
-        /// What the number names.
-        what: &'static str,
-        /// The number.
-        found: u64,
-        /// The smallest that is free (inclusive).
-        min: u64,
-        /// The largest there is (inclusive).
-        max: u64,
-    },
-    /// There would be more of something than the broker takes.
-    #[error("the {what} would be {found}, it must be 1 to {max}")]
-    OutOfBounds {
-        /// What is counted.
-        what: &'static str,
-        /// How many there would be.
-        found: u64,
-        /// How many there may be.
-        max: u64,
-    },
-    /// The durability of a topic was to change.
-    #[error("the durability of topic {name} is fixed at its creation")]
-    DurabilityFixed {
-        /// The topic's name.
-        name: String,
-    },
-    /// A setting is outside of its range.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// A snapshot does not decode.
-    #[error("the snapshot does not decode")]
-    Snapshot(#[from] Corruption),
-}
 
 impl ControlState {
     /// Checks an entry that somebody asks for, before it is appended: what [`Self::apply`] checks, and the limits.
@@ -110,6 +46,7 @@ impl ControlState {
             | Entry::GroupDeleted { .. }
             | Entry::Gap(_)
             | Entry::Snapshot(_) => Ok(()),
+            Entry::Push(entry) => self.push.check(entry),
         }
     }
 
@@ -203,6 +140,7 @@ impl ControlState {
                 rising("start of the gap", gap.from.0, 0, from_max)
             }
             Entry::Snapshot(part) => snapshot::check_part(&self.partial, part),
+            Entry::Push(entry) => self.push.contradicts(entry),
         }
     }
 
@@ -231,28 +169,4 @@ impl ControlState {
         }
         Ok(())
     }
-}
-
-fn bounded(what: &'static str, found: impl TryInto<u64>, max: u32) -> Result<(), Refusal> {
-    let found = found.try_into().unwrap_or(u64::MAX);
-    if (1..=u64::from(max)).contains(&found) {
-        return Ok(());
-    }
-    Err(Refusal::OutOfBounds {
-        what,
-        found,
-        max: u64::from(max),
-    })
-}
-
-fn rising(what: &'static str, found: u64, min: u64, max: u64) -> Result<(), Refusal> {
-    if (min..=max).contains(&found) {
-        return Ok(());
-    }
-    Err(Refusal::NumberUsed {
-        what,
-        found,
-        min,
-        max,
-    })
 }

@@ -2,20 +2,23 @@
 //!
 //! | field | bytes | type | meaning |
 //! |---|---|---|---|
-//! | state version | 1 | u8 | [`STATE_VERSION`] |
+//! | state version | 1 | u8 | [`STATE_VERSION`]; version 1, which ends with the gaps, is still read |
 //! | next partition number | 4 | u32 | |
 //! | next producer id | 8 | u64 | |
 //! | topics | | list | name text, settings, partition numbers list of u32; by name |
 //! | groups | | list | name text, list of (partition u32, offset u64, commit time i64, metadata text); by name, partition |
 //! | gaps | | list | as in a gap entry; by log, offset |
+//! | push | | | from version 2 on: the lists of [`super::push`] |
 //!
 //! Texts and lists are those of [`super::entry`]. Names, partitions and gaps stand in rising order, so that equal states
 //! have equal bytes.
 
-use super::entry::{Gap, SnapshotPart, decode_partitions, encode_partitions};
+use super::entry::{Gap, decode_partitions, encode_partitions};
 use super::fields::{Fields, Output};
-use super::rules::Refusal;
+use super::push::PushState;
+use super::refusal::Refusal;
 use super::settings::TopicSettings;
+use super::snapshot_part::SnapshotPart;
 use super::state::{Committed, ControlState, GroupOffsets, Topic};
 use crate::checksum::crc32;
 use crate::error::Corruption;
@@ -24,7 +27,9 @@ use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
 
 /// The version of the layout above.
-pub(super) const STATE_VERSION: u8 = 1;
+pub(super) const STATE_VERSION: u8 = 2;
+/// The version of states that end with the gaps.
+const STATE_VERSION_WITHOUT_PUSH: u8 = 1;
 
 /// Encodes the state and cuts it.
 pub(super) fn parts(state: &ControlState) -> Vec<SnapshotPart> {
@@ -119,13 +124,14 @@ fn encode(state: &ControlState) -> Vec<u8> {
     for gap in state.gaps() {
         gap.encode(&mut out);
     }
+    state.push.encode(&mut out);
     out.0
 }
 
 fn decode(bytes: &[u8]) -> Result<ControlState, Corruption> {
     let mut fields = Fields::new("control snapshot", bytes);
     let version = fields.u8()?;
-    if version != STATE_VERSION {
+    if !(STATE_VERSION_WITHOUT_PUSH..=STATE_VERSION).contains(&version) {
         return Err(Corruption::Field {
             field: "control snapshot version",
             value: u64::from(version),
@@ -170,6 +176,9 @@ fn decode(bytes: &[u8]) -> Result<ControlState, Corruption> {
         let gap = Gap::decode(&mut fields)?;
         check(gap.from < gap.to, "gap", gap.log.partition.0)?;
         state.add_gap(&gap);
+    }
+    if version > STATE_VERSION_WITHOUT_PUSH {
+        state.push = PushState::decode(&mut fields)?;
     }
     fields.finish()?;
     Ok(state)

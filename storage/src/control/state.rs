@@ -9,10 +9,12 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::{Commit, Entry, Gap, SnapshotPart};
-use super::rules::Refusal;
+use super::entry::{Commit, Entry, Gap};
+use super::push::PushState;
+use super::refusal::Refusal;
 use super::settings::TopicSettings;
 use super::snapshot;
+use super::snapshot_part::SnapshotPart;
 use crate::log_id::{LogId, PartitionNumber};
 use crate::offset::{Offset, TimestampMs};
 
@@ -47,6 +49,7 @@ pub struct ControlState {
     pub(super) next_producer_id: u64,
     pub(super) groups: BTreeMap<String, GroupOffsets>,
     pub(super) gaps: BTreeMap<LogId, BTreeMap<Offset, Offset>>,
+    pub(super) push: PushState,
     /// Topic name and index of each partition; follows from `topics`.
     pub(super) by_number: BTreeMap<PartitionNumber, (String, u32)>,
     /// Parts of a snapshot whose last part has not come.
@@ -61,6 +64,7 @@ impl Default for ControlState {
             next_producer_id: 0,
             groups: BTreeMap::new(),
             gaps: BTreeMap::new(),
+            push: PushState::default(),
             by_number: BTreeMap::new(),
             partial: Vec::new(),
         }
@@ -154,6 +158,12 @@ impl ControlState {
         })
     }
 
+    /// Returns what deliveries over HTTP go by. A copy of it costs next to nothing.
+    #[must_use]
+    pub fn push(&self) -> &PushState {
+        &self.push
+    }
+
     /// Encodes the state as entries that put it in the place of whatever was folded before them.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Entry> {
@@ -206,6 +216,7 @@ impl ControlState {
             }
             Entry::Gap(gap) => self.add_gap(gap),
             Entry::Snapshot(_) => {}
+            Entry::Push(entry) => self.push.apply(entry),
         }
         Ok(())
     }

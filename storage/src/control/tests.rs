@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::entry::{ENTRY_KIND_MAX, ENTRY_VERSION};
+use super::push::tests::any_push_entry;
 use super::*;
 use crate::batch::header::NO_PRODUCER;
 use crate::limits::{SEGMENT_BYTES_MIN, SNAPSHOT_PART_BYTES_MAX};
@@ -110,7 +111,25 @@ fn samples() -> Vec<Entry> {
     ]
 }
 
-fn fold(entries: &[Entry]) -> ControlState {
+/// Compares encodings with those of a file, a line each; with `REDRIVE_WRITE_GOLDEN` set, the file is written anew.
+pub(super) fn assert_golden(name: &str, encoded: &[Vec<u8>]) {
+    let path: std::path::PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", name]
+        .iter()
+        .collect();
+    let mut found = String::new();
+    for bytes in encoded {
+        for byte in bytes {
+            write!(found, "{byte:02x}").unwrap();
+        }
+        found.push('\n');
+    }
+    if std::env::var_os("REDRIVE_WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, &found).unwrap();
+    }
+    assert_eq!(found, std::fs::read_to_string(&path).unwrap(), "{name}");
+}
+
+pub(super) fn fold(entries: &[Entry]) -> ControlState {
     let mut state = ControlState::default();
     for entry in entries {
         state.apply(entry).unwrap();
@@ -120,16 +139,26 @@ fn fold(entries: &[Entry]) -> ControlState {
 
 #[test]
 fn the_encodings_are_the_golden_ones() {
-    const GOLDEN: &str = include_str!("../../tests/fixtures/control-v1.hex");
-    let mut found = String::new();
-    let samples = samples();
-    for entry in samples.iter().chain(&fold(&samples[..8]).snapshot()) {
-        for byte in entry.encode() {
-            write!(found, "{byte:02x}").unwrap();
-        }
-        found.push('\n');
-    }
-    assert_eq!(found, GOLDEN);
+    let encoded: Vec<_> = samples().iter().map(Entry::encode).collect();
+    assert_golden("control-v1.hex", &encoded);
+}
+
+#[test]
+fn a_state_that_an_earlier_program_wrote_is_the_same_state() {
+    const WRITTEN: &str = include_str!("../../tests/fixtures/control-state-v1.hex");
+    let digits = WRITTEN.trim_end().as_bytes().chunks(2);
+    let bytes: Vec<u8> = digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect();
+    let part = Entry::decode(&bytes).unwrap();
+    let Entry::Snapshot(held) = &part else {
+        panic!("{part:?} is not a snapshot");
+    };
+    assert_eq!(held.bytes[0], 1, "version");
+    let state = fold(&[part]);
+    assert_eq!(state, fold(&samples()[..8]));
+    // What it says is written in the present version from now on.
+    assert_eq!(fold(&state.snapshot()), state);
 }
 
 #[test]
@@ -513,6 +542,10 @@ fn any_settings() -> impl Strategy<Value = TopicSettings> {
 
 /// Any entry that refers to few names and numbers, so that many apply.
 fn any_entry() -> impl Strategy<Value = Entry> {
+    prop_oneof![any_log_entry(), any_push_entry()]
+}
+
+fn any_log_entry() -> impl Strategy<Value = Entry> {
     let name = || "[ab\u{e9}]";
     let fresh = || prop::collection::vec(1..40_u32, 1..3).prop_map(|n| numbers(&n));
     let commit =

@@ -92,7 +92,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    fn cap(&mut self) {
+    /// Cuts the headers and the body to what is kept of an attempt.
+    pub fn cap(&mut self) {
         self.cut_body(ATTEMPT_BODY_BYTES_MAX);
         if self.headers.len() > ATTEMPT_HEADER_COUNT_MAX {
             self.headers.truncate(ATTEMPT_HEADER_COUNT_MAX);
@@ -131,7 +132,7 @@ impl Attempt {
         ATTEMPT_FRAMING_BYTES + headers + self.body.len()
     }
 
-    fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         put_varint(out, self.number);
         out.extend_from_slice(&self.time.0.to_be_bytes());
         out.extend_from_slice(&self.duration_ms.to_be_bytes());
@@ -157,7 +158,7 @@ impl Attempt {
         put_block(out, &self.body);
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
         let mut reader = Reader::new("attempt", bytes);
         let number = reader.varint()?;
         let time = TimestampMs(reader.i64()?);
@@ -263,7 +264,7 @@ impl History {
         }
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         put_varint(&mut out, self.left_out);
         for attempt in &self.attempts {
@@ -274,7 +275,7 @@ impl History {
         out
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
         let mut reader = Reader::new("history", bytes);
         let left_out = reader.varint()?;
         let mut attempts = Vec::new();

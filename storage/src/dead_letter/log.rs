@@ -179,14 +179,32 @@ impl DeadLetterLog {
         source_key: u64,
         is_it: &dyn Fn(&DeadLetter) -> bool,
     ) -> Result<Option<Offset>, LogError> {
+        self.first_from(source_key, &|offset| self.is_live(offset), is_it)
+    }
+
+    /// Returns the first letter with this source key for which `is_it` holds, live or resolved, as long as its segment stands.
+    /// Letters that are not synced yet count too.
+    ///
+    /// # Errors
+    /// As [`crate::log::LogReader::read`].
+    pub fn any_from(
+        &self,
+        source_key: u64,
+        is_it: &dyn Fn(&DeadLetter) -> bool,
+    ) -> Result<Option<Offset>, LogError> {
+        self.first_from(source_key, &|_| true, is_it)
+    }
+
+    fn first_from(
+        &self,
+        source_key: u64,
+        is_asked: &dyn Fn(Offset) -> bool,
+        is_it: &dyn Fn(&DeadLetter) -> bool,
+    ) -> Result<Option<Offset>, LogError> {
         let candidates = self.places.read().by_source(source_key);
         let view = self.view();
-        for offset in candidates {
-            let found = if self.is_live(offset) {
-                view.get_written(offset)?
-            } else {
-                None
-            };
+        for offset in candidates.into_iter().filter(|offset| is_asked(*offset)) {
+            let found = view.get_written(offset)?;
             if found.is_some_and(|letter| is_it(&letter)) {
                 return Ok(Some(offset));
             }
@@ -296,5 +314,129 @@ fn too_large(error: &BuildError) -> LogError {
             bytes: 0,
             bytes_max: u64::from(BATCH_BYTES_CEILING),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::dead_letter::facets::{FACETS_VERSION, Facets};
+    use crate::dead_letter::letter::{Destination, Receiver, destination_source_key};
+    use crate::dead_letter::limits::URL_BYTES_MAX;
+    use crate::dead_letter::samples::letter;
+    use crate::dead_letter::sealed::seal;
+    use crate::disk::sim::SimDisk;
+    use crate::disk::{Disk as _, MappedBytes};
+    use crate::log_id::PartitionNumber;
+
+    const NOW: TimestampMs = TimestampMs(1_000_000);
+    const PARTITION: PartitionNumber = PartitionNumber(3);
+
+    fn open(disk: &SimDisk) -> DeadLetterLog {
+        let root = PathBuf::from("/data");
+        disk.create_dir(&root).unwrap();
+        let place = LogPlace {
+            disk: Arc::new(disk.clone()),
+            dir: root.join("dead"),
+            root,
+            id: LogId::new(PARTITION, LogKind::DeadLetter),
+        };
+        DeadLetterLog::open(place, LogConfig::default(), None, NOW)
+            .unwrap()
+            .0
+    }
+
+    fn pushed(url: &str, source: u64) -> DeadLetter {
+        let mut letter = letter((0, 0, 0, 0, 0, 0));
+        letter.source.offset = Offset(source);
+        letter.receiver = Receiver::Destination(Destination {
+            url: url.to_owned(),
+            method: "POST".to_owned(),
+            queue: Some("q".to_owned()),
+            ..Destination::default()
+        });
+        letter
+    }
+
+    fn delete(log: &mut DeadLetterLog, letter: Offset) {
+        let marker = Marker {
+            letter,
+            resolution: Resolution::Deleted,
+            request_id: None,
+            time: NOW,
+            who: "tester".to_owned(),
+        };
+        log.append_markers(&[marker], NOW).unwrap();
+    }
+
+    fn seal_segment(log: &mut DeadLetterLog) {
+        let done = log.log_mut().begin_roll().unwrap().run();
+        log.finish_roll(done).unwrap().unwrap().run();
+    }
+
+    /// Finds the letter of a message, as a recovery does that knows only where the message stands and where it went.
+    fn find(log: &DeadLetterLog, url: &str, source: u64) -> Option<Offset> {
+        let key = destination_source_key(url, PARTITION, Offset(source));
+        log.any_from(key, &|letter| letter.source.offset == Offset(source))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_message_that_died_is_found_whatever_became_of_its_letter() {
+        let disk = SimDisk::new(1);
+        let long = "u".repeat(URL_BYTES_MAX - 1) + "\u{e9}and so on";
+        let mut log = open(&disk);
+        let letters = [pushed("a", 1), pushed("b", 1), pushed(&long, 2)];
+        let offsets = log.append_letters(&letters, NOW).unwrap();
+        delete(&mut log, offsets[0]);
+        let check = |log: &DeadLetterLog| {
+            assert_eq!(find(log, "a", 1), Some(offsets[0]), "resolved");
+            assert_eq!(find(log, "b", 1), Some(offsets[1]), "live");
+            assert_eq!(find(log, &long, 2), Some(offsets[2]), "cut to its limit");
+            assert_eq!(find(log, "a", 2), None, "another message");
+            assert_eq!(find(log, "c", 1), None, "another destination");
+            let key = pushed("a", 1).source_key();
+            assert_eq!(log.live_from(key, &|_| true).unwrap(), None);
+            assert_eq!(log.any_from(key, &|_| false).unwrap(), None);
+            let elsewhere = destination_source_key("a", PartitionNumber(4), Offset(1));
+            assert_eq!(log.any_from(elsewhere, &|_| true).unwrap(), None);
+        };
+        check(&log);
+        seal_segment(&mut log);
+        check(&log);
+        drop(log);
+        let mut log = open(&disk);
+        check(&log);
+        let end = log.log().next_offset();
+        drop(log.apply_log_start(end));
+        assert_eq!(find(&log, "a", 1), None, "retention took its letter");
+    }
+
+    #[test]
+    fn a_facet_file_of_another_version_is_replaced() {
+        let disk = SimDisk::new(1);
+        let mut log = open(&disk);
+        let offsets = log.append_letters(&[pushed("a", 1)], NOW).unwrap();
+        seal_segment(&mut log);
+        drop(log);
+        let path = file_name::path(Path::new("/data/dead"), Offset::ZERO, FileKind::Facets);
+        let right = disk.read_file(&path).unwrap();
+        for version in [1, FACETS_VERSION + 1] {
+            let mut other = right.get(..right.len() - 4).unwrap().to_vec();
+            for (place, byte) in other.iter_mut().skip(4).zip(version.to_be_bytes()) {
+                *place = byte;
+            }
+            seal(&mut other);
+            assert!(Facets::open(MappedBytes::Owned(other.clone())).is_err());
+            disk.remove_file(&path).unwrap();
+            disk.write_file(&path, &other).unwrap();
+            let log = open(&disk);
+            assert_eq!(disk.read_file(&path).unwrap(), right, "version {version}");
+            assert_eq!(find(&log, "a", 1), Some(offsets[0]));
+        }
     }
 }

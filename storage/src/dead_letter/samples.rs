@@ -37,12 +37,22 @@ pub(super) fn attempt(number: u32, result: AttemptResult, body: &[u8]) -> Attemp
 
 /// Makes the letter that the seeds stand for.
 pub(super) fn letter((who, what, result, labels, ids, died_at): Seeds) -> DeadLetter {
+    // Every fourth has none; as a text, some are those of another field.
+    let part = |name: &str, seed: u8| match seed % 4 {
+        0 => None,
+        3 => Some("group-1".to_owned()),
+        other => Some(format!("{name}-{other}")),
+    };
     let receiver = match who % 6 {
         0..=2 => Receiver::Group(format!("group-{}", who % 3)),
         other => Receiver::Destination(Destination {
             url: format!("https://host-{other}.example/hook"),
             method: "POST".to_owned(),
-            ..Destination::default()
+            url_group: part("url-group", who / 6),
+            endpoint: part("endpoint", who / 12),
+            queue: part("queue", (who / 7).wrapping_add(labels)),
+            schedule: part("schedule", what / 5),
+            flow_control_key: part("flow", what / 9),
         }),
     };
     let mut history = History::default();
@@ -97,13 +107,21 @@ fn names(prefix: &'static str, count: u8) -> impl Strategy<Value = Vec<String>> 
     prop_oneof![3 => Just(Vec::new()), 1 => vec(name, 1..4)]
 }
 
+fn part_names(prefix: &'static str) -> impl Strategy<Value = Vec<String>> {
+    let name = prop_oneof![
+        3 => (0..4_u8).prop_map(move |n| format!("{prefix}-{n}")),
+        1 => Just("group-1".to_owned()),
+    ];
+    prop_oneof![9 => Just(Vec::new()), 1 => vec(name, 1..4)]
+}
+
 fn some<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<T>> {
     vec(value, 0..3)
 }
 
 /// Filters of which many ask for one or two fields.
 pub(super) fn filters() -> impl Strategy<Value = LetterFilter> {
-    let url = (3..8_u8).prop_map(|n| format!("https://host-{n}.example/hook"));
+    let url = (3..7_u8).prop_map(|n| format!("https://host-{n}.example/hook"));
     let fingerprint = (0..4_u64).prop_map(|hash| Fingerprint { version: 1, hash });
     let lists = (
         names("group", 3),
@@ -112,14 +130,23 @@ pub(super) fn filters() -> impl Strategy<Value = LetterFilter> {
         names("caller", 1),
         prop_oneof![3 => Just(Vec::new()), 1 => vec(url, 1..4)],
     );
+    let parts = (
+        part_names("url-group"),
+        part_names("endpoint"),
+        part_names("queue"),
+        part_names("schedule"),
+        part_names("flow"),
+    );
     let numbers = (
         some((1..7_u8).prop_map(Disposition)),
         some(500..505_u16),
         some(fingerprint),
     );
     let times = (option::of(-60..60_i64), option::of(-60..60_i64));
-    (lists, numbers, times, any::<u8>()).prop_map(|(lists, numbers, times, keep)| {
+    let all = (lists, parts, numbers, times, any::<u8>());
+    all.prop_map(|(lists, parts, numbers, times, keep)| {
         let (groups, labels, message_ids, callers, urls) = lists;
+        let (url_groups, endpoints, queues, schedules, flow_control_keys) = parts;
         let (dispositions, statuses, fingerprints) = numbers;
         let kept = |bit: u8| keep & bit != 0;
         LetterFilter {
@@ -128,6 +155,11 @@ pub(super) fn filters() -> impl Strategy<Value = LetterFilter> {
             message_ids,
             callers,
             urls,
+            url_groups,
+            endpoints,
+            queues,
+            schedules,
+            flow_control_keys,
             dispositions: if kept(1) { dispositions } else { Vec::new() },
             statuses: if kept(2) { statuses } else { Vec::new() },
             fingerprints: if kept(4) { fingerprints } else { Vec::new() },

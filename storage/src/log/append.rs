@@ -39,6 +39,8 @@ pub struct Log {
     pub(super) is_rolling: bool,
     /// A roll has failed: the segment was cut to its data and takes no more.
     pub(super) must_roll: bool,
+    /// Bytes of the largest batch that was refused since the active segment began, because it needs a new one.
+    pub(super) refused_bytes: u64,
 }
 
 /// The active segment and where the next batch goes.
@@ -111,17 +113,6 @@ impl Log {
         };
     }
 
-    /// Returns whether a batch of `batch_bytes` must wait for a new segment.
-    #[must_use]
-    pub fn needs_roll(&self, batch_bytes: u64, now: TimestampMs) -> bool {
-        let is_empty = self.tail.position <= SEGMENT_HEADER_BYTES_U64;
-        let extent = self.tail.segment.extent();
-        let is_full =
-            self.tail.position.saturating_add(batch_bytes) > u64::from(self.config.segment_bytes);
-        let is_old = now.since(extent.first_append_time) >= self.config.segment_ms;
-        self.must_roll || (!is_empty && (is_full || is_old))
-    }
-
     /// Appends a verified batch: fills in the broker's fields in place, and writes it whole.
     ///
     /// `header` is the decoded header of `batch`. The batch is durable once the durable end has reached its end, which takes
@@ -146,6 +137,7 @@ impl Log {
             return Err(LogError::BatchTooLarge { bytes, bytes_max });
         }
         if self.is_rolling || self.needs_roll(bytes, now) {
+            self.refused_bytes = self.refused_bytes.max(bytes);
             return Err(LogError::Rolling {
                 log: self.shared.place.id,
             });
@@ -195,15 +187,6 @@ impl Log {
         Ok(appended)
     }
 
-    /// Starts a new segment, on the calling thread. A segment without a batch stays the active one.
-    ///
-    /// # Errors
-    /// As [`Log::begin_roll`] and [`RollTask::run`].
-    pub fn roll(&mut self) -> Result<(), LogError> {
-        let done = self.begin_roll()?.run();
-        self.finish_roll(done)
-    }
-
     /// Begins a new segment. Appends are refused with [`LogError::Rolling`] until [`Log::finish_roll`].
     ///
     /// # Errors
@@ -234,6 +217,7 @@ impl Log {
         self.is_rolling = false;
         let (segment, file) = done.result?;
         self.must_roll = false;
+        self.refused_bytes = 0;
         if Arc::ptr_eq(&segment, &self.tail.segment) {
             return Ok(());
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::disk::Disk;
+use crate::error::LogError;
 use crate::limits;
 use crate::log_id::LogId;
 use crate::offset::Offset;
@@ -64,4 +65,18 @@ pub struct LogPlace {
     pub dir: PathBuf,
     /// The log.
     pub id: LogId,
+}
+
+impl LogPlace {
+    /// Returns whether the log has a directory.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn exists(&self) -> Result<bool, LogError> {
+        match self.disk.list(&self.dir) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(LogError::io("list", &self.dir, source)),
+        }
+    }
 }

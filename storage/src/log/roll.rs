@@ -6,11 +6,12 @@
 use std::io;
 use std::sync::Arc;
 
+use super::append::Log;
 use super::shared::{Segment, Shared};
 use crate::disk::{Disk, DiskFile, OpenMode, Site};
 use crate::error::{LogError, PoisonCause};
 use crate::index::{Extent, Index};
-use crate::offset::{FilePosition, Offset};
+use crate::offset::{FilePosition, Offset, TimestampMs};
 use crate::segment::file_name::{self, FileKind};
 use crate::segment::{Chain, SEGMENT_HEADER_BYTES_U64, SegmentHeader};
 
@@ -92,6 +93,34 @@ impl RollTask {
             Arc::new(Segment::new(extent, Index::default(), false)),
             file,
         ))
+    }
+}
+
+impl Log {
+    /// Returns whether a batch of `batch_bytes` must wait for a new segment.
+    #[must_use]
+    pub fn needs_roll(&self, batch_bytes: u64, now: TimestampMs) -> bool {
+        let is_empty = self.tail.position <= SEGMENT_HEADER_BYTES_U64;
+        let extent = self.tail.segment.extent();
+        let is_full =
+            self.tail.position.saturating_add(batch_bytes) > u64::from(self.config.segment_bytes);
+        let is_old = now.since(extent.first_append_time) >= self.config.segment_ms;
+        self.must_roll || (!is_empty && (is_full || is_old))
+    }
+
+    /// Returns whether an append was refused with [`LogError::Rolling`] and no new segment has begun since.
+    #[must_use]
+    pub fn awaits_roll(&self, now: TimestampMs) -> bool {
+        self.is_rolling || (self.refused_bytes > 0 && self.needs_roll(self.refused_bytes, now))
+    }
+
+    /// Starts a new segment, on the calling thread. A segment without a batch stays the active one.
+    ///
+    /// # Errors
+    /// As [`Log::begin_roll`] and [`RollTask::run`].
+    pub fn roll(&mut self) -> Result<(), LogError> {
+        let done = self.begin_roll()?.run();
+        self.finish_roll(done)
     }
 }
 

@@ -7,6 +7,7 @@ use super::state;
 use crate::batch::header::BatchHeader;
 use crate::checkpoint::LogCheckpoint;
 use crate::dead_letter::DeadLetterLog;
+use crate::delivery::DeliveryLog;
 use crate::error::LogError;
 use crate::log::LogConfig;
 use crate::log::{Appended, Log, LogPlace};
@@ -28,6 +29,8 @@ pub struct Partition {
     pub(super) claims: HashMap<Offset, ClaimState>,
     /// Main-log offsets of causes whose markers are not known synced, with the end of the marker once it is appended.
     pub(super) unsettled: BTreeMap<Offset, Option<Offset>>,
+    /// Of the topic whose records are pushed.
+    pub(super) push: Option<DeliveryLog>,
 }
 
 /// What became of a produced batch.
@@ -82,6 +85,11 @@ impl Partition {
             }
         }
         let appended = self.main.append(header, batch, now)?;
+        // Its records have no envelopes: nothing is to be delivered.
+        let count = usize::try_from(header.record_count).unwrap_or(usize::MAX);
+        if self.push.is_some() {
+            self.note_fresh(&appended, header, vec![None; count]);
+        }
         self.producers.record(&BatchHeader {
             base_offset: appended.base_offset,
             append_time: appended.append_time,
@@ -139,6 +147,12 @@ impl Partition {
             state: dead_letters.state(),
             ..dead_letters.log().checkpoint()
         })
+    }
+
+    /// Returns the checkpoint of the delivery log likewise; `None` before the first entry.
+    #[must_use]
+    pub fn delivery_checkpoint(&self) -> Option<LogCheckpoint> {
+        self.push.as_ref()?.checkpoint()
     }
 
     /// Returns the first main-log offset that may hold a cause without a synced marker.

@@ -2,6 +2,7 @@
 
 use super::append::Partition;
 use crate::dead_letter::{DeadLetterLog, FacetsTask};
+use crate::delivery::DeliveryLog;
 use crate::error::LogError;
 use crate::log::{Log, RollDone, RollTask};
 use crate::log_id::{LogId, LogKind};
@@ -24,7 +25,8 @@ impl Partition {
         match kind {
             LogKind::Main => Some(&mut self.main),
             LogKind::DeadLetter => self.dead_letters.as_mut().map(DeadLetterLog::log_mut),
-            LogKind::Delivery | LogKind::Control => None,
+            LogKind::Delivery => self.push.as_mut().and_then(DeliveryLog::log_mut),
+            LogKind::Control => None,
         }
     }
 
@@ -48,10 +50,14 @@ impl Partition {
         kind: LogKind,
         done: RollDone,
     ) -> Result<Option<FacetsTask>, LogError> {
-        match (kind, self.dead_letters.as_mut()) {
-            (LogKind::DeadLetter, Some(dead_letters)) => dead_letters.finish_roll(done),
-            _ => self.main.finish_roll(done).map(|()| None),
+        if let (LogKind::DeadLetter, Some(dead_letters)) = (kind, self.dead_letters.as_mut()) {
+            return dead_letters.finish_roll(done);
         }
+        let log = LogId::new(self.number, kind);
+        self.log_mut(kind)
+            .ok_or(LogError::Rolling { log })?
+            .finish_roll(done)
+            .map(|()| None)
     }
 
     /// Returns the dead-letter log, creating it where there is none yet. Creating syncs a few small files.

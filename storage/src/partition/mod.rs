@@ -18,6 +18,8 @@
 //! A crash between 3 and 5 leaves causes without markers: [`Partition::open`] appends them before anything is served.
 
 mod append;
+mod steps;
+mod push;
 mod dead_letters;
 mod due;
 mod open;
@@ -29,6 +31,10 @@ mod state;
 
 pub use append::{AppendOutcome, Partition, Refused};
 pub use open::{PartitionConfig, PartitionHints, PartitionPlace, PartitionReport};
+pub use push::{
+    MainRetentionTarget, MessagePlace, NewMessage, PlacedEntry, PushDeath, PushReader, PushUpkeep,
+    PushUpkeepRun, PushedMessage, StaleReferences, push_letter,
+};
 pub use reject::{RejectOutcome, Rejection, prepare_letter};
 pub use republish::{Claim, ClaimState, Republished, Who};
 pub use resolve::{Hooks, Outcome, Outcomes, Resolver, Step};

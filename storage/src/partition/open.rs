@@ -12,6 +12,7 @@ use crate::batch::header::BatchHeader;
 use crate::cause::{Cause, CauseKind};
 use crate::checkpoint::LogCheckpoint;
 use crate::dead_letter::{DeadLetterLog, Marker, Resolution};
+use crate::delivery::DeliveryLog;
 use crate::disk::Disk;
 use crate::error::LogError;
 use crate::log::{Log, LogConfig, LogPlace, LogReader, ReadBound, RecoveryReport};
@@ -40,6 +41,8 @@ pub struct PartitionConfig {
     pub main: LogConfig,
     /// The dead-letter log; always synced.
     pub dead_letters: LogConfig,
+    /// The delivery log, always synced, of the topic whose records are pushed; `None` for any other.
+    pub delivery: Option<LogConfig>,
     /// How long and of how many producers the partition remembers.
     pub producers: ProducerLimits,
 }
@@ -51,6 +54,8 @@ pub struct PartitionHints {
     pub main: Option<LogCheckpoint>,
     /// Of the dead-letter log.
     pub dead_letters: Option<LogCheckpoint>,
+    /// Of the delivery log.
+    pub delivery: Option<LogCheckpoint>,
 }
 
 /// What opening found and did.
@@ -60,6 +65,10 @@ pub struct PartitionReport {
     pub main: RecoveryReport,
     /// Of the dead-letter log.
     pub dead_letters: RecoveryReport,
+    /// Of the delivery log. Damage where the state comes from is told by [`Partition::delivery_damage`].
+    pub delivery: RecoveryReport,
+    /// Messages that had died and whose letters were standing without that being noted.
+    pub dead_count: usize,
     /// Republishes whose markers were missing and have been appended.
     pub finished_count: usize,
 }
@@ -107,7 +116,7 @@ impl Partition {
             now,
         )?;
         let dead_letter_place = place.log(LogKind::DeadLetter);
-        let exists = hints.dead_letters.is_some() || is_dir(&dead_letter_place)?;
+        let exists = hints.dead_letters.is_some() || dead_letter_place.exists()?;
         let mut report = PartitionReport {
             main: main_report,
             ..PartitionReport::default()
@@ -131,8 +140,18 @@ impl Partition {
             dead_letter_config: config.dead_letters,
             claims: HashMap::new(),
             unsettled: BTreeMap::new(),
+            push: None,
         };
         report.finished_count = partition.finish_republishes(settled_up_to, now)?;
+        if let Some(config) = config.delivery {
+            let hint = hints.delivery.as_ref();
+            let delivery_place = place.log(LogKind::Delivery);
+            let main = partition.main.reader();
+            let (log, opened) = DeliveryLog::open(delivery_place, config, hint, &main, now)?;
+            partition.push = Some(log);
+            report.delivery = opened;
+            report.dead_count = partition.finish_deaths(now)?;
+        }
         Ok((partition, report))
     }
 
@@ -197,14 +216,6 @@ fn append_synced(
         task.run()?;
     }
     Ok(())
-}
-
-fn is_dir(place: &LogPlace) -> Result<bool, LogError> {
-    match place.disk.list(&place.dir) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(LogError::io("list", &place.dir, source)),
-    }
 }
 
 /// Folds the producers from where the hint ends, and says from where causes may be unsettled.

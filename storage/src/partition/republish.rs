@@ -3,11 +3,12 @@
 use bytes::Bytes;
 
 use super::append::Partition;
-use super::reject::fresh_headers;
-use crate::batch::builder::{BatchBuilder, BrokerMark, BuildError, BuildOptions};
+use super::reject::{fresh_envelope, fresh_headers};
+use crate::batch::builder::{BatchBuilder, BrokerMark, BuildOptions};
 use crate::batch::header::{BatchHeader, Codec};
 use crate::cause::{CAUSE_HEADER, Cause, CauseDetail, CauseKind};
 use crate::dead_letter::{DeadLetter, Marker, Receiver, Resolution};
+use crate::delivery::Arrival;
 use crate::error::LogError;
 use crate::log_id::{LogId, LogKind};
 use crate::offset::{Offset, TimestampMs};
@@ -125,18 +126,31 @@ impl Partition {
         now: TimestampMs,
     ) -> Result<Republished, LogError> {
         let offsets: Vec<_> = letters.iter().map(|(offset, _)| *offset).collect();
+        let mut fresh = None;
         let appended = self.build_fresh(letters, who).and_then(|mut batch| {
             let header = BatchHeader::decode(&batch).map_err(|reason| {
                 self.main
                     .reader()
                     .undecodable(self.main.next_offset(), reason)
             })?;
+            fresh = Some(header);
             self.main.append(&header, &mut batch, now)
         });
         match appended {
             Ok(appended) => {
                 self.set_claims(&offsets, ClaimState::Appended);
                 self.unsettled.insert(appended.base_offset, None);
+                if let Some(header) = fresh.filter(|_| self.push.is_some()) {
+                    let arrival = |(offset, letter): &(Offset, DeadLetter)| {
+                        let envelope = fresh_envelope(letter)?;
+                        Some(Arrival::new(
+                            &envelope,
+                            Some(self.republish_cause(*offset, letter, who)),
+                        ))
+                    };
+                    let arrivals = letters.iter().map(arrival).collect();
+                    self.note_fresh(&appended, &header, arrivals);
+                }
                 Ok(Republished {
                     letters: offsets,
                     base_offset: appended.base_offset,
@@ -160,6 +174,7 @@ impl Partition {
             durable_end >= republished.next_offset,
             "committed before it is durable"
         );
+        self.admit_durable();
         for (letter, target) in republished.targets() {
             self.claims.insert(letter, ClaimState::Committed { target });
         }
@@ -278,24 +293,27 @@ impl Partition {
         }
     }
 
+    fn republish_cause(&self, offset: Offset, letter: &DeadLetter, who: Who<'_>) -> Cause {
+        Cause {
+            kind: CauseKind::Republish,
+            log: LogId::new(self.number, LogKind::DeadLetter),
+            offset,
+            detail: CauseDetail {
+                request_id: who.request_id.map(str::to_owned),
+                group: group_of(letter),
+                ..CauseDetail::default()
+            },
+        }
+    }
+
     fn build_fresh(
         &self,
         letters: &[(Offset, DeadLetter)],
         who: Who<'_>,
     ) -> Result<Vec<u8>, LogError> {
-        let log = LogId::new(self.number, LogKind::DeadLetter);
         let mut builder = BatchBuilder::new(Codec::None);
         for (offset, letter) in letters {
-            let cause = Cause {
-                kind: CauseKind::Republish,
-                log,
-                offset: *offset,
-                detail: CauseDetail {
-                    request_id: who.request_id.map(str::to_owned),
-                    group: group_of(letter),
-                    ..CauseDetail::default()
-                },
-            };
+            let cause = self.republish_cause(*offset, letter, who);
             let mut record = letter.record.clone();
             record.headers = fresh_headers(letter);
             record
@@ -304,13 +322,13 @@ impl Partition {
             let headers = record.header_refs();
             builder
                 .push(&record.as_new(&headers))
-                .map_err(|error| too_large(&error))?;
+                .map_err(|error| error.as_log_error())?;
         }
         let options = BuildOptions {
             producer: None,
             broker: BrokerMark::BrokerWithCauses,
         };
-        builder.build(options).map_err(|error| too_large(&error))
+        builder.build(options).map_err(|error| error.as_log_error())
     }
 }
 
@@ -328,19 +346,5 @@ fn marker(letter: Offset, resolution: Resolution, who: Who<'_>, now: TimestampMs
         request_id: who.request_id.map(str::to_owned),
         time: now,
         who: who.name.to_owned(),
-    }
-}
-
-/// A fresh record that no batch takes: the letter stays, and the error says by how much.
-fn too_large(error: &BuildError) -> LogError {
-    match error {
-        BuildError::TooLarge { found, limit, .. } => LogError::BatchTooLarge {
-            bytes: *found,
-            bytes_max: *limit,
-        },
-        _ => LogError::BatchTooLarge {
-            bytes: 0,
-            bytes_max: 0,
-        },
     }
 }

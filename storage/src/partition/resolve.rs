@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use super::append::Partition;
 use super::reject::RejectOutcome;
 use super::republish::{Claim, MARKERS_PER_BATCH_MAX, Republished, Who};
+use super::steps::Steps;
 use crate::dead_letter::{DeadLetter, Resolution};
 use crate::error::LogError;
-use crate::log::LogReader;
 use crate::log_id::LogKind;
 use crate::offset::{Offset, TimestampMs};
 
@@ -261,73 +261,24 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// Calls `act` under the owner's lock, rolling the log as often as it asks for that.
+    fn steps(&self) -> Steps<'_> {
+        Steps {
+            owner: self.owner,
+            now: self.hooks.now,
+            wait: self.hooks.wait,
+        }
+    }
+
     fn with_room<T>(
         &self,
         kind: LogKind,
         act: impl Fn(&mut Partition, TimestampMs) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
-        loop {
-            let acted = act(&mut self.owner.lock(), (self.hooks.now)());
-            match acted {
-                Err(LogError::Rolling { .. }) => self.roll(kind)?,
-                acted => return acted,
-            }
-        }
+        self.steps().with_room(kind, act)
     }
 
-    /// Rolls a log, or waits for whoever is rolling it.
-    fn roll(&self, kind: LogKind) -> Result<(), LogError> {
-        let begun = {
-            let mut owner = self.owner.lock();
-            owner.begin_roll(kind)
-        };
-        match begun {
-            Ok(task) => {
-                let done = task.run();
-                let facets = self.owner.lock().finish_roll(kind, done)?;
-                if let Some(facets) = facets {
-                    facets.run();
-                }
-                Ok(())
-            }
-            Err(LogError::Rolling { .. }) => {
-                (self.hooks.wait)();
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Returns when everything below `end` is durable.
     fn make_durable(&self, kind: LogKind, end: Offset) -> Result<(), LogError> {
-        loop {
-            let (reader, task): (LogReader, _) = {
-                let mut owner = self.owner.lock();
-                let Some(log) = owner.log_mut(kind) else {
-                    return Ok(());
-                };
-                if log.reader().durable_end() >= end {
-                    return Ok(());
-                }
-                (log.reader(), log.begin_sync())
-            };
-            match (task, reader.poison()) {
-                (Some(task), _) => {
-                    task.run()?;
-                }
-                // Another thread's sync may have come between, whatever has poisoned the log since.
-                (None, _) if reader.durable_end() >= end => return Ok(()),
-                (None, Some(cause)) => {
-                    return Err(LogError::Poisoned {
-                        log: reader.id(),
-                        cause,
-                    });
-                }
-                // A roll is under way, and its sync covers what we wait for.
-                (None, None) => (self.hooks.wait)(),
-            }
-        }
+        self.steps().make_durable(kind, end)
     }
 }
 

@@ -13,17 +13,25 @@ pub struct PartitionRetention {
     pub main: RetentionPolicy,
     /// Of the dead-letter log.
     pub dead_letters: RetentionPolicy,
+    /// Of the delivery log: how long the events of messages can be looked at.
+    pub delivery: RetentionPolicy,
 }
 
 impl Partition {
-    /// Plans retention of the main log: returns the new log start, which never passes a cause without a synced marker.
+    /// Plans retention of the main log: returns the new log start, which never passes a cause without a synced marker, nor a
+    /// message that is still needed and stands nowhere else. Of a pushed topic the plan holds once everything that the delivery
+    /// log has now is durable.
     #[must_use]
     pub fn plan_main_retention(
         &self,
         policy: &RetentionPolicy,
         now: TimestampMs,
     ) -> Option<Offset> {
-        self.main.plan_retention(policy, self.settled_up_to(), now)
+        let settled = self.settled_up_to();
+        let ceiling = self
+            .push_ceiling()
+            .map_or(settled, |needed| needed.min(settled));
+        self.main.plan_retention(policy, ceiling, now)
     }
 
     /// Plans retention of the dead-letter log.
@@ -53,7 +61,8 @@ impl Partition {
                     .retain(|letter, state| *letter >= start || is_due(state));
                 Some(unlink)
             }
-            LogKind::Delivery | LogKind::Control => None,
+            LogKind::Delivery => self.push.as_mut()?.apply_log_start(start),
+            LogKind::Control => None,
         }
     }
 }

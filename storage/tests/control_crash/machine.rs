@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use storage::checkpoint::CheckpointStore;
+use storage::control::push::{
+    Endpoint, FlowOverride, PushEntry, Queue, Schedule, SigningKey, SigningKeys, UrlGroup,
+};
 use storage::control::{
     Commit, ControlConfig, ControlError, ControlLog, ControlState, Entry, TopicSettings,
 };
@@ -95,6 +99,106 @@ pub(crate) fn created(name: &str, partitions: &[u32]) -> Entry {
     }
 }
 
+fn schedule(number: u64, body: &'static [u8]) -> PushEntry {
+    PushEntry::ScheduleSet {
+        id: "nightly".to_owned(),
+        schedule: Schedule {
+            number,
+            cron: "0 0 * * *".to_owned(),
+            destination: "shops".to_owned(),
+            created: NOW,
+            since: NOW,
+            is_paused: false,
+            queue: Some("mail".to_owned()),
+            envelope: Bytes::from_static(b"envelope"),
+            body: Bytes::from_static(body),
+            caller_ip: None,
+        },
+    }
+}
+
+fn queue(parallelism: u32) -> PushEntry {
+    PushEntry::QueueSet {
+        name: "mail".to_owned(),
+        queue: Queue {
+            parallelism,
+            is_paused: parallelism > 1,
+            created: NOW,
+            updated: NOW,
+        },
+    }
+}
+
+fn url_group(urls: &[&str]) -> PushEntry {
+    PushEntry::UrlGroupSet {
+        name: "shops".to_owned(),
+        group: UrlGroup {
+            created: NOW,
+            updated: NOW,
+            endpoints: urls
+                .iter()
+                .map(|url| Endpoint {
+                    name: None,
+                    url: (*url).to_owned(),
+                })
+                .collect(),
+        },
+    }
+}
+
+fn flow_key(rate: Option<u32>) -> PushEntry {
+    PushEntry::FlowKeySet {
+        key: "tenant".to_owned(),
+        flow: FlowOverride {
+            is_paused: true,
+            rate,
+            ..FlowOverride::default()
+        },
+    }
+}
+
+/// What deliveries go by, in rounds of three changes: all of it is set, changed, and deleted but for the signing keys.
+fn push_change(at: u64) -> Vec<Entry> {
+    let (round, step) = (at / 3, at % 3);
+    let text = |text: &str| text.to_owned();
+    let entries = match step {
+        0 => vec![
+            queue(1),
+            url_group(&["https://one.example"]),
+            schedule(round, b"body"),
+            flow_key(None),
+            PushEntry::SigningKeysSet(SigningKeys {
+                current: SigningKey::new(format!("sig_{round}")),
+                next: SigningKey::new(format!("sig_{}", round + 1)),
+            }),
+        ],
+        1 => vec![
+            queue(2),
+            url_group(&["https://one.example", "https://two.example"]),
+            schedule(round, b"another body"),
+            PushEntry::SchedulePaused {
+                id: text("nightly"),
+                is_paused: true,
+                time: NOW,
+            },
+            flow_key(Some(3)),
+        ],
+        _ => vec![
+            PushEntry::QueueDeleted { name: text("mail") },
+            PushEntry::UrlGroupDeleted {
+                name: text("shops"),
+            },
+            PushEntry::ScheduleDeleted {
+                id: text("nightly"),
+            },
+            PushEntry::FlowKeyCleared {
+                key: text("tenant"),
+            },
+        ],
+    };
+    entries.into_iter().map(Entry::Push).collect()
+}
+
 /// Changes of several kinds; some of one entry, some of several, among them ones that build on each other.
 pub(crate) fn workload(count: u64, metadata_bytes: usize) -> Vec<Vec<Entry>> {
     let mut changes = vec![vec![created("flights", &[1, 2])]];
@@ -117,6 +221,7 @@ pub(crate) fn workload(count: u64, metadata_bytes: usize) -> Vec<Vec<Entry>> {
             5 => vec![Entry::TopicDeleted {
                 name: format!("topic-{}", at - 2),
             }],
+            1 => push_change(at / 7),
             _ => (0..=at % 5)
                 .map(|g| commit(g, 1 + u32::try_from(g % 2).unwrap()))
                 .collect(),

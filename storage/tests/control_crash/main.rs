@@ -16,5 +16,6 @@
 mod damage;
 mod failing_disk;
 mod failures;
+mod large;
 mod machine;
 mod power_cuts;

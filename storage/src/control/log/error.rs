@@ -2,7 +2,7 @@
 
 use crate::batch::BuildError;
 use crate::control::entry::EntryError;
-use crate::control::rules::Refusal;
+use crate::control::refusal::Refusal;
 use crate::error::LogError;
 use crate::offset::Offset;
 

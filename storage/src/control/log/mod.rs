@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use super::entry::Entry;
 use super::fold::Snapshot;
-use super::rules::Refusal;
+use super::refusal::Refusal;
 use super::state::ControlState;
 use crate::batch::{
     BatchBuilder, BatchHeader, BrokerMark, BuildError, BuildOptions, Codec, NewRecord,

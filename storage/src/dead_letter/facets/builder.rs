@@ -1,9 +1,10 @@
 //! The facets of the active segment, in memory, and the file made of them when it is sealed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
 
+use super::pairs::Pairs;
 use super::view::{Candidates, View};
 use super::{
     DICTIONARY_FIELDS, Death, DeathBlock, DictionaryField, FACETS_MAGIC, FACETS_VERSION,
@@ -11,7 +12,7 @@ use super::{
     split_death_block,
 };
 use crate::dead_letter::hash::hash64;
-use crate::dead_letter::letter::{DeadLetter, Receiver};
+use crate::dead_letter::letter::{DeadLetter, Destination, Receiver};
 use crate::dead_letter::limits::DEATH_BLOCK_LETTERS;
 use crate::dead_letter::sealed::{put_bitmap, seal};
 use crate::dead_letter::select::LetterFilter;
@@ -25,7 +26,7 @@ pub struct FacetsBuilder {
     end: u32,
     letters: RoaringBitmap,
     dictionary: BTreeMap<(DictionaryField, Vec<u8>), RoaringBitmap>,
-    hashed: BTreeSet<(HashedField, u64, u32)>,
+    hashed: BTreeMap<HashedField, Pairs>,
     deaths: Vec<Death>,
     death_blocks: Vec<DeathBlock>,
     markers: BTreeMap<u64, u32>,
@@ -40,7 +41,7 @@ impl FacetsBuilder {
             end: 0,
             letters: RoaringBitmap::new(),
             dictionary: BTreeMap::new(),
-            hashed: BTreeSet::new(),
+            hashed: BTreeMap::new(),
             deaths: Vec::new(),
             death_blocks: Vec::new(),
             markers: BTreeMap::new(),
@@ -58,9 +59,7 @@ impl FacetsBuilder {
             Receiver::Group(group) => {
                 self.add_value(DictionaryField::Group, group.as_bytes(), relative);
             }
-            Receiver::Destination(destination) => {
-                self.add_text(HashedField::Url, &destination.url, relative);
-            }
+            Receiver::Destination(destination) => self.add_destination(destination, relative),
         }
         self.add_value(
             DictionaryField::Disposition,
@@ -84,9 +83,25 @@ impl FacetsBuilder {
         if let Some(caller) = &letter.caller {
             self.add_text(HashedField::Caller, caller, relative);
         }
-        self.hashed
-            .insert((HashedField::SourceKey, letter.source_key(), relative));
+        self.add_hash(HashedField::SourceKey, letter.source_key(), relative);
         self.add_death(relative, letter.died_at);
+    }
+
+    fn add_destination(&mut self, destination: &Destination, relative: u32) {
+        self.add_text(HashedField::Url, &destination.url, relative);
+        if let Some(key) = &destination.flow_control_key {
+            self.add_text(HashedField::FlowControlKey, key, relative);
+        }
+        for (field, name) in [
+            (DictionaryField::UrlGroup, &destination.url_group),
+            (DictionaryField::Endpoint, &destination.endpoint),
+            (DictionaryField::Queue, &destination.queue),
+            (DictionaryField::Schedule, &destination.schedule),
+        ] {
+            if let Some(name) = name {
+                self.add_value(field, name.as_bytes(), relative);
+            }
+        }
     }
 
     /// Adds the marker at this relative offset, which resolves `letter`. The first marker of a letter wins.
@@ -131,10 +146,8 @@ impl FacetsBuilder {
             end_section(&sections);
         }
         for field in HASHED_FIELDS {
-            let pairs = self
-                .hashed
-                .range((field, 0, 0)..=(field, u64::MAX, u32::MAX));
-            sections.extend(pairs.flat_map(|(_, hash, relative)| pair(*hash, *relative)));
+            let pairs = self.hashed.get(&field).into_iter();
+            sections.extend(pairs.flat_map(Pairs::iter).flatten());
             end_section(&sections);
         }
         sections.extend_from_slice(self.deaths.as_flattened());
@@ -208,8 +221,8 @@ impl FacetsBuilder {
     }
 
     pub(super) fn hashed(&self, field: HashedField, hash: u64) -> impl Iterator<Item = u32> {
-        let range = (field, hash, 0)..=(field, hash, u32::MAX);
-        self.hashed.range(range).map(|(_, _, relative)| *relative)
+        let pairs = self.hashed.get(&field).into_iter();
+        pairs.flat_map(move |pairs| pairs.find(hash))
     }
 
     pub(super) fn deaths(&self) -> &[Death] {
@@ -237,12 +250,20 @@ impl FacetsBuilder {
     }
 
     fn add_text(&mut self, field: HashedField, text: &str, relative: u32) {
-        self.hashed
-            .insert((field, hash64(&[text.as_bytes()]), relative));
+        self.add_hash(field, hash64(&[text.as_bytes()]), relative);
+    }
+
+    fn add_hash(&mut self, field: HashedField, hash: u64, relative: u32) {
+        self.hashed.entry(field).or_default().insert(hash, relative);
     }
 
     fn add_death(&mut self, relative: u32, died_at: TimestampMs) {
         let is_new_block = self.deaths.len().is_multiple_of(DEATH_BLOCK_LETTERS);
+        if self.deaths.len() == self.deaths.capacity() {
+            // Grown by an eighth, not by as much again.
+            let more = (self.deaths.len() / 8).max(DEATH_BLOCK_LETTERS);
+            self.deaths.reserve_exact(more);
+        }
         self.deaths.push(death(relative, died_at));
         match self.death_blocks.last_mut() {
             Some(block) if !is_new_block => {

@@ -22,7 +22,7 @@ use crate::offset::{Offset, TimestampMs};
 
 const MAGIC_BYTES: usize = 4;
 const HEADER_BYTES: usize = MAGIC_BYTES + 2 + 2 + 8 + 4 + SECTION_COUNT * 8;
-const _: () = assert!(HEADER_BYTES == 124);
+const _: () = assert!(HEADER_BYTES == 164);
 
 /// The facets of a sealed segment. Clones share the file.
 #[derive(Debug, Clone)]

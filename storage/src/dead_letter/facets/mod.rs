@@ -17,18 +17,19 @@
 //! | 6 | reserved | 2 | u16 | 0 |
 //! | 8 | base offset | 8 | u64 | of the segment |
 //! | 16 | end | 4 | u32 | relative offset behind the last letter or marker (exclusive end) |
-//! | 20 | section bytes | 104 | 13 x u64 | length of each section below |
-//! | 124 | sections | | | one after the other |
+//! | 20 | section bytes | 144 | 18 x u64 | length of each section below |
+//! | 164 | sections | | | one after the other |
 //! | end - 4 | checksum | 4 | u32 | CRC-32 of everything before it |
 //!
 //! | section | content |
 //! |---|---|
 //! | 0 | bitmap: which relative offsets are letters |
 //! | 1 to 4 | dictionaries: group; disposition (u8); fingerprint (9 bytes); status of the last attempt (u16) |
-//! | 5 to 9 | pairs of (hash u64, letter u32), sorted: URL, message id, label, caller, source key |
-//! | 10 | deaths: (letter u32, ms i64), by letter |
-//! | 11 | death blocks: (earliest i64, latest i64) of each [`DEATH_BLOCK_LETTERS`](super::limits::DEATH_BLOCK_LETTERS) deaths |
-//! | 12 | markers: (offset of the letter u64, first marker that resolves it u32), sorted |
+//! | 5 to 8 | dictionaries: URL group; endpoint; queue; schedule |
+//! | 9 to 14 | pairs of (hash u64, letter u32), sorted: URL, message id, label, caller, source key, flow-control key |
+//! | 15 | deaths: (letter u32, ms i64), by letter |
+//! | 16 | death blocks: (earliest i64, latest i64) of each [`DEATH_BLOCK_LETTERS`](super::limits::DEATH_BLOCK_LETTERS) deaths |
+//! | 17 | markers: (offset of the letter u64, first marker that resolves it u32), sorted |
 //!
 //! | part of a dictionary | bytes | type | meaning |
 //! |---|---|---|---|
@@ -36,9 +37,13 @@
 //! | values | 12 each | 3 x u32 | start of the value, start of its bitmap, letters in it; by rising value; starts count from the data |
 //! | data | | | of each value: its bytes, then its bitmap, up to the next value |
 //!
+//! A dictionary is for what somebody has set up, of which there are few. Everybody who publishes makes up flow-control keys:
+//! each may stand in one letter only, where a bitmap would take more than a pair.
+//!
 //! The hash of a text is the first 64 bits of SHA-256 over its length (u64) and its bytes; a source key is one already.
 
 mod dictionary;
+mod pairs;
 mod builder;
 mod file;
 mod counts;
@@ -60,8 +65,8 @@ mod tests;
 
 /// Opens every facet file: `RDFC`.
 pub const FACETS_MAGIC: u32 = 0x5244_4643;
-/// The version of the facet file.
-pub const FACETS_VERSION: u16 = 1;
+/// The version of the facet file. A file of another one is built again, as one that does not verify.
+pub const FACETS_VERSION: u16 = 2;
 
 /// A field with few values, each of which has a bitmap. The number is its section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,36 +75,46 @@ enum DictionaryField {
     Disposition = 2,
     Fingerprint = 3,
     Status = 4,
+    UrlGroup = 5,
+    Endpoint = 6,
+    Queue = 7,
+    Schedule = 8,
 }
 
 /// A field with many values, of which hashes are kept. The number is its section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum HashedField {
-    Url = 5,
-    MessageId = 6,
-    Label = 7,
-    Caller = 8,
-    SourceKey = 9,
+    Url = 9,
+    MessageId = 10,
+    Label = 11,
+    Caller = 12,
+    SourceKey = 13,
+    FlowControlKey = 14,
 }
 
-const DICTIONARY_FIELDS: [DictionaryField; 4] = [
+const DICTIONARY_FIELDS: [DictionaryField; 8] = [
     DictionaryField::Group,
     DictionaryField::Disposition,
     DictionaryField::Fingerprint,
     DictionaryField::Status,
+    DictionaryField::UrlGroup,
+    DictionaryField::Endpoint,
+    DictionaryField::Queue,
+    DictionaryField::Schedule,
 ];
-const HASHED_FIELDS: [HashedField; 5] = [
+const HASHED_FIELDS: [HashedField; 6] = [
     HashedField::Url,
     HashedField::MessageId,
     HashedField::Label,
     HashedField::Caller,
     HashedField::SourceKey,
+    HashedField::FlowControlKey,
 ];
 const LETTERS_SECTION: usize = 0;
-const DEATHS_SECTION: usize = 10;
-const DEATH_BLOCKS_SECTION: usize = 11;
-const MARKERS_SECTION: usize = 12;
-const SECTION_COUNT: usize = 13;
+const DEATHS_SECTION: usize = 15;
+const DEATH_BLOCKS_SECTION: usize = 16;
+const MARKERS_SECTION: usize = 17;
+const SECTION_COUNT: usize = 18;
 
 /// A pair, or a marker: a u64, then a u32. Their bytes sort as their numbers do.
 type Pair = [u8; 12];

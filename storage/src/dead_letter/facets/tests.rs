@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dead_letter::fingerprint::Fingerprint;
-use crate::dead_letter::letter::{DeadLetter, Disposition, Receiver};
+use crate::dead_letter::letter::{DeadLetter, Destination, Disposition, Receiver};
 use crate::dead_letter::limits::{DEATH_BLOCK_LETTERS, FACET_VALUE_COUNT_MAX};
 use crate::dead_letter::samples::{Seeds, filters, letter, seeds};
 use crate::dead_letter::sealed::seal;
@@ -226,6 +226,11 @@ fn everything_asked() -> LetterFilter {
         labels: text("label-1"),
         message_ids: text("msg-6"),
         callers: text("caller-0"),
+        url_groups: text("group-1"),
+        endpoints: text("endpoint-1"),
+        queues: text("queue-1"),
+        schedules: text("schedule-1"),
+        flow_control_keys: text("flow-1"),
         died_from: Some(TimestampMs(0)),
         died_to: Some(TimestampMs(9)),
     }
@@ -248,7 +253,7 @@ fn truncated_at_every_byte_and_every_flipped_bit_is_refused() {
 
 #[test]
 fn another_version_and_a_used_reserve_are_refused() {
-    for (at, byte) in [(5, 2), (7, 1)] {
+    for (at, byte) in [(5, 1), (5, 3), (7, 1)] {
         let mut bytes = builder(&small()).finish();
         bytes.truncate(bytes.len() - 4);
         bytes[at] = byte;
@@ -271,6 +276,53 @@ fn hostile_numbers_in_every_place_never_panic_nor_allocate_what_they_say() {
                 *place = byte;
             }
             use_hostile(changed, &LetterFilter::default());
+        }
+    }
+}
+
+/// Letters of which each third has the names that are asked for, each in its own field.
+#[test]
+fn each_part_of_a_destination_is_answered_for_itself() {
+    let part = |n: u32, field: u32| (n % 3 == 0).then(|| format!("name-{field}"));
+    let mut builder = FacetsBuilder::new(BASE);
+    for n in 0..30 {
+        let mut letter = letter((3, 0, 0, 0, 0, 0));
+        letter.receiver = Receiver::Destination(Destination {
+            url: "https://host.example".to_owned(),
+            method: "POST".to_owned(),
+            url_group: part(n, 1),
+            endpoint: part(n + 1, 2),
+            queue: part(n + 2, 3),
+            schedule: part(n, 4),
+            flow_control_key: part(n + 1, 5),
+        });
+        builder.add_letter(n, &letter);
+    }
+    let sealed = opened(builder.finish()).unwrap();
+    let facets = [
+        SegmentFacets::Building(builder),
+        SegmentFacets::Sealed(sealed),
+    ];
+    for field in 1..=5_u32 {
+        for asked in 1..=5_u32 {
+            let names = vec![format!("name-{asked}"), "nobody".to_owned()];
+            let mut filter = LetterFilter::default();
+            match field {
+                1 => filter.url_groups = names,
+                2 => filter.endpoints = names,
+                3 => filter.queues = names,
+                4 => filter.schedules = names,
+                _ => filter.flow_control_keys = names,
+            }
+            let expected: RoaringBitmap = (0..30)
+                .filter(|n| asked == field && part(n + (field + 2) % 3, field).is_some())
+                .collect();
+            for facets in &facets {
+                let found = facets.candidates(&filter);
+                assert_eq!(found.bitmap, expected, "{filter:?}");
+                // What somebody has set up is told without reading a letter.
+                assert_eq!(found.is_exact, field != 5, "{filter:?}");
+            }
         }
     }
 }

@@ -75,9 +75,15 @@ impl<'a> View<'a> {
             found: None,
             is_exact: true,
         };
-        search.one_of(DictionaryField::Group, &filter.groups, |group| {
-            group.as_bytes().to_vec()
-        });
+        for (field, names) in [
+            (DictionaryField::Group, &filter.groups),
+            (DictionaryField::UrlGroup, &filter.url_groups),
+            (DictionaryField::Endpoint, &filter.endpoints),
+            (DictionaryField::Queue, &filter.queues),
+            (DictionaryField::Schedule, &filter.schedules),
+        ] {
+            search.one_of(field, names, |name| name.as_bytes().to_vec());
+        }
         search.one_of(DictionaryField::Disposition, &filter.dispositions, |d| {
             vec![d.0]
         });
@@ -91,6 +97,7 @@ impl<'a> View<'a> {
         search.one_text_of(HashedField::MessageId, &filter.message_ids);
         search.one_text_of(HashedField::Label, &filter.labels);
         search.one_text_of(HashedField::Caller, &filter.callers);
+        search.one_text_of(HashedField::FlowControlKey, &filter.flow_control_keys);
         search.deaths(filter);
         Candidates {
             // A file with a right checksum can still hold anything: what is no letter is none.

@@ -92,7 +92,7 @@ fn encode_receiver(receiver: &Receiver) -> Vec<u8> {
     out
 }
 
-fn encode_record(record: &Record) -> Vec<u8> {
+pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
     let mut out = record.timestamp.0.to_be_bytes().to_vec();
     put_option(&mut out, record.key.as_deref());
     put_option(&mut out, record.value.as_deref());
@@ -180,7 +180,7 @@ fn decode_destination(reader: Reader<'_>) -> Result<Destination, Corruption> {
     Ok(destination)
 }
 
-fn decode_record(bytes: &[u8]) -> Result<Record, Corruption> {
+pub(crate) fn decode_record(bytes: &[u8]) -> Result<Record, Corruption> {
     let mut reader = Reader::new("record", bytes);
     let mut record = Record {
         timestamp: TimestampMs(reader.i64()?),

@@ -26,7 +26,7 @@
 //! Invariant: an encoded letter is at most `LETTER_OVERHEAD_BYTES` larger than its record: what is too long is cut and marked.
 
 mod provenance;
-mod codec;
+pub(crate) mod codec;
 
 use super::fingerprint::{Fingerprint, FingerprintParts, host_of};
 use super::hash::hash64;
@@ -81,14 +81,17 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Returns the 64-bit key of (group or destination, partition number, offset): the same record dies once for each receiver.
+    /// Returns the 64-bit key of (group or URL, partition number, offset): the same record dies once for each receiver. It is
+    /// the same before and after [`DeadLetter::fit`].
     #[must_use]
     pub fn source_key(&self) -> u64 {
-        let (kind, name) = match &self.receiver {
-            Receiver::Group(group) => (1, group.as_str()),
-            Receiver::Destination(destination) => (2, destination.url.as_str()),
-        };
-        source_key(kind, name, self.source.partition, self.source.offset)
+        let (partition, offset) = (self.source.partition, self.source.offset);
+        match &self.receiver {
+            Receiver::Group(group) => group_source_key(group, partition, offset),
+            Receiver::Destination(destination) => {
+                destination_source_key(&destination.url, partition, offset)
+            }
+        }
     }
 
     /// Computes the fingerprint from receiver, disposition and last attempt, or the reason when there was no attempt.
@@ -151,7 +154,19 @@ impl Destination {
 /// Returns the source key of a record and the group that rejects it: see [`DeadLetter::source_key`].
 #[must_use]
 pub fn group_source_key(group: &str, partition: PartitionNumber, offset: Offset) -> u64 {
-    source_key(1, group, partition, offset)
+    source_key(1, kept(group, NAME_BYTES_MAX), partition, offset)
+}
+
+/// Returns the source key of a pushed record that died for this URL: see [`DeadLetter::source_key`].
+#[must_use]
+pub fn destination_source_key(url: &str, partition: PartitionNumber, offset: Offset) -> u64 {
+    source_key(2, kept(url, URL_BYTES_MAX), partition, offset)
+}
+
+/// Returns what a letter keeps of a text.
+fn kept(text: &str, bytes_max: usize) -> &str {
+    let end = text.floor_char_boundary(bytes_max);
+    text.get(..end).unwrap_or(text)
 }
 
 fn source_key(kind: u8, name: &str, partition: PartitionNumber, offset: Offset) -> u64 {

@@ -83,6 +83,7 @@ pub(super) fn open(
         tail,
         is_rolling: false,
         must_roll: false,
+        refused_bytes: 0,
     };
     Ok((log, recovery.report))
 }

@@ -1,0 +1,311 @@
+//! The task of a partition that makes dead letters of what has failed for good, and appends the callbacks that are owed.
+//!
+//! It goes by the state alone: what the state says is dying or owed is done, whether an attempt has just ended or the broker
+//! has just started. One step of it is under way at a time, and nothing is appended twice: a letter by the message that it
+//! is of, a callback by its cause.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use storage::address::Address;
+use storage::cause::{Cause, CauseDetail, CauseKind};
+use storage::dead_letter::DeadLetter;
+use storage::delivery::{Callback, Entry, Envelope, Outcome, Owed, Verdict};
+use storage::error::LogError;
+use storage::log_id::{LogId, LogKind};
+use storage::offset::{Offset, TimestampMs};
+use storage::partition::{NewMessage, PushDeath, PushReader, PushedMessage, push_letter};
+
+use super::desk::Desk;
+use crate::broker::Broker;
+use crate::delivery::callback::{Told, callback_body, callback_envelope};
+use crate::metrics::DispositionLabel;
+use crate::topic::PUSH_TOPIC;
+
+/// Messages of one step: bounds the bodies that it holds in memory.
+const STEP_MAX: usize = 64;
+/// How soon it looks again by itself.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// First and longest wait after a failure.
+const BACKOFF: Duration = Duration::from_millis(250);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// Turns ends into what follows from them, for one partition.
+pub(super) struct Aftermath {
+    pub(super) broker: Arc<Broker>,
+    pub(super) desk: Arc<Desk>,
+}
+
+impl Aftermath {
+    /// Works until the broker shuts down.
+    pub(super) async fn run(self) {
+        let shutdown = self.broker.shutdown().clone();
+        let mut backoff = BACKOFF;
+        while !shutdown.is_triggered() {
+            let wait = match self.step().await {
+                Ok(true) => {
+                    backoff = BACKOFF;
+                    continue;
+                }
+                Ok(false) => LOOK_AGAIN,
+                Err(error) => {
+                    tracing::warn!(partition = self.desk.partition.number().0, %error, "dead letters and callbacks wait");
+                    backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
+                    backoff
+                }
+            };
+            tokio::select! {
+                () = self.desk.aftermath.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = shutdown.wait() => {}
+            }
+        }
+    }
+
+    /// Does some of what is due; returns whether there was anything.
+    async fn step(&self) -> Result<bool, LogError> {
+        let has_buried = self.bury().await?;
+        let has_told = self.tell().await?;
+        Ok(has_buried || has_told)
+    }
+
+    /// Makes letters of dying messages. The synced letter is the commit point; the entry that says so follows it.
+    async fn bury(&self) -> Result<bool, LogError> {
+        let dying = self.dying();
+        if dying.is_empty() {
+            return Ok(false);
+        }
+        let partition = &self.desk.partition;
+        let reader = partition.push_reader();
+        let letters = dying
+            .iter()
+            .map(|dying| Ok((dying.message, self.letter(&reader, dying)?)))
+            .collect::<Result<Vec<_>, LogError>>()?;
+        let places = partition
+            .with_room(
+                LogKind::DeadLetter,
+                &|| self.broker.clock.now(),
+                |owner, now| owner.append_push_letters(&letters, now),
+            )
+            .await?;
+        if let Some(last) = places.iter().max() {
+            self.make_durable(LogKind::DeadLetter, last.next()).await?;
+        }
+        let entries: Vec<_> = letters
+            .iter()
+            .zip(&places)
+            .map(|((message, letter), place)| Entry::Dead {
+                message: *message,
+                letter: *place,
+                time: letter.died_at,
+            })
+            .collect();
+        let appended = partition
+            .with_room(
+                LogKind::Delivery,
+                &|| self.broker.clock.now(),
+                |owner, now| owner.append_entries(&entries, now),
+            )
+            .await?;
+        for (_, letter) in &letters {
+            let label = DispositionLabel::new(letter.disposition.0);
+            let counter = &self.broker.metrics.dead_letters.letters;
+            counter.get_or_create(&label).inc();
+        }
+        self.make_durable(LogKind::Delivery, appended.next_offset)
+            .await?;
+        Ok(true)
+    }
+
+    fn dying(&self) -> Vec<Dying> {
+        let owner = self.desk.partition.owner().lock();
+        let Some(state) = owner.delivery() else {
+            return Vec::new();
+        };
+        state
+            .dying()
+            .take(STEP_MAX)
+            .map(|(message, outcome)| Dying {
+                message,
+                outcome,
+                carried_at: state.carried_at(message),
+                history_at: state.get(message).and_then(|known| known.history_at),
+            })
+            .collect()
+    }
+
+    fn letter(&self, reader: &PushReader, dying: &Dying) -> Result<DeadLetter, LogError> {
+        let message = reader.message(dying.message, dying.carried_at)?;
+        let history = reader.history(dying.history_at)?;
+        let outcome = reader.outcome(dying.outcome)?;
+        let died_at = outcome
+            .attempt
+            .time
+            .saturating_add(i64::from(outcome.attempt.duration_ms));
+        let death = PushDeath {
+            topic: PUSH_TOPIC,
+            partition_index: self.desk.index,
+            partition: self.desk.partition.number(),
+            history,
+            disposition: disposition(&outcome),
+            reason: &reason(&outcome),
+        };
+        Ok(push_letter(&message, death, died_at))
+    }
+
+    /// Appends callbacks that are owed, as messages of their own. Their synced append is the commit point.
+    async fn tell(&self) -> Result<bool, LogError> {
+        let owed = self.owed();
+        if owed.is_empty() {
+            return Ok(false);
+        }
+        let partition = &self.desk.partition;
+        let reader = partition.push_reader();
+        let mut messages = Vec::new();
+        for one in &owed {
+            messages.extend(self.callbacks(&reader, one)?);
+        }
+        let appended = partition
+            .with_room(LogKind::Main, &|| self.broker.clock.now(), |owner, now| {
+                owner.append_messages(&messages, now)
+            })
+            .await?;
+        self.make_durable(LogKind::Main, appended.next_offset)
+            .await?;
+        let count = u64::try_from(messages.len()).unwrap_or(u64::MAX);
+        self.broker.metrics.deliveries.callbacks.inc_by(count);
+        self.desk.arrived.notify_one();
+        Ok(true)
+    }
+
+    fn owed(&self) -> Vec<Due> {
+        let owner = self.desk.partition.owner().lock();
+        let Some(state) = owner.delivery() else {
+            return Vec::new();
+        };
+        let due = state.owed().take(STEP_MAX);
+        due.map(|(outcome, owed)| Due {
+            outcome,
+            owed,
+            carried_at: state.carried_at(owed.message),
+        })
+        .collect()
+    }
+
+    fn callbacks(&self, reader: &PushReader, due: &Due) -> Result<Vec<NewMessage>, LogError> {
+        let source = reader.message(due.owed.message, due.carried_at)?;
+        let outcome = reader.outcome(due.outcome)?;
+        let mut messages = Vec::new();
+        if let Some(callback) = source
+            .envelope
+            .callback
+            .as_ref()
+            .filter(|_| due.owed.callback)
+        {
+            let cause = (CauseKind::Callback, LogKind::Delivery, due.outcome);
+            messages.push(self.callback(&source, callback, &outcome, due, cause));
+        }
+        if let (Some(callback), Some(letter)) = (&source.envelope.failure_callback, due.owed.letter)
+            && due.owed.failure_callback
+        {
+            let cause = (CauseKind::FailureCallback, LogKind::DeadLetter, letter);
+            messages.push(self.callback(&source, callback, &outcome, due, cause));
+        }
+        Ok(messages)
+    }
+
+    fn callback(
+        &self,
+        source: &PushedMessage,
+        callback: &Callback,
+        outcome: &Outcome,
+        due: &Due,
+        (kind, log, offset): (CauseKind, LogKind, Offset),
+    ) -> NewMessage {
+        let number = self.desk.partition.number();
+        let now = self.broker.clock.now();
+        let id = Address::message(number, source.offset).to_string();
+        let dlq_id = due
+            .owed
+            .letter
+            .map(|letter| Address::letter(number, letter).to_string());
+        let body = callback_body(&Told {
+            envelope: &source.envelope,
+            message_id: &id,
+            source_body: &source.body,
+            created_at: source.timestamp,
+            attempt: outcome.attempt.number,
+            result: outcome.attempt.result,
+            headers: &outcome.attempt.headers,
+            body: &outcome.attempt.body,
+            dlq_id: dlq_id.as_deref(),
+        });
+        NewMessage {
+            timestamp: now,
+            body,
+            envelope: kept_place(source, callback, now),
+            cause: Some(Cause {
+                kind,
+                log: LogId::new(number, log),
+                offset,
+                detail: CauseDetail {
+                    attempt: Some(outcome.attempt.number),
+                    ..CauseDetail::default()
+                },
+            }),
+        }
+    }
+
+    async fn make_durable(&self, kind: LogKind, end: Offset) -> Result<(), LogError> {
+        self.desk.partition.schedule_sync(kind);
+        self.desk.partition.wait_durable_of(kind, end).await
+    }
+}
+
+/// A message whose letter is not known durable.
+struct Dying {
+    message: Offset,
+    outcome: Offset,
+    carried_at: Option<Offset>,
+    history_at: Option<Offset>,
+}
+
+/// Callbacks that can be appended.
+struct Due {
+    outcome: Offset,
+    owed: Owed,
+    carried_at: Option<Offset>,
+}
+
+/// The callback of a queue's message keeps that message's place in the queue.
+fn kept_place(source: &PushedMessage, callback: &Callback, now: TimestampMs) -> Envelope {
+    let queue = source.envelope.queue.clone();
+    let root = queue.as_ref().map(|_| source.offset);
+    Envelope {
+        queue,
+        ..callback_envelope(&source.envelope, callback, now, root)
+    }
+}
+
+fn disposition(outcome: &Outcome) -> storage::dead_letter::Disposition {
+    match outcome.verdict {
+        Verdict::Dead { disposition } => disposition,
+        Verdict::Delivered | Verdict::Retry { .. } => {
+            storage::dead_letter::Disposition::RETRIES_EXHAUSTED
+        }
+    }
+}
+
+/// Says in a line what the last attempt came to.
+fn reason(outcome: &Outcome) -> String {
+    use storage::dead_letter::AttemptResult;
+    match outcome.attempt.result {
+        AttemptResult::Status(status) => format!("the destination answered {status}"),
+        AttemptResult::Error(_) => text_of(&outcome.attempt.body),
+    }
+}
+
+fn text_of(body: &Bytes) -> String {
+    String::from_utf8_lossy(body).into_owned()
+}

@@ -1,0 +1,164 @@
+//! One attempt: what is sent, and what its end comes to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage::address::Address;
+use storage::dead_letter::{Attempt, AttemptResult, ErrorClass};
+use storage::delivery::{Outcome, Owes, Verdict};
+use storage::offset::TimestampMs;
+use storage::partition::PushedMessage;
+
+use super::desk::Desk;
+use crate::broker::Broker;
+use crate::config::DeliveryConfig;
+use crate::delivery::client::{Answer, AttemptClient, AttemptRequest};
+use crate::delivery::destination::Destination;
+use crate::delivery::expression::Expression;
+use crate::delivery::gates::Pass;
+use crate::delivery::outcome::{AttemptEnd, Decision, Policy, decide};
+use crate::delivery::request::Outgoing;
+use crate::delivery::signature::SigningKey;
+
+/// An attempt that may be made: its message, and the pass for it.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) message: PushedMessage,
+    pub(super) pass: Pass,
+    /// Its number, from 1.
+    pub(super) number: u32,
+}
+
+/// An attempt that has ended, as it is written down.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+}
+
+/// Makes an attempt whose intent is durable. Its end lies on the desk afterwards, and its pass is given back.
+pub(super) async fn make(
+    broker: Arc<Broker>,
+    desk: Arc<Desk>,
+    client: Arc<dyn AttemptClient>,
+    key: Arc<SigningKey>,
+    start: Start,
+) {
+    let now = broker.clock.now();
+    let id = Address::message(desk.partition.number(), start.message.offset).to_string();
+    let answer = match request(&start, &id, &key, &broker.push().config, now) {
+        Ok(request) => client.attempt(request).await,
+        Err(answer) => answer,
+    };
+    let metrics = &broker.metrics.deliveries;
+    metrics.count_attempt(answer.result, answer.duration);
+    let ended_at = broker.clock.now();
+    let random = getrandom::u64().unwrap_or(u64::from(start.number));
+    let outcome = outcome(&start, answer, now, ended_at, random);
+    if matches!(outcome.verdict, Verdict::Retry { .. }) {
+        metrics.retries.inc();
+    }
+    broker.push().leave(&start.pass, ended_at);
+    desk.end(Ended { outcome });
+}
+
+/// Builds the request, or says at once what it comes to when it cannot be sent at all.
+fn request(
+    start: &Start,
+    id: &str,
+    key: &SigningKey,
+    config: &DeliveryConfig,
+    now: TimestampMs,
+) -> Result<AttemptRequest, Answer> {
+    let envelope = &start.message.envelope;
+    let url = Destination::parse(&envelope.url).map_err(|error| refused(error.to_string()))?;
+    let method = hyper::Method::from_bytes(envelope.method.as_bytes())
+        .map_err(|error| refused(format!("method {:?}: {error}", envelope.method)))?;
+    let outgoing = Outgoing {
+        envelope,
+        message_id: id,
+        attempt: start.number,
+        body: &start.message.body,
+        now,
+    };
+    let timeout_ms = envelope
+        .timeout_ms
+        .unwrap_or(config.timeout_ms)
+        .clamp(1, config.timeout_ms_max);
+    Ok(AttemptRequest {
+        url,
+        method,
+        headers: outgoing.headers(key),
+        body: start.message.body.clone(),
+        timeout: Duration::from_millis(timeout_ms),
+    })
+}
+
+/// What was published under looser rules than are in force now is forbidden.
+fn refused(why: String) -> Answer {
+    Answer {
+        result: AttemptResult::Error(ErrorClass::FORBIDDEN),
+        headers: Vec::new(),
+        body: why.into(),
+        is_body_cut: false,
+        duration: Duration::ZERO,
+    }
+}
+
+fn outcome(
+    start: &Start,
+    answer: Answer,
+    began: TimestampMs,
+    now: TimestampMs,
+    random: u64,
+) -> Outcome {
+    let envelope = &start.message.envelope;
+    // An expression was checked when the message was published.
+    let retry_delay = envelope
+        .retry_delay
+        .as_deref()
+        .and_then(|text| Expression::parse(text).ok());
+    let policy = Policy {
+        retries: envelope.retries,
+        retry_delay: retry_delay.as_ref(),
+    };
+    let end = AttemptEnd {
+        result: answer.result,
+        headers: &answer.headers,
+    };
+    let verdict = match decide(&end, start.number, &policy, now, random) {
+        Decision::Delivered => Verdict::Delivered,
+        Decision::Retry { at } => Verdict::Retry { at },
+        Decision::Dead(disposition) => Verdict::Dead { disposition },
+    };
+    let is_dead = matches!(verdict, Verdict::Dead { .. });
+    Outcome {
+        message: start.message.offset,
+        verdict,
+        owes: Owes {
+            callback: envelope.callback.is_some(),
+            failure_callback: is_dead && envelope.failure_callback.is_some(),
+        },
+        previous: None,
+        attempt: attempt(start.number, answer, began),
+    }
+}
+
+fn attempt(number: u32, answer: Answer, began: TimestampMs) -> Attempt {
+    let mut attempt = Attempt {
+        number,
+        time: began,
+        duration_ms: u32::try_from(answer.duration.as_millis()).unwrap_or(u32::MAX),
+        result: answer.result,
+        headers: answer.headers,
+        body: answer.body,
+        is_body_cut: answer.is_body_cut,
+        are_headers_cut: false,
+    };
+    attempt.cap();
+    attempt
+}
+
+/// Returns the number of a message's next attempt.
+pub(super) fn next_number(attempts: u32) -> u32 {
+    attempts.saturating_add(1)
+}

@@ -1,0 +1,165 @@
+//! Calling messages off: by id, or all that match a filter.
+//!
+//! A message whose attempt is under way is called off too: the attempt may still arrive, and is the last one.
+
+use storage::address::{Address, AddressKind};
+use storage::delivery::{Entry, Phase};
+use storage::error::LogError;
+use storage::log_id::LogKind;
+use storage::offset::{Offset, TimestampMs};
+use storage::partition::Partition;
+
+use super::desk::Desk;
+use crate::broker::{Broker, refusal};
+use crate::delivery::filter::MessageFilter;
+use crate::protocol::error_code::{ErrorCode, Refusal};
+
+/// Messages that one step of a search reads.
+const STEP_MAX: usize = 256;
+
+impl Broker {
+    /// Calls messages off by id. Answered when that is synced. Returns how many had not come to their end.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidSelection`] for what is no message id, or the log's error.
+    pub async fn cancel(&self, ids: &[String]) -> Result<u64, Refusal> {
+        let mut cancelled = 0u64;
+        let mut by_desk: Vec<Vec<Offset>> = self.push().desks.iter().map(|_| Vec::new()).collect();
+        for id in ids {
+            if let Some((index, offset)) = self.place_of(id)?
+                && let Some(messages) = by_desk.get_mut(index)
+            {
+                messages.push(offset);
+            }
+        }
+        for (desk, messages) in self.push().desks.iter().zip(by_desk) {
+            cancelled = cancelled.saturating_add(self.cancel_at(desk, &messages).await?);
+        }
+        Ok(cancelled)
+    }
+
+    /// Calls messages off that match a filter, the oldest of each partition first, at most `count_max`. Returns how many.
+    ///
+    /// # Errors
+    /// The log's error.
+    pub async fn cancel_matching(
+        &self,
+        filter: &MessageFilter,
+        count_max: u64,
+    ) -> Result<u64, Refusal> {
+        let mut cancelled = 0u64;
+        for desk in &self.push().desks {
+            let mut from = Offset::ZERO;
+            while cancelled < count_max {
+                let Some((mut found, next)) = self.search(desk, from, filter) else {
+                    break;
+                };
+                let room =
+                    usize::try_from(count_max.saturating_sub(cancelled)).unwrap_or(usize::MAX);
+                found.truncate(room);
+                cancelled = cancelled.saturating_add(self.cancel_at(desk, &found).await?);
+                from = next;
+            }
+        }
+        Ok(cancelled)
+    }
+
+    /// Returns which messages of a step match, and where the next step begins; `None` behind the last message.
+    fn search(
+        &self,
+        desk: &Desk,
+        from: Offset,
+        filter: &MessageFilter,
+    ) -> Option<(Vec<Offset>, Offset)> {
+        let places: Vec<_> = {
+            let owner = desk.partition.owner().lock();
+            let state = owner.delivery()?;
+            state
+                .messages_from(from)
+                .take(STEP_MAX)
+                .map(|(message, _)| (message, state.carried_at(message)))
+                .collect()
+        };
+        let (last, _) = places.last()?;
+        let next = last.next();
+        let number = desk.partition.number();
+        let messages = desk.partition.push_reader().messages(&places);
+        let found = messages
+            .into_iter()
+            // One that cannot be read matches nothing; its damage is told when it is attempted.
+            .filter_map(|(_, message)| message.ok())
+            .filter(|message| {
+                let id = Address::message(number, message.offset).to_string();
+                filter.matches(&id, &message.envelope, message.timestamp)
+            })
+            .map(|message| message.offset)
+            .collect();
+        Some((found, next))
+    }
+
+    async fn cancel_at(&self, desk: &Desk, messages: &[Offset]) -> Result<u64, Refusal> {
+        if messages.is_empty() {
+            return Ok(0);
+        }
+        let appended = desk
+            .partition
+            .with_room(LogKind::Delivery, &|| self.clock.now(), |owner, now| {
+                append_cancelled(owner, messages, now)
+            })
+            .await
+            .map_err(|error| refusal::of_log(&error))?;
+        let Some((count, end)) = appended else {
+            return Ok(0);
+        };
+        desk.partition.schedule_sync(LogKind::Delivery);
+        desk.partition
+            .wait_durable_of(LogKind::Delivery, end)
+            .await
+            .map_err(|error| refusal::of_log(&error))?;
+        // The next one of its queue may have got its place.
+        desk.arrived.notify_one();
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+
+    /// Returns where a message stands: the place of its desk and its offset; `None` when it is of no partition here.
+    pub(super) fn place_of(&self, id: &str) -> Result<Option<(usize, Offset)>, Refusal> {
+        let address: Address = id.parse().map_err(|error| {
+            let message = format!("{id:?} is no message id: {error}");
+            Refusal::new(ErrorCode::InvalidSelection, message)
+        })?;
+        if address.kind != AddressKind::Message {
+            let message = format!("{id:?} is the id of a dead letter, not of a message");
+            return Err(Refusal::new(ErrorCode::InvalidSelection, message));
+        }
+        let mut desks = self.push().desks.iter();
+        let at = desks.position(|desk| desk.partition.number() == address.partition);
+        Ok(at.map(|at| (at, address.offset)))
+    }
+}
+
+/// Appends that messages are called off which have not come to their end. Returns how many, and the end of the batch.
+fn append_cancelled(
+    owner: &mut Partition,
+    messages: &[Offset],
+    now: TimestampMs,
+) -> Result<Option<(usize, Offset)>, LogError> {
+    owner.admit_durable();
+    let Some(state) = owner.delivery() else {
+        return Ok(None);
+    };
+    let mut entries = Vec::new();
+    for message in messages {
+        let known = state.get(*message);
+        if known.is_some_and(|known| !matches!(known.phase, Phase::Dying | Phase::Owing)) {
+            entries.push(Entry::Cancelled {
+                message: *message,
+                time: now,
+            });
+        }
+    }
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    let appended = owner.append_entries(&entries, now)?;
+    Ok(Some((entries.len(), appended.next_offset)))
+}

@@ -1,0 +1,328 @@
+//! The task of a partition that begins attempts and writes down how they ended.
+//!
+//! It goes in rounds. A round takes what lies on the desk and what is due, writes outcomes and intents as one batch, syncs
+//! it, and begins the attempts. What comes meanwhile is the next round's, so that one sync serves many attempts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage::delivery::{Entry, Intent, Phase};
+use storage::error::LogError;
+use storage::log_id::LogKind;
+use storage::offset::{Offset, TimestampMs};
+use storage::partition::{Partition, PushedMessage};
+
+use super::attempt::{self, Ended, Start};
+use super::desk::{Desk, Inbox};
+use crate::broker::Broker;
+use crate::delivery::client::AttemptClient;
+use crate::delivery::destination::Destination;
+use crate::delivery::gates::{Pass, Ticket};
+use crate::delivery::signature::SigningKey;
+use crate::limits::DRAIN_WAIT_MAX;
+
+/// Messages that one round begins with: bounds the bodies that it holds in memory.
+const ROUND_MESSAGES_MAX: usize = 256;
+/// Longest wait for the next due message: the wall clock may jump.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Wait after a log has refused an append.
+const BACKOFF: Duration = Duration::from_millis(250);
+/// When a message that could not be read, or not be begun, is tried again.
+const PUT_BACK_MS: i64 = 5_000;
+
+/// The dispatcher of one partition.
+pub(super) struct Dispatcher {
+    pub(super) broker: Arc<Broker>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) client: Arc<dyn AttemptClient>,
+}
+
+impl Dispatcher {
+    /// Works until the broker shuts down and the attempts under way have ended, or have had their time.
+    pub(super) async fn run(self) {
+        let shutdown = self.broker.shutdown().clone();
+        loop {
+            let mut changes = self.desk.partition.subscribe(LogKind::Main);
+            changes.borrow_and_update();
+            match self.round(true).await {
+                Ok(true) => {}
+                Ok(false) => tokio::select! {
+                    () = self.desk.arrived.notified() => {}
+                    _ = changes.changed() => {}
+                    () = tokio::time::sleep(self.until_due()) => {}
+                    () = shutdown.wait() => break,
+                },
+                Err(error) => {
+                    tracing::warn!(partition = self.desk.partition.number().0, %error, "deliveries wait for the delivery log");
+                    tokio::select! {
+                        () = tokio::time::sleep(BACKOFF) => {}
+                        () = shutdown.wait() => break,
+                    }
+                }
+            }
+            if shutdown.is_triggered() {
+                break;
+            }
+        }
+        tokio::time::timeout(DRAIN_WAIT_MAX, self.drain())
+            .await
+            .ok();
+    }
+
+    /// Writes down the ends of attempts that are under way; begins none.
+    async fn drain(&self) {
+        loop {
+            match self.round(false).await {
+                Ok(true) => {}
+                Ok(false) if self.desk.is_idle() => return,
+                Ok(false) => self.desk.arrived.notified().await,
+                Err(_) => tokio::time::sleep(BACKOFF).await,
+            }
+        }
+    }
+
+    fn until_due(&self) -> Duration {
+        let owner = self.desk.partition.owner().lock();
+        let Some(due) = owner.delivery().and_then(|state| state.next_due()) else {
+            return LOOK_AGAIN;
+        };
+        let wait = due.since(self.broker.clock.now()).max(0);
+        Duration::from_millis(wait.unsigned_abs()).min(LOOK_AGAIN)
+    }
+
+    /// Does what there is to do; returns whether there was anything.
+    async fn round(&self, may_begin: bool) -> Result<bool, LogError> {
+        let Inbox { granted, ended } = self.desk.take();
+        let due = if may_begin {
+            self.take_due()
+        } else {
+            Vec::new()
+        };
+        if granted.is_empty() && ended.is_empty() && due.is_empty() {
+            return Ok(false);
+        }
+        let mut starts = self.granted(granted, may_begin);
+        self.pass_gates(due, &mut starts);
+        self.write(ended, starts).await?;
+        Ok(true)
+    }
+
+    /// Takes the messages whose time has come, with where the copies of their records stand.
+    fn take_due(&self) -> Vec<(Offset, Option<Offset>)> {
+        let mut owner = self.desk.partition.owner().lock();
+        let due = owner.take_due(self.broker.clock.now(), ROUND_MESSAGES_MAX);
+        let state = owner.delivery();
+        due.into_iter()
+            .map(|message| (message, state.and_then(|state| state.carried_at(message))))
+            .collect()
+    }
+
+    /// Reads the messages that passes were granted for. A pass whose message is called off meanwhile is given back.
+    fn granted(&self, passes: Vec<Pass>, may_begin: bool) -> Vec<Start> {
+        let places: Vec<_> = {
+            let owner = self.desk.partition.owner().lock();
+            let state = owner.delivery();
+            passes
+                .iter()
+                .map(|pass| {
+                    let message = pass.ticket.message;
+                    (message, state.and_then(|state| state.carried_at(message)))
+                })
+                .collect()
+        };
+        let mut starts = Vec::new();
+        for (pass, message) in passes.into_iter().zip(self.read(&places)) {
+            match message {
+                Some(message) if may_begin => starts.push(Start {
+                    message,
+                    pass,
+                    number: 0,
+                }),
+                _ => self.give_up(pass),
+            }
+        }
+        starts
+    }
+
+    /// Lets due messages through the gates; those that may not start wait there.
+    fn pass_gates(&self, due: Vec<(Offset, Option<Offset>)>, starts: &mut Vec<Start>) {
+        let push = self.broker.push();
+        let now = self.broker.clock.now();
+        let messages = self.read(&due);
+        let mut has_to_wait = false;
+        let mut gates = push.gates.lock();
+        for message in messages.into_iter().flatten() {
+            let envelope = &message.envelope;
+            // What does not parse any more is refused when it is attempted, and waits for nobody.
+            let host = Destination::parse(&envelope.url)
+                .map_or_else(|_| String::new(), |url| url.authority().to_owned());
+            let ticket = Ticket {
+                partition: self.desk.index,
+                message: message.offset,
+            };
+            let flow = envelope.flow.as_ref();
+            let flow = flow.map(|flow| (flow, message.append_time));
+            match gates.enter(ticket, flow, &host, now) {
+                Some(pass) => starts.push(Start {
+                    message,
+                    pass,
+                    number: 0,
+                }),
+                None => has_to_wait = true,
+            }
+        }
+        drop(gates);
+        if has_to_wait {
+            push.ticks.notify_one();
+        }
+    }
+
+    /// Reads messages. One that cannot be read comes later again: its damage is told, and nothing is lost.
+    fn read(&self, places: &[(Offset, Option<Offset>)]) -> Vec<Option<PushedMessage>> {
+        if places.is_empty() {
+            return Vec::new();
+        }
+        let reader = self.desk.partition.push_reader();
+        let mut messages = Vec::with_capacity(places.len());
+        for (offset, read) in reader.messages(places) {
+            messages.push(match read {
+                Ok(message) => Some(message),
+                Err(error) => {
+                    tracing::error!(partition = self.desk.partition.number().0, offset = offset.0, %error, "a message cannot be read; it is tried again");
+                    self.put_back(offset);
+                    None
+                }
+            });
+        }
+        messages
+    }
+
+    fn put_back(&self, message: Offset) {
+        let due = self.broker.clock.now().saturating_add(PUT_BACK_MS);
+        let mut owner = self.desk.partition.owner().lock();
+        if let Some(state) = owner.delivery_mut() {
+            state.put_back(message, due);
+        }
+    }
+
+    fn give_up(&self, pass: Pass) {
+        self.put_back(pass.ticket.message);
+        self.broker.push().leave(&pass, self.broker.clock.now());
+    }
+
+    /// Writes outcomes and intents, syncs them, and begins the attempts.
+    async fn write(&self, ended: Vec<Ended>, starts: Vec<Start>) -> Result<(), LogError> {
+        let partition = &self.desk.partition;
+        let mut round = Round {
+            starts,
+            given_up: Vec::new(),
+        };
+        let appended = partition
+            .with_room(
+                LogKind::Delivery,
+                &|| self.broker.clock.now(),
+                |owner, now| round.append(owner, &ended, now),
+            )
+            .await;
+        for pass in std::mem::take(&mut round.given_up) {
+            self.give_up(pass);
+        }
+        let end = match appended {
+            Ok(Some(end)) => end,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                self.desk.put_back(ended);
+                for start in round.starts {
+                    self.give_up(start.pass);
+                }
+                return Err(error);
+            }
+        };
+        partition.schedule_sync(LogKind::Delivery);
+        if let Err(error) = partition.wait_durable_of(LogKind::Delivery, end).await {
+            // Whether the intents survive is unknown: nothing is sent, and the next start of the broker tries again.
+            let now = self.broker.clock.now();
+            for start in round.starts {
+                self.broker.push().leave(&start.pass, now);
+            }
+            return Err(error);
+        }
+        if !ended.is_empty() {
+            self.desk.aftermath.notify_one();
+        }
+        self.begin(round.starts);
+        Ok(())
+    }
+
+    fn begin(&self, starts: Vec<Start>) {
+        if starts.is_empty() {
+            return;
+        }
+        let keys = self.broker.signing_keys();
+        let key = Arc::new(SigningKey::new(keys.current.expose()));
+        self.desk.begin(starts.len());
+        for start in starts {
+            tokio::spawn(attempt::make(
+                Arc::clone(&self.broker),
+                Arc::clone(&self.desk),
+                Arc::clone(&self.client),
+                Arc::clone(&key),
+                start,
+            ));
+        }
+    }
+}
+
+/// The attempts of a round.
+struct Round {
+    /// Those that may be made.
+    starts: Vec<Start>,
+    /// Passes of those that may not after all.
+    given_up: Vec<Pass>,
+}
+
+impl Round {
+    /// Appends what the round comes to as one batch; returns its end, or `None` when there is nothing to append.
+    fn append(
+        &mut self,
+        owner: &mut Partition,
+        ended: &[Ended],
+        now: TimestampMs,
+    ) -> Result<Option<Offset>, LogError> {
+        let Some(state) = owner.delivery() else {
+            let starts = std::mem::take(&mut self.starts);
+            self.given_up
+                .extend(starts.into_iter().map(|start| start.pass));
+            return Ok(None);
+        };
+        let mut entries = Vec::with_capacity(ended.len().saturating_add(self.starts.len()));
+        for one in ended {
+            // A message that was called off while it was in flight has come to its end already.
+            let known = state.get(one.outcome.message);
+            if known.is_some_and(|known| known.phase == Phase::InFlight) {
+                entries.push(Entry::Outcome(one.outcome.clone()));
+            }
+        }
+        for mut start in std::mem::take(&mut self.starts) {
+            let message = start.message.offset;
+            match state.get(message).filter(|_| state.may_start(message)) {
+                Some(known) => {
+                    start.number = attempt::next_number(known.attempts);
+                    entries.push(Entry::Intent(Intent {
+                        message,
+                        attempt: start.number,
+                        time: now,
+                        period: start.pass.period,
+                    }));
+                    self.starts.push(start);
+                }
+                None => self.given_up.push(start.pass),
+            }
+        }
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let appended = owner.append_entries(&entries, now)?;
+        Ok(Some(appended.next_offset))
+    }
+}

@@ -1,0 +1,160 @@
+//! Pushed messages: publishing them, delivering them, and what follows from each attempt.
+//!
+//! They live in the reserved topic [`crate::topic::PUSH_TOPIC`]. For each of its partitions two tasks work: [`dispatch`] begins attempts and
+//! writes down how they ended, [`aftermath`] turns what has failed for good into dead letters and appends callbacks. Both
+//! go by the state that the logs add up to, so that a restart goes on where the broker ended.
+//!
+//! # The order of effects
+//! Each step begins only when the one before is synced.
+//! 1. The message stands in the main log: its publisher is answered.
+//! 2. The intent of an attempt stands in the delivery log: the attempt is made.
+//! 3. Its outcome stands in the delivery log.
+//! 4. Of a message that has failed for good: its letter stands in the dead-letter log, which is the commit point; then the
+//!    delivery log says so.
+//! 5. The callbacks that the outcome owes stand in the main log with their causes, as messages of their own.
+
+mod aftermath;
+mod attempt;
+mod cancel;
+mod desk;
+mod dispatch;
+mod flow;
+mod letters;
+mod logs;
+mod publish;
+mod schedules;
+mod start;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use storage::offset::{Offset, TimestampMs};
+
+use super::Broker;
+use crate::config::DeliveryConfig;
+use crate::delivery::gates::{GateLimits, Gates, Pass};
+use crate::delivery::window::DedupWindow;
+use crate::engine::PartitionHandle;
+use crate::topic::Topic;
+use crate::topic::partitioner::partition_of_key;
+use desk::Desk;
+
+pub use schedules::LastFiring;
+pub(super) use start::{settings as topic_settings, topic_is_missing};
+
+/// What the tasks of all partitions share.
+#[derive(Debug)]
+pub(super) struct Push {
+    topic: Arc<Topic>,
+    desks: Vec<Arc<Desk>>,
+    gates: Mutex<Gates>,
+    /// Told when somebody waits for the end of a period.
+    ticks: tokio::sync::Notify,
+    window: Arc<DedupWindow>,
+    config: DeliveryConfig,
+    /// Where the next publish goes that may go anywhere.
+    next_partition: AtomicU32,
+    /// Last firing of each schedule: what was due, and the messages that it made.
+    fired: Mutex<BTreeMap<String, Firing>>,
+    /// Messages that are being published and are not in any state yet.
+    publishing: AtomicU64,
+}
+
+/// The last firing of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Firing {
+    due: TimestampMs,
+    partition: u32,
+    base: Offset,
+    count: u32,
+}
+
+impl Push {
+    /// Takes the opened topic over; what its states remember of periods, keys and schedules is restored.
+    pub(super) fn new(topic: Arc<Topic>, config: DeliveryConfig) -> Self {
+        let limits = GateLimits {
+            total_max: config.in_flight_max,
+            host_max: config.destination_in_flight_max,
+        };
+        let desks = topic
+            .partitions()
+            .iter()
+            .zip(0u32..)
+            .map(|(partition, index)| Arc::new(Desk::new(index, Arc::clone(partition))))
+            .collect();
+        let push = Self {
+            topic,
+            desks,
+            gates: Mutex::new(Gates::new(limits)),
+            ticks: tokio::sync::Notify::new(),
+            window: Arc::new(DedupWindow::default()),
+            config,
+            next_partition: AtomicU32::new(0),
+            fired: Mutex::new(BTreeMap::new()),
+            publishing: AtomicU64::new(0),
+        };
+        push.restore();
+        push
+    }
+
+    /// Gives passes to the partitions whose messages they are for.
+    fn hand_out(&self, passes: Vec<Pass>) {
+        for pass in passes {
+            if let Some(desk) = self.desk(pass.ticket.partition) {
+                desk.grant(pass);
+            }
+        }
+    }
+
+    /// Gives a pass back, and hands out those that it makes room for.
+    fn leave(&self, pass: &Pass, now: TimestampMs) {
+        let passes = self.gates.lock().leave(pass, now);
+        self.hand_out(passes);
+    }
+
+    fn desk(&self, index: u32) -> Option<&Arc<Desk>> {
+        self.desks.get(usize::try_from(index).ok()?)
+    }
+
+    /// Returns the partition of everything with this name: the same one as long as the topic has as many partitions.
+    fn partition_of_name(&self, name: &str) -> u32 {
+        partition_of_key(name.as_bytes(), self.partition_count())
+    }
+
+    /// Returns the partitions in turn.
+    fn any_partition(&self) -> u32 {
+        let next = self.next_partition.fetch_add(1, Ordering::Relaxed);
+        next % self.partition_count()
+    }
+
+    fn partition_count(&self) -> NonZeroU32 {
+        let count = u32::try_from(self.desks.len()).unwrap_or(u32::MAX);
+        NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// Returns how many messages have not come to their end.
+    fn pending_count(&self) -> u64 {
+        let pending = |partition: &PartitionHandle| {
+            let owner = partition.owner().lock();
+            owner.delivery().map_or(0, |state| {
+                let counts = state.counts();
+                counts.pending.saturating_add(counts.in_flight)
+            })
+        };
+        let known: u64 = self.desks.iter().map(|desk| pending(&desk.partition)).sum();
+        known.saturating_add(self.publishing.load(Ordering::Relaxed))
+    }
+}
+
+impl Broker {
+    pub(super) fn push(&self) -> &Push {
+        &self.push
+    }
+}

@@ -1,0 +1,420 @@
+//! Publishing: what one request asks for becomes batches of the main log, each publication whole or not at all.
+//!
+//! Everything that a request publishes without a queue goes to one partition, in as few batches as it fits; what stands in a
+//! queue goes to the queue's. A duplicate is found before anything is appended, and answered with the messages of the first publish.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use storage::address::Address;
+use storage::cause::Cause;
+use storage::delivery::Envelope;
+use storage::delivery::limits::ENVELOPE_BYTES_MAX;
+use storage::error::LogError;
+use storage::log::Appended;
+use storage::log_id::LogKind;
+use storage::offset::{Offset, TimestampMs};
+use storage::partition::NewMessage;
+
+use super::desk::Desk;
+use crate::broker::{Broker, refusal};
+use crate::delivery::api::{Publication, Published, PublishedMessage, Target};
+use crate::delivery::window::{DedupKey, FirstPublish, Reservation, Reserve};
+use crate::engine::DurabilityWanted;
+use crate::protocol::error_code::{ErrorCode, Refusal};
+
+type Answer = Result<Published, Refusal>;
+
+/// Bytes of messages that one batch is filled up to; a larger publication is a batch of its own.
+const BATCH_BYTES_GOAL: usize = 8 << 20;
+
+/// A publication that has passed its checks.
+struct Checked {
+    /// Its place in the request.
+    at: usize,
+    messages: Vec<NewMessage>,
+    is_group: bool,
+    queue: Option<String>,
+    key: Option<DedupKey>,
+    reservation: Option<Reservation>,
+}
+
+impl Broker {
+    /// Publishes. Answered in the order of the request, when everything that was appended is synced.
+    ///
+    /// Each publication fares alone: [`ErrorCode::Overloaded`] while too many messages wait, [`ErrorCode::StorageFull`],
+    /// [`ErrorCode::LimitExceeded`] for what is too large, [`ErrorCode::UnknownTopic`] for a URL group that is not there, or
+    /// the log's error.
+    pub async fn publish(&self, publications: Vec<Publication>) -> Vec<Answer> {
+        let count = publications.len();
+        if let Err(refusal) = self.may_publish() {
+            self.metrics.deliveries.publish_refusals.inc();
+            return vec![Err(refusal); count];
+        }
+        let mut answers = BTreeMap::new();
+        let mut fresh = Vec::new();
+        for (at, publication) in publications.into_iter().enumerate() {
+            match self.check(at, publication) {
+                Ok(checked) => fresh.push(checked),
+                Err(refusal) => {
+                    answers.insert(at, Err(refusal));
+                }
+            }
+        }
+        let repeats = self.without_duplicates(&mut fresh, &mut answers).await;
+        let appends = self
+            .batches(fresh)
+            .into_iter()
+            .map(|(partition, batch)| self.append_all(partition, batch));
+        for appended in join_all(appends).await {
+            answers.extend(appended);
+        }
+        for (at, first) in repeats {
+            let answer = answers.get(&first).cloned().unwrap_or_else(|| Err(lost()));
+            let repeated = answer.map(|published| Published {
+                is_duplicate: true,
+                ..published
+            });
+            answers.insert(at, repeated);
+        }
+        (0..count)
+            .map(|at| answers.remove(&at).unwrap_or_else(|| Err(lost())))
+            .collect()
+    }
+
+    fn check(&self, at: usize, publication: Publication) -> Result<Checked, Refusal> {
+        Ok(Checked {
+            at,
+            is_group: matches!(publication.target, Target::UrlGroup(_)),
+            queue: publication.envelope.queue.clone(),
+            key: publication.envelope.dedup,
+            messages: self.messages_of(publication)?,
+            reservation: None,
+        })
+    }
+
+    /// Takes out what was published before, and answers it. Returns what repeats an earlier publication of the same request,
+    /// with that one's place.
+    ///
+    /// Keys are reserved in their order, so that two requests with the same keys never wait for each other.
+    async fn without_duplicates(
+        &self,
+        fresh: &mut Vec<Checked>,
+        answers: &mut BTreeMap<usize, Answer>,
+    ) -> Vec<(usize, usize)> {
+        let mut first_of: BTreeMap<DedupKey, usize> = BTreeMap::new();
+        let mut repeats = Vec::new();
+        fresh.retain(|one| match one.key {
+            Some(key) if first_of.contains_key(&key) => {
+                let first = first_of.get(&key).copied().unwrap_or_default();
+                repeats.push((one.at, first));
+                false
+            }
+            Some(key) => {
+                first_of.insert(key, one.at);
+                true
+            }
+            None => true,
+        });
+        let mut reservations = BTreeMap::new();
+        for (key, at) in first_of {
+            match self.push().window.reserve(key, self.clock.now()).await {
+                Reserve::Yours(reservation) => {
+                    reservations.insert(at, reservation);
+                }
+                Reserve::Duplicate(first) => {
+                    let is_group = fresh.iter().any(|one| one.at == at && one.is_group);
+                    answers.insert(at, self.published_before(&first, is_group));
+                }
+            }
+        }
+        fresh.retain_mut(|one| {
+            one.reservation = reservations.remove(&one.at);
+            !answers.contains_key(&one.at)
+        });
+        repeats
+    }
+
+    /// Sorts publications into batches, each of one partition.
+    fn batches(&self, fresh: Vec<Checked>) -> Vec<(u32, Vec<Checked>)> {
+        let push = self.push();
+        let anywhere = push.any_partition();
+        let mut batches: Vec<(u32, Vec<Checked>)> = Vec::new();
+        let mut open: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
+        for one in fresh {
+            let queue = one.queue.as_deref();
+            let partition = queue.map_or(anywhere, |queue| push.partition_of_name(queue));
+            let bytes: usize = one.messages.iter().map(weight).sum();
+            match open.get_mut(&partition) {
+                Some((at, filled)) if filled.saturating_add(bytes) <= BATCH_BYTES_GOAL => {
+                    *filled = filled.saturating_add(bytes);
+                    if let Some((_, batch)) = batches.get_mut(*at) {
+                        batch.push(one);
+                    }
+                }
+                _ => {
+                    open.insert(partition, (batches.len(), bytes));
+                    batches.push((partition, vec![one]));
+                }
+            }
+        }
+        batches
+    }
+
+    /// Says whether there is room for more messages.
+    fn may_publish(&self) -> Result<(), Refusal> {
+        if self.is_low_on_space.load(Ordering::Relaxed) {
+            let message = format!(
+                "fewer than {} bytes are free on the disk",
+                self.min_free_bytes
+            );
+            return Err(Refusal::new(ErrorCode::StorageFull, message));
+        }
+        let pending_max = u64::try_from(self.push().config.pending_max).unwrap_or(u64::MAX);
+        let pending = self.push().pending_count();
+        if pending >= pending_max {
+            let message = format!(
+                "{pending} messages wait to be delivered, at most {pending_max} may (delivery.pending_max): publish again later"
+            );
+            return Err(Refusal::new(ErrorCode::Overloaded, message));
+        }
+        Ok(())
+    }
+
+    /// Returns the messages of a publication: one, or one for each endpoint of its URL group.
+    fn messages_of(&self, publication: Publication) -> Result<Vec<NewMessage>, Refusal> {
+        let Publication {
+            envelope,
+            body,
+            target,
+            created_at,
+        } = publication;
+        let envelopes = match target {
+            Target::Url => vec![envelope],
+            Target::UrlGroup(name) => self.envelopes_of_group(&envelope, &name)?,
+        };
+        for envelope in &envelopes {
+            check_sizes(envelope, &body, self.push().config.message_bytes_max)?;
+        }
+        let message = |envelope| NewMessage {
+            timestamp: created_at,
+            body: body.clone(),
+            envelope,
+            cause: None,
+        };
+        Ok(envelopes.into_iter().map(message).collect())
+    }
+
+    /// Returns the envelope for each endpoint of a URL group.
+    pub(super) fn envelopes_of_group(
+        &self,
+        envelope: &Envelope,
+        name: &str,
+    ) -> Result<Vec<Envelope>, Refusal> {
+        let settings = self.push_settings();
+        let group = settings.state.url_group(name);
+        let endpoints = group.map_or(&[][..], |group| &group.endpoints);
+        if endpoints.is_empty() {
+            let message = match group {
+                None => {
+                    format!("there is no URL group {name:?}; a URL begins with http:// or https://")
+                }
+                Some(_) => format!("the URL group {name:?} has no endpoint"),
+            };
+            return Err(Refusal::new(ErrorCode::UnknownTopic, message));
+        }
+        let to = |endpoint: &storage::control::push::Endpoint| Envelope {
+            url: endpoint.url.clone(),
+            url_group: Some(name.to_owned()),
+            endpoint: endpoint.name.clone(),
+            ..envelope.clone()
+        };
+        Ok(endpoints.iter().map(to).collect())
+    }
+
+    /// Returns the answer of the publish that had come first.
+    fn published_before(&self, first: &FirstPublish, is_group: bool) -> Answer {
+        let push = self.push();
+        let desk = push.desk(first.partition).ok_or_else(lost)?;
+        let reader = desk.partition.push_reader();
+        let messages = (0..u64::from(first.count)).map(|at| {
+            let offset = Offset(first.base.0.saturating_add(at));
+            let carried_at = {
+                let owner = desk.partition.owner().lock();
+                owner.delivery().and_then(|state| state.carried_at(offset))
+            };
+            PublishedMessage {
+                id: Address::message(desk.partition.number(), offset).to_string(),
+                // What is no longer stored has no URL to show.
+                url: reader
+                    .message(offset, carried_at)
+                    .map_or_else(|_| String::new(), |message| message.envelope.url),
+            }
+        });
+        Ok(Published {
+            messages: messages.collect(),
+            is_duplicate: true,
+            is_group,
+        })
+    }
+
+    /// Appends the publications of one partition as one batch and answers them when it is synced.
+    async fn append_all(&self, partition: u32, ready: Vec<Checked>) -> Vec<(usize, Answer)> {
+        let Some(desk) = self.push().desk(partition).cloned() else {
+            return ready.into_iter().map(|one| (one.at, Err(lost()))).collect();
+        };
+        let messages: Vec<_> = ready
+            .iter()
+            .flat_map(|one| one.messages.iter().cloned())
+            .collect();
+        match self.append_messages(&desk, &messages).await {
+            Ok(appended) => {
+                self.metrics
+                    .deliveries
+                    .published
+                    .inc_by(u64::try_from(messages.len()).unwrap_or(u64::MAX));
+                let mut gates = self.push().gates.lock();
+                for flow in messages.iter().filter_map(|m| m.envelope.flow.as_ref()) {
+                    gates.note_config(flow, appended.append_time);
+                }
+                drop(gates);
+                answers(&desk, &appended, ready)
+            }
+            Err(error) => {
+                let refusal = refusal::of_log(&error);
+                ready
+                    .into_iter()
+                    .map(|one| (one.at, Err(refusal.clone())))
+                    .collect()
+            }
+        }
+    }
+
+    /// Appends messages as one batch and syncs it.
+    pub(super) async fn append_messages(
+        &self,
+        desk: &Desk,
+        messages: &[NewMessage],
+    ) -> Result<Appended, LogError> {
+        let publishing = Publishing::begin(self, messages.len());
+        let partition = &desk.partition;
+        let appended = partition
+            .with_room(LogKind::Main, &|| self.clock.now(), |owner, now| {
+                owner.append_messages(messages, now)
+            })
+            .await?;
+        partition.start_sync(DurabilityWanted::Synced, false);
+        partition.wait_durable(appended.next_offset).await?;
+        drop(publishing);
+        Ok(appended)
+    }
+}
+
+/// Counts messages that are being published, for as long as it lives.
+struct Publishing<'a> {
+    broker: &'a Broker,
+    count: u64,
+}
+
+impl<'a> Publishing<'a> {
+    fn begin(broker: &'a Broker, count: usize) -> Self {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        broker.push().publishing.fetch_add(count, Ordering::Relaxed);
+        Self { broker, count }
+    }
+}
+
+impl Drop for Publishing<'_> {
+    fn drop(&mut self) {
+        let publishing = &self.broker.push().publishing;
+        publishing.fetch_sub(self.count, Ordering::Relaxed);
+    }
+}
+
+fn answers(desk: &Desk, appended: &Appended, ready: Vec<Checked>) -> Vec<(usize, Answer)> {
+    let mut next = appended.base_offset;
+    let mut answers = Vec::with_capacity(ready.len());
+    for one in ready {
+        let base = next;
+        let messages: Vec<_> = one
+            .messages
+            .into_iter()
+            .map(|message| {
+                let id = Address::message(desk.partition.number(), next).to_string();
+                next = next.next();
+                let url = message.envelope.url;
+                PublishedMessage { id, url }
+            })
+            .collect();
+        if let Some(reservation) = one.reservation {
+            reservation.fulfil(FirstPublish {
+                partition: desk.index,
+                base,
+                count: u32::try_from(messages.len()).unwrap_or(u32::MAX),
+                time: appended.append_time,
+            });
+        }
+        let published = Published {
+            messages,
+            is_duplicate: false,
+            is_group: one.is_group,
+        };
+        answers.push((one.at, Ok(published)));
+    }
+    answers
+}
+
+fn check_sizes(envelope: &Envelope, body: &Bytes, body_bytes_max: u32) -> Result<(), Refusal> {
+    let max = usize::try_from(body_bytes_max).unwrap_or(usize::MAX);
+    if body.len() > max {
+        let message = format!(
+            "the message has {} bytes, at most {max} are taken (delivery.message_bytes_max)",
+            body.len()
+        );
+        return Err(Refusal::new(ErrorCode::BatchTooLarge, message));
+    }
+    let bytes = envelope.encode().len();
+    if bytes > ENVELOPE_BYTES_MAX {
+        let message = format!(
+            "the message's headers and settings have {bytes} bytes, at most {ENVELOPE_BYTES_MAX} are taken"
+        );
+        return Err(Refusal::new(ErrorCode::LimitExceeded, message));
+    }
+    Ok(())
+}
+
+fn lost() -> Refusal {
+    Refusal::new(
+        ErrorCode::Internal,
+        "the publication was lost inside the broker",
+    )
+}
+
+/// What a message takes in a batch, about.
+fn weight(message: &NewMessage) -> usize {
+    let headers = message.envelope.headers.iter();
+    let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+    message
+        .body
+        .len()
+        .saturating_add(headers)
+        .saturating_add(1 << 10)
+}
+
+/// What a schedule's firing publishes, with its cause.
+pub(super) fn firing_messages(
+    envelopes: Vec<Envelope>,
+    body: &Bytes,
+    now: TimestampMs,
+    cause: &Cause,
+) -> Vec<NewMessage> {
+    let message = |envelope| NewMessage {
+        timestamp: now,
+        body: body.clone(),
+        envelope,
+        cause: Some(cause.clone()),
+    };
+    envelopes.into_iter().map(message).collect()
+}

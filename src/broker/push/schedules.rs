@@ -1,0 +1,218 @@
+//! Firing schedules: at each due time the message of a schedule is published, once.
+//!
+//! A firing is a batch whose records carry their cause: the schedule and the time that was due. What stands in a log is
+//! never appended again; the last firing of each schedule follows from the logs. After a downtime the time that was missed
+//! last is made good, the ones before it are not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage::address::Address;
+use storage::cause::{Cause, CauseDetail, CauseKind};
+use storage::control::push::Schedule;
+use storage::delivery::Envelope;
+use storage::log_id::LogId;
+use storage::offset::{Offset, TimestampMs};
+
+use super::Firing;
+use super::publish::firing_messages;
+use crate::broker::{Broker, refusal};
+use crate::delivery::cron;
+use crate::protocol::error_code::{ErrorCode, Refusal};
+
+/// Longest wait for the next due time: the wall clock may jump.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Wait after a firing has failed.
+const BACKOFF: Duration = Duration::from_secs(1);
+
+/// The messages of a schedule's last firing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastFiring {
+    /// When it was due.
+    pub due: TimestampMs,
+    /// Its messages: each id, and whether it has come to its end.
+    pub messages: Vec<(String, bool)>,
+}
+
+/// A schedule with its expression parsed, for as long as the text stays the same.
+struct Clockwork {
+    cron: String,
+    schedule: cron::Schedule,
+}
+
+impl Broker {
+    /// Fires schedules until the broker shuts down.
+    pub(super) async fn fire_schedules(self: Arc<Self>) {
+        let mut changes = self.subscribe_push_settings();
+        let mut parsed = BTreeMap::new();
+        loop {
+            let settings = changes.borrow_and_update().clone();
+            parsed.retain(|id: &String, _| settings.state.schedule(id).is_some());
+            let mut next = None;
+            let mut has_failed = false;
+            for (id, schedule) in settings.state.schedules() {
+                let Some(clockwork) = clockwork(&mut parsed, id, schedule) else {
+                    continue;
+                };
+                match self.fire_if_due(id, schedule, clockwork).await {
+                    Ok(due) => next = [next, due].into_iter().flatten().min(),
+                    Err(error) => {
+                        has_failed = true;
+                        tracing::warn!(schedule = id, error = %error.message, "a schedule has not fired; it is tried again");
+                    }
+                }
+            }
+            let now = self.clock.now();
+            let until = next.map_or(LOOK_AGAIN, |next: TimestampMs| {
+                Duration::from_millis(next.since(now).max(0).unsigned_abs())
+            });
+            let wait = if has_failed { BACKOFF } else { until };
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(LOOK_AGAIN)) => {}
+                changed = changes.changed() => if changed.is_err() { return },
+                () = self.shutdown.wait() => return,
+            }
+        }
+    }
+
+    /// Fires a schedule if it is due. Returns when it is due next.
+    async fn fire_if_due(
+        &self,
+        id: &str,
+        schedule: &Schedule,
+        clockwork: &cron::Schedule,
+    ) -> Result<Option<TimestampMs>, Refusal> {
+        if schedule.is_paused {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let from = self.fired_up_to(id, schedule);
+        let Some(first) = clockwork.next_after(from) else {
+            return Ok(None);
+        };
+        if first > now {
+            return Ok(Some(first));
+        }
+        let due = clockwork.last_until(now).unwrap_or(first).max(first);
+        self.fire(id, schedule, due).await?;
+        Ok(clockwork.next_after(due))
+    }
+
+    /// Returns the time up to which nothing of a schedule is due any more.
+    fn fired_up_to(&self, id: &str, schedule: &Schedule) -> TimestampMs {
+        let fired = self.push().fired.lock().get(id).map(|firing| firing.due);
+        fired.map_or(schedule.since, |due| due.max(schedule.since))
+    }
+
+    /// Returns when a schedule fires next; `None` while it is paused, or when it never does.
+    #[must_use]
+    pub fn next_firing(&self, id: &str, schedule: &Schedule) -> Option<TimestampMs> {
+        if schedule.is_paused {
+            return None;
+        }
+        let clockwork = cron::Schedule::parse(&schedule.cron).ok()?;
+        clockwork.next_after(self.fired_up_to(id, schedule))
+    }
+
+    /// Returns a schedule's last firing, if it is known.
+    #[must_use]
+    pub fn last_firing(&self, id: &str) -> Option<LastFiring> {
+        let firing = self.push().fired.lock().get(id).cloned()?;
+        let desk = self.push().desk(firing.partition)?;
+        let owner = desk.partition.owner().lock();
+        let messages = (0..u64::from(firing.count)).map(|at| {
+            let offset = Offset(firing.base.0.saturating_add(at));
+            let id = Address::message(desk.partition.number(), offset).to_string();
+            let is_pending = owner
+                .delivery()
+                .is_some_and(|state| state.is_pending(offset));
+            (id, !is_pending)
+        });
+        Some(LastFiring {
+            due: firing.due,
+            messages: messages.collect(),
+        })
+    }
+
+    async fn fire(&self, id: &str, schedule: &Schedule, due: TimestampMs) -> Result<(), Refusal> {
+        let envelopes = self.envelopes_of(id, schedule)?;
+        let cause = Cause {
+            kind: CauseKind::Schedule,
+            log: LogId::CONTROL,
+            offset: Offset(schedule.number),
+            detail: CauseDetail {
+                request_id: Some(id.to_owned()),
+                due: Some(due),
+                ..CauseDetail::default()
+            },
+        };
+        let messages = firing_messages(envelopes, &schedule.body, self.clock.now(), &cause);
+        let push = self.push();
+        let place = push.partition_of_name(schedule.queue.as_deref().unwrap_or(id));
+        let desk = push.desk(place).ok_or_else(|| {
+            Refusal::new(ErrorCode::Internal, "there is no partition to publish to")
+        })?;
+        let appended = self
+            .append_messages(desk, &messages)
+            .await
+            .map_err(|error| refusal::of_log(&error))?;
+        let firing = Firing {
+            due,
+            partition: place,
+            base: appended.base_offset,
+            count: u32::try_from(messages.len()).unwrap_or(u32::MAX),
+        };
+        push.fired.lock().insert(id.to_owned(), firing);
+        self.metrics.deliveries.scheduled.inc();
+        Ok(())
+    }
+
+    /// Returns the envelopes of a firing: one, or one for each endpoint of the URL group that the schedule goes to.
+    fn envelopes_of(&self, id: &str, schedule: &Schedule) -> Result<Vec<Envelope>, Refusal> {
+        let unreadable = |error: storage::error::Corruption| {
+            let message = format!("schedule {id} cannot be read: {error}");
+            Refusal::new(ErrorCode::StorageFailed, message)
+        };
+        let template = Envelope::decode(&schedule.envelope).map_err(unreadable)?;
+        // A delay counts from each firing, and stands in the template as a time after zero.
+        let not_before = template
+            .not_before
+            .map(|delay| self.clock.now().saturating_add(delay.0));
+        let envelope = Envelope {
+            not_before,
+            queue: schedule.queue.clone(),
+            schedule: Some(id.to_owned()),
+            caller_ip: schedule.caller_ip.clone(),
+            dedup: None,
+            ..template
+        };
+        let destination = &schedule.destination;
+        if destination.contains("://") {
+            return Ok(vec![Envelope {
+                url: destination.clone(),
+                ..envelope
+            }]);
+        }
+        self.envelopes_of_group(&envelope, destination)
+    }
+}
+
+fn clockwork<'a>(
+    parsed: &'a mut BTreeMap<String, Clockwork>,
+    id: &str,
+    schedule: &Schedule,
+) -> Option<&'a cron::Schedule> {
+    let is_known = parsed
+        .get(id)
+        .is_some_and(|known| known.cron == schedule.cron);
+    if !is_known {
+        // It was checked when it was set.
+        let clockwork = Clockwork {
+            cron: schedule.cron.clone(),
+            schedule: cron::Schedule::parse(&schedule.cron).ok()?,
+        };
+        parsed.insert(id.to_owned(), clockwork);
+    }
+    parsed.get(id).map(|known| &known.schedule)
+}

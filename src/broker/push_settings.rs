@@ -1,0 +1,54 @@
+//! What deliveries go by, as readers see it: they never wait for a change that is being synced, and learn of each.
+
+use storage::control::push::{PushState, SigningKeys};
+use tokio::sync::watch;
+
+use super::Broker;
+
+/// What deliveries go by. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PushSettings {
+    /// Queues, URL groups, schedules and decisions about flow-control keys. The signing keys in it are the stored ones, not
+    /// always those in force.
+    pub state: PushState,
+    /// The signing keys in force.
+    pub signing_keys: SigningKeys,
+    /// The keys in force are not the stored ones.
+    is_development: bool,
+}
+
+impl PushSettings {
+    /// Begins with the stored state and the keys in force.
+    pub(super) fn new(state: PushState, signing_keys: SigningKeys, is_development: bool) -> Self {
+        Self {
+            state,
+            signing_keys,
+            is_development,
+        }
+    }
+
+    /// Takes a changed state.
+    pub(super) fn replace(&mut self, state: PushState) {
+        if let Some(keys) = state.signing_keys()
+            && !self.is_development
+        {
+            self.signing_keys = keys.clone();
+        }
+        self.state = state;
+    }
+}
+
+impl Broker {
+    /// Returns what deliveries go by now. Never blocks on the disk.
+    #[must_use]
+    pub fn push_settings(&self) -> PushSettings {
+        self.control.push().borrow().clone()
+    }
+
+    /// Returns a receiver of what deliveries go by, which is told of each change after it is durable. Changes that come
+    /// together may be told as one.
+    #[must_use]
+    pub fn subscribe_push_settings(&self) -> watch::Receiver<PushSettings> {
+        self.control.push().subscribe()
+    }
+}

@@ -1,0 +1,291 @@
+//! Who may start now: attempts per flow-control key, per destination, and in all. PURE: time is passed in.
+//!
+//! A message that may not start waits in the list of the first gate that is closed to it; it is never dropped. When a place
+//! gets free, or a period ends, waiting messages are let through in the order in which they came. A destination that hangs
+//! fills its own places only: that is what keeps it from slowing the others.
+//!
+//! Invariants: a waiting message stands in exactly one list, that of a closed gate; every pass that was given out is given
+//! back once ([`Gates::leave`]).
+
+mod key;
+mod line;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use storage::delivery::FlowControl;
+use storage::offset::{Offset, TimestampMs};
+
+use super::api::FlowView;
+use key::Key;
+pub use key::Pin;
+use line::Line;
+
+/// A message that wants to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// Index of its partition.
+    pub partition: u32,
+    /// Its offset in the partition's main log.
+    pub message: Offset,
+}
+
+/// The right to make one attempt. It must be given back with [`Gates::leave`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// Whose it is.
+    pub ticket: Ticket,
+    /// Start of the period that the attempt counts in, when its key has a rate.
+    pub period: Option<TimestampMs>,
+    key: Option<Arc<str>>,
+    host: Arc<str>,
+}
+
+/// How many attempts may be under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GateLimits {
+    /// In all.
+    pub total_max: usize,
+    /// To one destination: scheme, host and port.
+    pub host_max: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Waiting {
+    ticket: Ticket,
+    key: Option<Arc<str>>,
+    host: Arc<str>,
+}
+
+/// All gates of the broker.
+#[derive(Debug)]
+pub struct Gates {
+    limits: GateLimits,
+    keys: HashMap<Arc<str>, Key>,
+    hosts: HashMap<Arc<str>, Line>,
+    total: Line,
+}
+
+impl Gates {
+    /// Opens the gates with nobody inside.
+    #[must_use]
+    pub fn new(limits: GateLimits) -> Self {
+        Self {
+            limits,
+            keys: HashMap::new(),
+            hosts: HashMap::new(),
+            total: Line::default(),
+        }
+    }
+
+    /// Lets a message through, or makes it wait: then its pass comes from [`Gates::leave`] or [`Gates::tick`].
+    pub fn enter(
+        &mut self,
+        ticket: Ticket,
+        flow: Option<(&FlowControl, TimestampMs)>,
+        host: &str,
+        now: TimestampMs,
+    ) -> Option<Pass> {
+        let key = flow.map(|(flow, since)| {
+            self.note_config(flow, since);
+            Arc::from(flow.key.as_str())
+        });
+        let host = match self.hosts.get_key_value(host) {
+            Some((host, _)) => Arc::clone(host),
+            None => Arc::from(host),
+        };
+        self.admit(Waiting { ticket, key, host }, now)
+    }
+
+    /// Gives a pass back. Returns the passes of those who may start because of it.
+    pub fn leave(&mut self, pass: &Pass, now: TimestampMs) -> Vec<Pass> {
+        self.total.leave();
+        if let Some(line) = self.hosts.get_mut(&pass.host) {
+            line.leave();
+        }
+        if let Some(key) = pass.key.as_ref().and_then(|key| self.keys.get_mut(key)) {
+            key.leave();
+        }
+        let mut passes = Vec::new();
+        if let Some(key) = &pass.key {
+            self.drain_key(key, now, &mut passes);
+        }
+        self.drain_host(&pass.host, now, &mut passes);
+        self.drain_total(now, &mut passes);
+        self.forget_host(&pass.host);
+        passes
+    }
+
+    /// Lets those through whose period has ended. To be called at [`Gates::next_tick`].
+    pub fn tick(&mut self, now: TimestampMs) -> Vec<Pass> {
+        let due: Vec<_> = self
+            .keys
+            .iter()
+            .filter(|(_, key)| key.opens_at().is_some_and(|at| at <= now))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        let mut passes = Vec::new();
+        for key in due {
+            self.drain_key(&key, now, &mut passes);
+        }
+        passes
+    }
+
+    /// Returns when the next period ends that somebody waits for.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<TimestampMs> {
+        self.keys.values().filter_map(Key::opens_at).min()
+    }
+
+    /// Takes a message's settings for its key; those of the newest message count, unless they are pinned.
+    pub fn note_config(&mut self, flow: &FlowControl, since: TimestampMs) {
+        self.key_mut(&flow.key).configure(flow, since);
+    }
+
+    /// Pauses a key or lets it go on, and pins its settings or lets them go. Returns the passes of those who may start.
+    pub fn set_pin(&mut self, key: &str, pin: Option<&Pin>, now: TimestampMs) -> Vec<Pass> {
+        self.key_mut(key).pin(pin, now);
+        let mut passes = Vec::new();
+        self.drain_key(&Arc::from(key), now, &mut passes);
+        passes
+    }
+
+    /// Begins a new period of a key now. Returns the passes of those who may start; `None` for an unknown key.
+    pub fn reset_rate(&mut self, key: &str, now: TimestampMs) -> Option<Vec<Pass>> {
+        self.keys.get_mut(key)?.reset_rate(now);
+        let mut passes = Vec::new();
+        self.drain_key(&Arc::from(key), now, &mut passes);
+        Some(passes)
+    }
+
+    /// Takes over a key that messages had before a restart.
+    pub fn know(&mut self, key: &str) {
+        self.key_mut(key);
+    }
+
+    /// Takes over attempts that were begun in a period before a restart.
+    pub fn restore_period(&mut self, key: &str, start: TimestampMs, count: u32) {
+        self.key_mut(key).restore(start, count);
+    }
+
+    /// Returns what is known of a key.
+    #[must_use]
+    pub fn view(&self, key: &str, now: TimestampMs) -> Option<FlowView> {
+        self.keys.get(key).map(|found| found.view(key, now))
+    }
+
+    /// Returns what is known of every key, by name.
+    #[must_use]
+    pub fn views(&self, now: TimestampMs) -> Vec<FlowView> {
+        let mut views: Vec<_> = self
+            .keys
+            .iter()
+            .map(|(name, key)| key.view(name, now))
+            .collect();
+        views.sort_by(|one, two| one.key.cmp(&two.key));
+        views
+    }
+
+    /// Forgets keys that nobody uses, waits for, or has pinned, and whose period is over; and destinations likewise.
+    pub fn sweep(&mut self, now: TimestampMs, is_used: &dyn Fn(&str) -> bool) {
+        self.keys
+            .retain(|name, key| !key.is_idle(now) || is_used(name));
+        self.hosts.retain(|_, line| !line.is_empty());
+    }
+
+    /// Returns how many attempts are under way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.total.inside()
+    }
+
+    /// Returns how many may be.
+    #[must_use]
+    pub fn limits(&self) -> GateLimits {
+        self.limits
+    }
+
+    /// Returns how many messages wait at a gate.
+    #[must_use]
+    pub fn waiting_count(&self) -> usize {
+        let keys: usize = self.keys.values().map(|key| key.line.waiting.len()).sum();
+        let hosts: usize = self.hosts.values().map(|line| line.waiting.len()).sum();
+        keys + hosts + self.total.waiting.len()
+    }
+
+    fn key_mut(&mut self, name: &str) -> &mut Key {
+        if !self.keys.contains_key(name) {
+            self.keys.insert(Arc::from(name), Key::default());
+        }
+        // It was just put there.
+        self.keys.entry(Arc::from(name)).or_default()
+    }
+
+    /// Goes through all gates, or into the list of the first closed one.
+    fn admit(&mut self, waiting: Waiting, now: TimestampMs) -> Option<Pass> {
+        if let Some(name) = &waiting.key {
+            let key = self.keys.entry(Arc::clone(name)).or_default();
+            if !key.is_open(now) {
+                key.line.waiting.push_back(waiting);
+                return None;
+            }
+        }
+        let host = self.hosts.entry(Arc::clone(&waiting.host)).or_default();
+        if host.inside() >= self.limits.host_max {
+            host.waiting.push_back(waiting);
+            return None;
+        }
+        if self.total.inside() >= self.limits.total_max {
+            self.total.waiting.push_back(waiting);
+            return None;
+        }
+        host.enter();
+        self.total.enter();
+        let period = waiting
+            .key
+            .as_ref()
+            .and_then(|key| self.keys.get_mut(key))
+            .and_then(|key| key.enter(now));
+        Some(Pass {
+            ticket: waiting.ticket,
+            period,
+            key: waiting.key,
+            host: waiting.host,
+        })
+    }
+
+    fn drain_key(&mut self, name: &Arc<str>, now: TimestampMs, passes: &mut Vec<Pass>) {
+        while let Some(key) = self.keys.get_mut(name)
+            && key.is_open(now)
+            && let Some(waiting) = key.line.waiting.pop_front()
+        {
+            passes.extend(self.admit(waiting, now));
+        }
+    }
+
+    fn drain_host(&mut self, name: &Arc<str>, now: TimestampMs, passes: &mut Vec<Pass>) {
+        while let Some(host) = self.hosts.get_mut(name)
+            && host.inside() < self.limits.host_max
+            && let Some(waiting) = host.waiting.pop_front()
+        {
+            passes.extend(self.admit(waiting, now));
+        }
+    }
+
+    fn drain_total(&mut self, now: TimestampMs, passes: &mut Vec<Pass>) {
+        while self.total.inside() < self.limits.total_max
+            && let Some(waiting) = self.total.waiting.pop_front()
+        {
+            passes.extend(self.admit(waiting, now));
+        }
+    }
+
+    fn forget_host(&mut self, name: &Arc<str>) {
+        if self.hosts.get(name).is_some_and(Line::is_empty) {
+            self.hosts.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! The gates by example, and at random: nobody is lost, no limit is passed, nobody waits before an open gate.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMITS: GateLimits = GateLimits {
+    total_max: 6,
+    host_max: 2,
+};
+const NOW: TimestampMs = TimestampMs(10_000);
+
+fn ticket(message: u64) -> Ticket {
+    Ticket {
+        partition: 0,
+        message: Offset(message),
+    }
+}
+
+fn flow(key: &str, parallelism: Option<u32>, rate: Option<u32>) -> FlowControl {
+    FlowControl {
+        key: key.to_owned(),
+        parallelism,
+        rate,
+        period_ms: Some(1_000),
+    }
+}
+
+fn messages(passes: &[Pass]) -> Vec<u64> {
+    passes.iter().map(|pass| pass.ticket.message.0).collect()
+}
+
+#[test]
+fn a_destination_that_hangs_fills_its_own_places_only() {
+    let mut gates = Gates::new(LIMITS);
+    let hung: Vec<_> = (0..20)
+        .filter_map(|n| gates.enter(ticket(n), None, "sick", NOW))
+        .collect();
+    assert_eq!(hung.len(), 2);
+    let well = gates.enter(ticket(99), None, "well", NOW).unwrap();
+    assert_eq!(gates.waiting_count(), 18);
+    assert_eq!(gates.leave(&well, NOW), []);
+    assert_eq!(messages(&gates.leave(hung.first().unwrap(), NOW)), [2]);
+}
+
+#[test]
+fn a_rate_lets_so_many_through_in_each_period() {
+    let mut gates = Gates::new(LIMITS);
+    let flow = flow("k", None, Some(2));
+    let mut enter = |n: u64, host: &str, now| gates.enter(ticket(n), Some((&flow, NOW)), host, now);
+    let first = enter(0, "a", NOW).unwrap();
+    assert_eq!(first.period, Some(NOW));
+    let second = enter(1, "a", NOW.saturating_add(10)).unwrap();
+    assert_eq!(second.period, Some(NOW));
+    assert_eq!(enter(2, "b", NOW.saturating_add(20)), None);
+    assert_eq!(gates.leave(&first, NOW.saturating_add(30)), []);
+    assert_eq!(gates.leave(&second, NOW.saturating_add(30)), []);
+    let end = NOW.saturating_add(1_000);
+    assert_eq!(gates.next_tick(), Some(end));
+    assert_eq!(gates.tick(NOW.saturating_add(999)), []);
+    let third = gates.tick(end);
+    assert_eq!(messages(&third), [2]);
+    assert_eq!(third.first().unwrap().period, Some(end));
+    assert_eq!(gates.next_tick(), None);
+}
+
+#[test]
+fn a_period_before_a_restart_still_counts() {
+    let mut gates = Gates::new(LIMITS);
+    gates.restore_period("k", NOW, 1);
+    gates.restore_period("k", NOW, 1);
+    gates.restore_period("k", TimestampMs(1), 50);
+    let flow = flow("k", None, Some(3));
+    let enter = |gates: &mut Gates, n| gates.enter(ticket(n), Some((&flow, NOW)), "a", NOW);
+    assert_eq!(enter(&mut gates, 0).unwrap().period, Some(NOW));
+    assert_eq!(enter(&mut gates, 1), None);
+}
+
+#[test]
+fn pins_and_pauses_count_before_messages() {
+    let mut gates = Gates::new(LIMITS);
+    let open = flow("k", None, None);
+    let paused = Pin {
+        is_paused: true,
+        ..Pin::default()
+    };
+    gates.set_pin("k", Some(&paused), NOW);
+    assert_eq!(gates.enter(ticket(0), Some((&open, NOW)), "a", NOW), None);
+    assert_eq!(gates.enter(ticket(1), Some((&open, NOW)), "b", NOW), None);
+    let one = Pin {
+        parallelism: Some(1),
+        ..Pin::default()
+    };
+    let passes = gates.set_pin("k", Some(&one), NOW);
+    assert_eq!(messages(&passes), [0]);
+    let view = gates.view("k", NOW).unwrap();
+    assert_eq!((view.waiting_count, view.parallelism_count), (1, 1));
+    assert!(view.is_pinned_parallelism && !view.is_paused);
+    gates.set_pin("k", None, NOW);
+    let view = gates.view("k", NOW).unwrap();
+    assert_eq!(view.parallelism_max, Some(1), "until a newer message");
+    gates.note_config(&open, TimestampMs(1));
+    assert_eq!(gates.view("k", NOW).unwrap().parallelism_max, Some(1));
+    gates.note_config(&open, NOW.saturating_add(1));
+    assert_eq!(gates.view("k", NOW).unwrap().parallelism_max, None);
+}
+
+#[test]
+fn an_idle_key_is_forgotten() {
+    let mut gates = Gates::new(LIMITS);
+    let flow = flow("k", Some(1), Some(1));
+    let pass = gates
+        .enter(ticket(0), Some((&flow, NOW)), "a", NOW)
+        .unwrap();
+    gates.leave(&pass, NOW);
+    gates.sweep(NOW, &|_| false);
+    assert_eq!(gates.views(NOW).len(), 1, "its period is not over");
+    let later = NOW.saturating_add(1_000);
+    gates.sweep(later, &|key| key == "k");
+    assert_eq!(gates.views(later).len(), 1, "it has messages");
+    gates.sweep(later, &|_| false);
+    assert!(gates.views(later).is_empty());
+}
+
+proptest! {
+    #[test]
+    fn nobody_is_lost_and_no_limit_is_passed(steps in proptest::collection::vec((0u8..5, 0u8..3, 0u8..4, 0i64..400), 1..200)) {
+        let mut gates = Gates::new(LIMITS);
+        let flows = [flow("p", Some(2), None), flow("r", None, Some(3)), flow("b", Some(1), Some(2))];
+        let (mut now, mut next) = (NOW, 0u64);
+        let mut entered = HashSet::new();
+        let mut inside: Vec<Pass> = Vec::new();
+        let mut starts: HashMap<(usize, i64), u32> = HashMap::new();
+        for (action, host, key, pass_time) in steps {
+            now = now.saturating_add(pass_time);
+            let mut passes = match action {
+                0..=2 => {
+                    entered.insert(next);
+                    let flow = flows.get(usize::from(key)).map(|flow| (flow, NOW));
+                    let pass = gates.enter(ticket(next), flow, &format!("h{host}"), now);
+                    next += 1;
+                    pass.into_iter().collect()
+                }
+                3 if !inside.is_empty() => {
+                    let pass = inside.swap_remove(usize::from(key) % inside.len());
+                    entered.remove(&pass.ticket.message.0);
+                    gates.leave(&pass, now)
+                }
+                _ => gates.tick(now),
+            };
+            for pass in &passes {
+                let which = pass.key.as_deref().map(|key| flows.iter().position(|f| f.key == key).unwrap());
+                if let (Some(which), Some(start)) = (which, pass.period) {
+                    let count = starts.entry((which, start.0)).or_default();
+                    *count += 1;
+                    prop_assert!(*count <= flows.get(which).and_then(|f| f.rate).unwrap());
+                }
+            }
+            inside.append(&mut passes);
+            prop_assert!(inside.len() <= LIMITS.total_max);
+            for host in 0..3 {
+                let at = inside.iter().filter(|pass| *pass.host == *format!("h{host}")).count();
+                prop_assert!(at <= LIMITS.host_max);
+            }
+            for flow in &flows {
+                let at = inside.iter().filter(|pass| pass.key.as_deref() == Some(&flow.key)).count();
+                prop_assert!(flow.parallelism.is_none_or(|max| at <= usize::try_from(max).unwrap()));
+            }
+            prop_assert_eq!(inside.len() + gates.waiting_count(), entered.len());
+            prop_assert_eq!(gates.in_flight(), inside.len());
+        }
+        // Everybody gets through in the end.
+        while !inside.is_empty() || gates.waiting_count() > 0 {
+            now = now.saturating_add(1_000);
+            inside.append(&mut gates.tick(now));
+            let pass = inside.pop();
+            prop_assert!(pass.is_some(), "{} wait for ever", gates.waiting_count());
+            let pass = pass.unwrap();
+            entered.remove(&pass.ticket.message.0);
+            inside.append(&mut gates.leave(&pass, now));
+        }
+        prop_assert!(entered.is_empty());
+    }
+}

@@ -1,0 +1,190 @@
+//! `/v2/dlq`: messages that failed for good.
+
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::call::{Answer, Call, done, ok};
+use super::filters::letters;
+use super::headers::cut;
+use super::views::DeadLetterJson;
+use crate::broker::PUSH_TOPIC;
+use crate::http::{ApiError, response};
+use crate::protocol::error_code::{ErrorCode, Refusal};
+use crate::protocol::resolve_letters::{DeleteLettersRequest, RetryLettersRequest};
+use crate::protocol::selection::{Order, Page, Selection};
+
+#[derive(Serialize, Default)]
+struct DeadLetterPage {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    messages: Vec<DeadLetterJson>,
+}
+
+#[derive(Serialize, Default)]
+struct Deleted {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    deleted: usize,
+}
+
+#[derive(Serialize, Default)]
+struct Retried {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    responses: Vec<RetriedMessage>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RetriedMessage {
+    message_id: String,
+}
+
+/// Lists dead letters.
+pub(super) async fn list(call: Call) -> Answer {
+    let asked = letters(&call.query, b"")?;
+    let Some(selection) = asked.selection else {
+        return ok(&DeadLetterPage::default());
+    };
+    let page = asked.page;
+    let found = call.blocking(move |broker| broker.dead_messages(&selection, &page));
+    let (messages, cursor) = found.await?;
+    ok(&DeadLetterPage {
+        cursor,
+        messages: messages.into_iter().map(DeadLetterJson::from).collect(),
+    })
+}
+
+/// Returns a dead letter.
+pub(super) async fn get(call: Call) -> Answer {
+    let id = call.name.clone();
+    let found = call.blocking(move |broker| Ok(broker.dead_message(&id))).await?;
+    let message = found.map_err(|refusal| call.refused_name(&refusal))?;
+    ok(&DeadLetterJson::from(message))
+}
+
+/// Deletes a dead letter.
+pub(super) async fn delete_one(call: Call) -> Answer {
+    let request = deletion(one(&call.name), Page::first(Order::OldestFirst, 1));
+    let answer = call.broker.delete_letters(request, call.who()).await;
+    let answer = answer.map_err(|refusal| call.refused_name(&refusal))?;
+    let first = answer.letters.into_iter().next();
+    match first.map(|(_, result)| result) {
+        Some(Ok(true)) => done(),
+        Some(Err(refusal)) => Err(call.refused_name(&refusal)),
+        Some(Ok(false)) | None => Err(not_found(&call.name)),
+    }
+}
+
+/// Deletes a page of dead letters.
+pub(super) async fn delete_many(call: Call) -> Answer {
+    let asked = letters(&call.query, &call.body)?;
+    let Some(selection) = asked.selection else {
+        return ok(&Deleted::default());
+    };
+    let request = deletion(selection, asked.page);
+    let answer = call.broker.delete_letters(request, call.who()).await;
+    let answer = answer.map_err(|refusal| call.refused(&refusal))?;
+    let results = answer.letters.into_iter().map(|(_, result)| result);
+    let results = settled(&call, results.collect())?;
+    ok(&Deleted {
+        cursor: answer.cursor,
+        deleted: results.into_iter().filter(|is_new| *is_new).count(),
+    })
+}
+
+/// Publishes a dead letter anew.
+pub(super) async fn retry_one(call: Call) -> Answer {
+    let page = Page::first(Order::OldestFirst, 1);
+    let (mut ids, _) = retried(&call, one(&call.name), page).await?;
+    let message_id = ids.pop().ok_or_else(|| not_found(&call.name))?;
+    let shown = RetriedMessage { message_id };
+    Ok(response::json(StatusCode::CREATED, &shown))
+}
+
+/// Publishes a page of dead letters anew.
+pub(super) async fn retry_many(call: Call) -> Answer {
+    let asked = letters(&call.query, &call.body)?;
+    let Some(selection) = asked.selection else {
+        return Ok(response::json(StatusCode::CREATED, &Retried::default()));
+    };
+    let is_by_id = matches!(selection, Selection::Ids(_));
+    let (ids, cursor) = retried(&call, selection, asked.page).await?;
+    if is_by_id && ids.is_empty() {
+        return Err(ApiError::not_found("there is none of these dead letters"));
+    }
+    let responses = ids.into_iter().map(|message_id| RetriedMessage { message_id });
+    let shown = Retried {
+        cursor,
+        responses: responses.collect(),
+    };
+    Ok(response::json(StatusCode::CREATED, &shown))
+}
+
+/// Retries letters; any header of a publish overrides what the message was published with. Returns the new messages' ids.
+async fn retried(
+    call: &Call,
+    selection: Selection,
+    page: Page,
+) -> Result<(Vec<String>, Option<String>), ApiError> {
+    // A request without a body has a content type of its own with some clients: it overrides nothing.
+    let mut overrides = call.publish_headers()?.settings;
+    if call.body.is_empty() {
+        overrides.headers.retain(|(name, _)| name != "content-type");
+    }
+    let request = RetryLettersRequest {
+        topic: PUSH_TOPIC.to_owned(),
+        selection,
+        page,
+        request_id: None,
+    };
+    let answer = call.broker.retry_messages(request, overrides, call.who()).await;
+    let answer = answer.map_err(|refusal| call.refused(&refusal))?;
+    let results = answer.letters.into_iter().map(|(_, result)| result);
+    let republished = settled(call, results.collect())?;
+    let ids = republished.into_iter().map(|one| one.message_id).collect();
+    Ok((ids, answer.cursor))
+}
+
+/// Leaves out letters that are not there. Any other failure counts if nothing was done besides.
+fn settled<T>(call: &Call, results: Vec<Result<T, Refusal>>) -> Result<Vec<T>, ApiError> {
+    let mut done = Vec::new();
+    let mut failure = None;
+    for result in results {
+        match result {
+            Ok(one) => done.push(one),
+            Err(refusal) => {
+                let is_gone = matches!(
+                    refusal.code,
+                    ErrorCode::UnknownLetter
+                        | ErrorCode::InvalidLetterId
+                        | ErrorCode::LetterResolved
+                );
+                if !is_gone {
+                    failure.get_or_insert(refusal);
+                }
+            }
+        }
+    }
+    match failure {
+        Some(refusal) if done.is_empty() => Err(call.refused(&refusal)),
+        _ => Ok(done),
+    }
+}
+
+fn one(id: &str) -> Selection {
+    Selection::Ids(vec![id.to_owned()])
+}
+
+fn deletion(selection: Selection, page: Page) -> DeleteLettersRequest {
+    DeleteLettersRequest {
+        topic: PUSH_TOPIC.to_owned(),
+        selection,
+        page,
+        request_id: None,
+    }
+}
+
+fn not_found(id: &str) -> ApiError {
+    ApiError::not_found(format!("there is no dead letter {:?}", cut(id)))
+}

@@ -1,0 +1,359 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+use storage::delivery::FlowControl;
+
+use super::*;
+
+const NOW: TimestampMs = TimestampMs(1_700_000_000_500);
+
+fn parse(headers: &[(&str, &str)]) -> Result<PublishHeaders, String> {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_bytes()));
+    PublishHeaders::parse(headers, NOW).map_err(|error| error.to_string())
+}
+
+fn ok(headers: &[(&str, &str)]) -> PublishHeaders {
+    match parse(headers) {
+        Ok(parsed) => parsed,
+        Err(error) => panic!("{headers:?}: {error}"),
+    }
+}
+
+fn header(name: &str, value: &str) -> (String, Bytes) {
+    (name.to_owned(), Bytes::copy_from_slice(value.as_bytes()))
+}
+
+#[test]
+fn nothing_is_said_by_nothing() {
+    assert!(ok(&[]).is_empty());
+    let others = ok(&[
+        ("Authorization", "Bearer secret"),
+        ("accept", "*/*"),
+        ("x-a", "1"),
+        ("Upstash-Telemetry-Sdk", "upstash-qstash-js@2.12.0"),
+        ("Upstash-Telemetry-Platform", ""),
+        ("Upstash-Workflow-Init", "true"),
+        ("Upstash-Retries", "  "),
+        ("Upstash-Label", " , "),
+        ("Upstash-Deduplication-Id", ""),
+    ]);
+    assert!(
+        others
+            .settings
+            .labels
+            .is_some_and(|labels| labels.is_empty())
+    );
+    assert_eq!(others.dedup, Dedup::None);
+    assert_eq!(others.settings.headers, []);
+    assert_eq!(others.settings.retries, None);
+}
+
+#[test]
+fn every_setting_is_read_in_any_case() {
+    let parsed = ok(&[
+        ("UPSTASH-METHOD", "put"),
+        ("upstash-retries", "0"),
+        ("Upstash-Timeout", "1.5s"),
+        ("Upstash-Retry-Delay", "pow(2, retried) * 1000"),
+        ("Upstash-Delay", "1d10h30m"),
+        ("Upstash-Label", "one, two,,one"),
+        ("upstash-label", "three"),
+        ("Upstash-Callback", "https://c/x?y=1"),
+        ("Upstash-Failure-Callback", "http://f"),
+        ("Upstash-Flow-Control-Key", "key 1"),
+        (
+            "Upstash-Flow-Control-Value",
+            "parallelism=5, rate=10, period=1m",
+        ),
+        ("Upstash-Redact-Fields", "body,header[Authorization]"),
+        ("Upstash-Queue-Name", "q"),
+        ("Upstash-Cron", "CRON_TZ=Europe/Berlin * * * * *"),
+        ("Upstash-Schedule-Id", "s"),
+        ("Upstash-Deduplication-Id", "d"),
+        ("Upstash-Content-Based-Deduplication", "True"),
+        ("Content-Type", "application/json"),
+        ("Upstash-Forward-X-A", "1"),
+        ("upstash-forward-x-a", "2"),
+    ]);
+    let settings = &parsed.settings;
+    assert_eq!(settings.method.as_deref(), Some("PUT"));
+    assert_eq!(
+        (settings.retries, settings.timeout_ms),
+        (Some(0), Some(1500))
+    );
+    assert_eq!(
+        settings.retry_delay.as_deref(),
+        Some("pow(2, retried) * 1000")
+    );
+    assert_eq!(settings.start, Some(Start::After(124_200_000)));
+    let labels = settings.labels.as_deref();
+    assert_eq!(
+        labels,
+        Some(&["one", "two", "three"].map(str::to_owned)[..])
+    );
+    assert_eq!(settings.callback.url.as_deref(), Some("https://c/x?y=1"));
+    assert_eq!(settings.failure_callback.url.as_deref(), Some("http://f"));
+    let flow = FlowControl {
+        key: "key 1".to_owned(),
+        parallelism: Some(5),
+        rate: Some(10),
+        period_ms: Some(60_000),
+    };
+    assert_eq!(settings.flow, Some(flow));
+    let redaction = settings.redaction.as_ref();
+    assert!(redaction.is_some_and(|r| r.body && r.header_names == ["authorization"]));
+    assert_eq!(
+        settings.headers,
+        [
+            header("x-a", "1"),
+            header("x-a", "2"),
+            header("content-type", "application/json")
+        ]
+    );
+    assert_eq!(parsed.queue.as_deref(), Some("q"));
+    assert_eq!(parsed.schedule_id.as_deref(), Some("s"));
+    assert!(parsed.cron.is_some_and(|cron| cron.starts_with("CRON_TZ=")));
+    assert_eq!(parsed.dedup, Dedup::Id("d".to_owned()));
+}
+
+#[test]
+fn not_before_wins_over_delay() {
+    let both = [
+        ("Upstash-Not-Before", "1700000100"),
+        ("Upstash-Delay", "1h"),
+    ];
+    let start = ok(&both).settings.start;
+    assert_eq!(start, Some(Start::At(TimestampMs(1_700_000_100_000))));
+    assert_eq!(ok(&both[1..]).settings.start, Some(Start::After(3_600_000)));
+}
+
+#[test]
+fn content_based_deduplication_takes_booleans_in_any_case() {
+    let name = "Upstash-Content-Based-Deduplication";
+    for (value, expected) in [
+        ("true", Dedup::Content),
+        ("True", Dedup::Content),
+        ("TRUE", Dedup::Content),
+        ("false", Dedup::None),
+        ("False", Dedup::None),
+    ] {
+        assert_eq!(ok(&[(name, value)]).dedup, expected);
+    }
+}
+
+#[test]
+fn flow_control_takes_any_subset() {
+    let key = ("Upstash-Flow-Control-Key", "k");
+    for (value, parallelism, rate, period_ms) in [
+        ("", None, None, None),
+        ("parallelism=1", Some(1), None, None),
+        ("rate=2,period=3s", None, Some(2), Some(3000)),
+        ("PERIOD = 1d , Rate=1", None, Some(1), Some(86_400_000)),
+        ("rate=1, period=60", None, Some(1), Some(60_000)),
+    ] {
+        let flow = ok(&[key, ("Upstash-Flow-Control-Value", value)])
+            .settings
+            .flow;
+        let expected = FlowControl {
+            key: "k".to_owned(),
+            parallelism,
+            rate,
+            period_ms,
+        };
+        assert_eq!(flow, Some(expected), "{value}");
+    }
+}
+
+#[test]
+fn callbacks_have_settings_and_headers_of_their_own() {
+    let parsed = ok(&[
+        ("Upstash-Callback-Forward-X-A", "1"),
+        ("Upstash-Callback-X-B", "2"),
+        ("Upstash-Callback-Method", "GET"),
+        ("Upstash-Callback-Retries", "1"),
+        ("Upstash-Callback-Timeout", "2s"),
+        ("Upstash-Callback-Delay", "3s"),
+        ("Upstash-Callback-Retry-Delay", "4000"),
+        ("Upstash-Callback-Flow-Control-Key", "none of it"),
+        ("Upstash-Callback-Workflow-Id", "none of it"),
+        ("Upstash-Failure-Callback-Forward-X-C", "5"),
+        ("Upstash-Failure-Callback-X-D", "6"),
+        ("Upstash-Failure-Callback-Retries", "7"),
+    ]);
+    let callback = parsed.settings.callback;
+    assert_eq!(callback.headers, [header("x-a", "1"), header("x-b", "2")]);
+    assert_eq!(callback.method.as_deref(), Some("GET"));
+    assert_eq!(
+        (callback.retries, callback.timeout_ms),
+        (Some(1), Some(2000))
+    );
+    assert_eq!(callback.delay_ms, Some(3000));
+    assert_eq!(callback.retry_delay.as_deref(), Some("4000"));
+    assert_eq!(callback.url, None);
+    let failure = parsed.settings.failure_callback;
+    assert_eq!(failure.headers, [header("x-c", "5"), header("x-d", "6")]);
+    assert_eq!(failure.retries, Some(7));
+}
+
+#[test]
+fn what_belongs_to_a_connection_is_not_forwarded() {
+    let parsed = ok(&[
+        ("Upstash-Forward-Host", "evil"),
+        ("Upstash-Forward-Content-Length", "5"),
+        ("Upstash-Forward-Transfer-Encoding", "chunked"),
+        ("Upstash-Forward-Connection", "close"),
+        ("Upstash-Forward-Authorization", "Bearer t"),
+    ]);
+    assert_eq!(
+        parsed.settings.headers,
+        [header("authorization", "Bearer t")]
+    );
+}
+
+#[test]
+fn a_forwarded_content_type_stands_in_place_of_the_request_s() {
+    for headers in [
+        [
+            ("content-type", "a/b"),
+            ("upstash-forward-content-type", "c/d"),
+        ],
+        [
+            ("upstash-forward-content-type", "c/d"),
+            ("content-type", "a/b"),
+        ],
+    ] {
+        assert_eq!(
+            ok(&headers).settings.headers,
+            [header("content-type", "c/d")]
+        );
+    }
+}
+
+#[test]
+fn what_is_malformed_is_named_with_its_value() {
+    let long = "x".repeat(10_000);
+    for (name, value, expected) in [
+        (
+            "Upstash-Method",
+            "HEAD",
+            "one of GET, POST, PUT, PATCH, DELETE",
+        ),
+        ("Upstash-Retries", "-1", "from 0 to 10000"),
+        ("Upstash-Retries", "10001", "from 0 to 10000"),
+        ("Upstash-Retries", "3.5", "from 0 to 10000"),
+        ("Upstash-Timeout", "0s", "above 0"),
+        ("Upstash-Timeout", "25h", "up to 24h"),
+        ("Upstash-Timeout", "soon", "10s"),
+        ("Upstash-Delay", "367d", "at most a year"),
+        ("Upstash-Delay", "1w", "unit"),
+        ("Upstash-Delay", "99999999999999999999999999d", "long"),
+        ("Upstash-Not-Before", "1700000000500", "in seconds"),
+        ("Upstash-Not-Before", "tomorrow", "now is 1700000000"),
+        (
+            "Upstash-Not-Before",
+            "9223372036854775807",
+            "at most a year",
+        ),
+        ("Upstash-Retry-Delay", "retried *", ""),
+        ("Upstash-Retry-Delay", "sleep(1)", ""),
+        ("Upstash-Callback", "nowhere", "http://"),
+        ("Upstash-Failure-Callback", "https://", ""),
+        ("Upstash-Callback-Retries", "many", "from 0 to 10000"),
+        (
+            "Upstash-Content-Based-Deduplication",
+            "yes",
+            "true or false",
+        ),
+        ("Upstash-Redact-Fields", "body, url", "header[Name]"),
+        ("Upstash-Flow-Control-Key", &long, "bytes"),
+        ("Upstash-Flow-Control-Value", "parallelism=0", "from 1"),
+        ("Upstash-Flow-Control-Value", "rate=1, rate=2", "twice"),
+        ("Upstash-Flow-Control-Value", "period=500ms", "from 1s"),
+        ("Upstash-Flow-Control-Value", "burst=5", "unknown"),
+        ("Upstash-Flow-Control-Value", "5", "no ="),
+        (
+            "Upstash-Flow-Control-Value",
+            "rate=5",
+            "Upstash-Flow-Control-Key",
+        ),
+        ("Upstash-Label", &long, "256 bytes"),
+    ] {
+        let Err(error) = parse(&[(name, value)]) else {
+            panic!("{name} {value} is taken");
+        };
+        assert!(error.starts_with(&format!("header {name} is ")), "{error}");
+        let shown: String = value.chars().take(60).collect();
+        assert!(error.contains(&shown), "{error}");
+        assert!(error.contains(expected), "{error}");
+        assert!(error.len() < 600, "{error}");
+    }
+}
+
+#[test]
+fn a_setting_is_given_once() {
+    for name in ["Upstash-Retries", "Upstash-Callback-Retries"] {
+        let lower = name.to_ascii_lowercase();
+        let error = parse(&[(name, "1"), (&lower, "1")]);
+        assert_eq!(error, Err(format!("header {name}: it must be given once")));
+    }
+}
+
+#[test]
+fn lines_cannot_be_injected_and_secrets_are_not_repeated() {
+    for name in [
+        "Upstash-Forward-X",
+        "Upstash-Callback-Forward-X",
+        "Upstash-Failure-Callback-X",
+        "Content-Type",
+    ] {
+        for value in ["hunter2\r\nEvil: 1", "hunter2\n", "\0hunter2"] {
+            let Err(error) = parse(&[(name, value)]) else {
+                // A blank at the end is no part of a value.
+                assert_eq!(value, "hunter2\n");
+                continue;
+            };
+            assert!(error.starts_with(&format!("header {name}: ")), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+    for name in [
+        "Upstash-Forward-",
+        "Upstash-Forward-a b",
+        "Upstash-Callback-",
+    ] {
+        assert!(parse(&[(name, "v")]).is_err(), "{name}");
+    }
+    assert!(parse(&[("Upstash-Deduplication-Id", "a\r\nb")]).is_err());
+    let not_utf8 = PublishHeaders::parse([("upstash-retries", &b"\xff"[..])], NOW);
+    assert!(not_utf8.is_err());
+}
+
+#[test]
+fn the_number_of_forwarded_headers_is_bounded() {
+    let names: Vec<String> = (0..101).map(|n| format!("upstash-forward-x-{n}")).collect();
+    let headers: Vec<_> = names.iter().map(|name| (name.as_str(), "v")).collect();
+    assert_eq!(ok(&headers[..100]).settings.headers.len(), 100);
+    let error = parse(&headers);
+    assert!(error.is_err_and(|error| error.contains("one too many")));
+}
+
+proptest! {
+    #[test]
+    fn any_headers_are_read_or_refused(
+        headers in proptest::collection::vec(
+            ("(upstash-(callback-|failure-callback-|forward-)?)?[a-z-]{0,20}", "\\PC{0,40}"),
+            0..8,
+        ),
+    ) {
+        let pairs: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        if let Ok(parsed) = parse(&pairs) {
+            let settings = parsed.settings;
+            prop_assert!(settings.headers.iter().all(|(name, _)| !name.starts_with("upstash-")));
+            prop_assert!(settings.retries.is_none_or(|retries| retries <= 10_000));
+            let envelope = settings.envelope(NOW);
+            let decoded = storage::delivery::Envelope::decode(&envelope.encode());
+            prop_assert_eq!(decoded, Ok(envelope));
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! What the delivery log and the main log of a `_push` partition add up to: a fold, in memory whole.
+//!
+//! # Invariants
+//! 1. The state is a fold of what is *durable* in the main log ([`DeliveryState::admit`]) and of the delivery log's entries
+//!    ([`DeliveryState::apply`]); nothing else changes what a restart would not find again. What a message is doing at this
+//!    moment ([`Phase::Ready`]) is the engine's and is not kept.
+//! 2. Conservation: accepted = pending + in flight + delivered + cancelled + dead-lettered, at all times.
+//! 3. A message that owes callbacks stays until the callbacks' own records are durable; a message of a queue keeps its place
+//!    until its callbacks have come to their ends.
+//! 4. A message costs tens of bytes: its record stays in the log, its attempts are read back from the log.
+//!
+//! A callback's record says by its cause what it answers, so that it is never appended again: see [`crate::cause`].
+
+mod names;
+mod queues;
+mod admit;
+mod apply;
+mod snapshot;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+
+use crate::cause::CauseKind;
+use crate::offset::{Offset, TimestampMs};
+use names::{NO_NAME, NameId, Names};
+use queues::Queues;
+
+pub use admit::Arrival;
+pub use queues::QueueRule;
+
+#[cfg(test)]
+mod tests;
+
+/// Where a message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// It waits for its time, or for its place in its queue.
+    Waiting,
+    /// Its time has come: the engine has it.
+    Ready,
+    /// An attempt is under way.
+    InFlight,
+    /// It dies: its letter is not known durable.
+    Dying,
+    /// It has come to its end, and callbacks are owed.
+    Owing,
+}
+
+/// A message that has not come to its end, or owes callbacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pending {
+    due: TimestampMs,
+    /// Its newest outcome or history in the delivery log.
+    history_at: Option<Offset>,
+    /// Where the entries begin that its attempts are read from; of no meaning without any.
+    history_from: Offset,
+    queue: NameId,
+    flow: NameId,
+    /// Attempts whose outcome is known.
+    attempts: u16,
+    /// Outcomes whose callbacks are owed.
+    owed: u16,
+    phase: Phase,
+}
+
+/// What is known of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageState {
+    /// When it is attempted next.
+    pub due: TimestampMs,
+    /// Attempts whose outcome is known.
+    pub attempts: u32,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Its newest outcome or history in the delivery log.
+    pub history_at: Option<Offset>,
+    /// Its queue.
+    pub queue: Option<String>,
+    /// Its flow-control key.
+    pub flow: Option<String>,
+}
+
+/// Callbacks that an outcome asks for and whose records are not durable yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owed {
+    /// The message.
+    pub message: Offset,
+    /// Whether the callback of the attempt is owed.
+    pub callback: bool,
+    /// Whether the failure callback is owed.
+    pub failure_callback: bool,
+    /// Whether the message dies of this outcome: its callbacks wait for the letter.
+    pub is_dead: bool,
+    /// The letter, once it stands.
+    pub letter: Option<Offset>,
+}
+
+/// What a deduplication key leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The key.
+    pub key: [u8; 16],
+    /// The first message that was published under it.
+    pub base: Offset,
+    /// How many messages that publish made, one behind the other.
+    pub count: u32,
+    /// When.
+    pub time: TimestampMs,
+}
+
+/// The last firing of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fired {
+    /// The time that it was due.
+    pub due: TimestampMs,
+    /// The first message that it made.
+    pub base: Offset,
+    /// How many it made, one behind the other.
+    pub count: u32,
+}
+
+/// Attempts of a flow-control key in its newest period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// When the period began.
+    pub start: TimestampMs,
+    /// Attempts begun in it.
+    pub count: u32,
+}
+
+/// How many messages there were, and what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeliveryCounts {
+    /// Accepted ever, callbacks and firings of schedules among them.
+    pub accepted: u64,
+    /// Delivered ever.
+    pub delivered: u64,
+    /// Cancelled ever.
+    pub cancelled: u64,
+    /// Dead-lettered ever.
+    pub dead_lettered: u64,
+    /// Neither at their end nor in flight.
+    pub pending: u64,
+    /// With an attempt under way.
+    pub in_flight: u64,
+}
+
+/// The state of all messages of a partition.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryState {
+    messages: BTreeMap<Offset, Pending>,
+    /// Messages whose attempts may be made at their time.
+    timers: BTreeSet<(TimestampMs, Offset)>,
+    queues: Queues,
+    flows: Names,
+    /// By the outcome that asks for them.
+    owed: BTreeMap<Offset, Owed>,
+    /// The outcome that a letter came from, while its failure callback is owed.
+    owed_letters: HashMap<Offset, Offset>,
+    /// Dying messages, with the outcome that they die of.
+    dying: BTreeMap<Offset, Offset>,
+    /// Causes that were met before what they answer. Only while folding: see [`DeliveryState::finish_fold`].
+    answered: HashSet<(CauseKind, Offset)>,
+    is_folded: bool,
+    /// Messages that the engine has.
+    ready_count: u64,
+    /// First offset of the main log that was not admitted.
+    admitted_up_to: Offset,
+    /// Where the copies of records stand in the delivery log.
+    carried: BTreeMap<Offset, Offset>,
+    /// Callbacks that keep the place of a queue's message, with that message.
+    roots: HashMap<Offset, Offset>,
+    /// How many callbacks keep the place of a queue's message.
+    holds: HashMap<Offset, u32>,
+    duplicates: VecDeque<Duplicate>,
+    fired: BTreeMap<String, Fired>,
+    periods: HashMap<String, Period>,
+    counts: DeliveryCounts,
+}
+
+impl DeliveryState {
+    /// Returns what is known of a message; `None` when it has come to its end or never was.
+    #[must_use]
+    pub fn get(&self, message: Offset) -> Option<MessageState> {
+        let pending = self.messages.get(&message)?;
+        let name = |name: Option<&std::sync::Arc<str>>| name.map(|name| (**name).to_owned());
+        Some(MessageState {
+            due: pending.due,
+            attempts: u32::from(pending.attempts),
+            phase: pending.phase,
+            history_at: pending.history_at,
+            queue: name(self.queues.names().name(pending.queue)),
+            flow: name(self.flows.name(pending.flow)),
+        })
+    }
+
+    /// Returns whether a message is held: it has not come to its end, or owes callbacks.
+    #[must_use]
+    pub fn holds(&self, message: Offset) -> bool {
+        self.messages.contains_key(&message)
+    }
+
+    /// Returns the newest outcome or history of a message in the delivery log.
+    #[must_use]
+    pub fn history_at(&self, message: Offset) -> Option<Offset> {
+        self.messages.get(&message)?.history_at
+    }
+
+    /// Returns whether a message has not come to its end.
+    #[must_use]
+    pub fn is_pending(&self, message: Offset) -> bool {
+        let pending = self.messages.get(&message);
+        pending.is_some_and(|pending| pending.phase != Phase::Owing)
+    }
+
+    /// Returns the time of the next message that is not ready yet.
+    #[must_use]
+    pub fn next_due(&self) -> Option<TimestampMs> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// Returns how many messages the engine has or may have now: ready ones, and those whose time has come.
+    #[must_use]
+    pub fn due_count(&self, now: TimestampMs) -> u64 {
+        let waiting = self
+            .timers
+            .iter()
+            .take_while(|(due, _)| *due <= now)
+            .count();
+        u64::try_from(waiting)
+            .unwrap_or(u64::MAX)
+            .saturating_add(self.ready_count)
+    }
+
+    /// Takes messages whose time has come, the earliest first, at most `count_max`: they are ready, and the caller's.
+    pub fn take_due(&mut self, now: TimestampMs, count_max: usize) -> Vec<Offset> {
+        let mut ready = Vec::new();
+        while ready.len() < count_max
+            && let Some((due, message)) = self.timers.first().copied()
+            && due <= now
+        {
+            self.timers.remove(&(due, message));
+            self.set_phase(message, Phase::Ready);
+            ready.push(message);
+        }
+        ready
+    }
+
+    /// Gives a ready message back, to be ready again at `due`.
+    pub fn put_back(&mut self, message: Offset, due: TimestampMs) {
+        if let Some(pending) = self.messages.get_mut(&message)
+            && pending.phase == Phase::Ready
+        {
+            pending.due = due;
+            self.set_phase(message, Phase::Waiting);
+            self.arm(message);
+        }
+    }
+
+    /// Gives a queue its rule: at the start, and whenever an operator changes it. `None` is the default again.
+    pub fn set_queue_rule(&mut self, name: &str, rule: Option<QueueRule>) {
+        let Some((id, active)) = self.queues.set_rule(name, rule) else {
+            return;
+        };
+        for message in active {
+            self.disarm(message);
+            self.arm(message);
+        }
+        self.promote(id);
+    }
+
+    /// Returns how many messages of a queue have not come to their end.
+    #[must_use]
+    pub fn queue_lag(&self, name: &str) -> u64 {
+        self.queues.unprocessed(name)
+    }
+
+    /// Returns the messages of a queue, the oldest first.
+    #[must_use]
+    pub fn queue_messages(&self, name: &str) -> Vec<Offset> {
+        let mut messages = self.queues.messages(name);
+        messages.retain(|message| self.is_pending(*message));
+        messages
+    }
+
+    /// Returns the names of queues that hold messages.
+    pub fn queue_names(&self) -> impl Iterator<Item = &str> {
+        self.queues.names().iter().map(|(_, name, _)| name)
+    }
+
+    /// Returns the flow-control keys of messages that have not come to their end, with how many they are.
+    pub fn flow_keys(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.flows.iter().map(|(_, name, uses)| (name, uses))
+    }
+
+    /// Returns the newest periods of flow-control keys.
+    pub fn periods(&self) -> impl Iterator<Item = (&str, Period)> {
+        self.periods
+            .iter()
+            .map(|(key, period)| (key.as_str(), *period))
+    }
+
+    /// Returns the messages that have not come to their end or owe callbacks, from `from` on.
+    pub fn messages_from(&self, from: Offset) -> impl Iterator<Item = (Offset, Phase)> {
+        self.messages
+            .range(from..)
+            .map(|(message, pending)| (*message, pending.phase))
+    }
+
+    /// Returns the messages whose letters are not known durable, with the outcome that they die of.
+    pub fn dying(&self) -> impl Iterator<Item = (Offset, Offset)> {
+        self.dying
+            .iter()
+            .map(|(message, outcome)| (*message, *outcome))
+    }
+
+    /// Returns whether an attempt of a ready message may be begun now: its queue may have been paused meanwhile.
+    #[must_use]
+    pub fn may_start(&self, message: Offset) -> bool {
+        let pending = self.messages.get(&message);
+        pending.is_some_and(|pending| pending.phase == Phase::Ready && self.may_run(message))
+    }
+
+    /// Returns the first offset of the main log that was not admitted.
+    #[must_use]
+    pub fn admitted_up_to(&self) -> Offset {
+        self.admitted_up_to
+    }
+
+    /// Returns the first offset of the delivery log that is still to be read, however new the newest snapshot is. It looks at
+    /// every message.
+    #[must_use]
+    pub fn head_ceiling(&self) -> Option<Offset> {
+        let owed = self.owed.keys().next().copied();
+        let dying = self.dying.values().copied();
+        let carried = self.carried.values().copied();
+        let histories = self.messages.values().filter_map(|pending| {
+            let is_any = pending.history_at.is_some();
+            is_any.then_some(pending.history_from)
+        });
+        let read = owed.into_iter().chain(dying).chain(carried);
+        read.chain(histories).min()
+    }
+
+    /// Returns the messages whose attempts are read from entries below `head`, with their newest outcome or history.
+    pub fn histories_below(&self, head: Offset) -> impl Iterator<Item = (Offset, Offset)> {
+        self.messages.iter().filter_map(move |(message, pending)| {
+            let at = pending.history_at?;
+            (pending.history_from < head).then_some((*message, at))
+        })
+    }
+
+    /// Returns the messages whose records stand as copies below `head`, with where.
+    pub fn carried_below(&self, head: Offset) -> impl Iterator<Item = (Offset, Offset)> {
+        self.carried
+            .iter()
+            .filter(move |(_, at)| **at < head)
+            .map(|(message, at)| (*message, *at))
+    }
+
+    /// Returns the messages of a range whose records stand nowhere but in the main log.
+    pub fn uncarried(&self, range: std::ops::Range<Offset>) -> impl Iterator<Item = Offset> {
+        self.messages
+            .range(range)
+            .map(|(message, _)| *message)
+            .filter(|message| !self.carried.contains_key(message))
+    }
+
+    /// Returns the callbacks that can be appended now, by the outcome that asks for them.
+    pub fn owed(&self) -> impl Iterator<Item = (Offset, Owed)> {
+        let can = |owed: &Owed| !owed.is_dead || owed.letter.is_some();
+        self.owed
+            .iter()
+            .filter(move |(_, owed)| can(owed))
+            .map(|(outcome, owed)| (*outcome, *owed))
+    }
+
+    /// Returns what an outcome still owes.
+    #[must_use]
+    pub fn owed_by(&self, outcome: Offset) -> Option<Owed> {
+        self.owed.get(&outcome).copied()
+    }
+
+    /// Returns where the copy of a record stands in the delivery log.
+    #[must_use]
+    pub fn carried_at(&self, message: Offset) -> Option<Offset> {
+        self.carried.get(&message).copied()
+    }
+
+    /// Returns the live deduplication keys, the oldest first.
+    pub fn duplicates(&self) -> impl Iterator<Item = &Duplicate> {
+        self.duplicates.iter()
+    }
+
+    /// Returns the last firing of each schedule.
+    pub fn fired(&self) -> impl Iterator<Item = (&str, Fired)> {
+        self.fired.iter().map(|(id, fired)| (id.as_str(), *fired))
+    }
+
+    /// Returns how many messages there were, and what became of them.
+    #[must_use]
+    pub fn counts(&self) -> DeliveryCounts {
+        self.counts
+    }
+
+    /// Forgets what no later message can depend on: deduplication keys older than `dedup_from`, flow-control periods that
+    /// began before `periods_from`, firings of schedules that `is_known` does not know.
+    pub fn forget(
+        &mut self,
+        dedup_from: TimestampMs,
+        periods_from: TimestampMs,
+        is_known: &dyn Fn(&str) -> bool,
+    ) {
+        while self
+            .duplicates
+            .front()
+            .is_some_and(|duplicate| duplicate.time < dedup_from)
+        {
+            self.duplicates.pop_front();
+        }
+        self.periods
+            .retain(|_, period| period.start >= periods_from);
+        self.fired.retain(|id, _| is_known(id));
+    }
+
+    /// Ends the fold of both logs: what was under way when the broker ended waits again, at once.
+    pub fn finish_fold(&mut self) {
+        self.answered = HashSet::new();
+        self.is_folded = true;
+        let stopped: Vec<_> = self
+            .messages
+            .iter()
+            .filter(|(_, pending)| matches!(pending.phase, Phase::InFlight | Phase::Ready))
+            .map(|(message, _)| *message)
+            .collect();
+        for message in stopped {
+            self.set_phase(message, Phase::Waiting);
+            self.arm(message);
+        }
+    }
+
+    /// Moves a message to another phase and keeps the counts.
+    fn set_phase(&mut self, message: Offset, phase: Phase) {
+        let Some(pending) = self.messages.get_mut(&message) else {
+            return;
+        };
+        let before = std::mem::replace(&mut pending.phase, phase);
+        let is_ready = |phase| u64::from(phase == Phase::Ready);
+        self.ready_count = self
+            .ready_count
+            .saturating_add(is_ready(phase))
+            .saturating_sub(is_ready(before));
+        count_out(&mut self.counts, before);
+        count_in(&mut self.counts, phase);
+    }
+
+    /// Returns whether nothing in its queue holds a message back.
+    fn may_run(&self, message: Offset) -> bool {
+        let Some(pending) = self.messages.get(&message) else {
+            return false;
+        };
+        let is_gated = pending.queue != NO_NAME && !self.roots.contains_key(&message);
+        !is_gated || self.queues.may_run(pending.queue, message)
+    }
+
+    /// Sets the timer of a message that waits and may run.
+    fn arm(&mut self, message: Offset) {
+        if let Some(pending) = self.messages.get(&message)
+            && pending.phase == Phase::Waiting
+            && self.may_run(message)
+        {
+            self.timers.insert((pending.due, message));
+        }
+    }
+
+    fn disarm(&mut self, message: Offset) {
+        if let Some(pending) = self.messages.get(&message) {
+            self.timers.remove(&(pending.due, message));
+        }
+    }
+
+    fn promote(&mut self, queue: NameId) {
+        for message in self.queues.promote(queue) {
+            self.arm(message);
+        }
+    }
+}
+
+fn count_in(counts: &mut DeliveryCounts, phase: Phase) {
+    match phase {
+        Phase::Waiting | Phase::Ready | Phase::Dying => {
+            counts.pending = counts.pending.saturating_add(1);
+        }
+        Phase::InFlight => counts.in_flight = counts.in_flight.saturating_add(1),
+        Phase::Owing => {}
+    }
+}
+
+fn count_out(counts: &mut DeliveryCounts, phase: Phase) {
+    match phase {
+        Phase::Waiting | Phase::Ready | Phase::Dying => {
+            counts.pending = counts.pending.saturating_sub(1);
+        }
+        Phase::InFlight => counts.in_flight = counts.in_flight.saturating_sub(1),
+        Phase::Owing => {}
+    }
+}

@@ -1,0 +1,398 @@
+//! Reading messages and their entries back, without the owner.
+//!
+//! Where to read follows from the state, which only the owner has: a copy that the state knew may be gone when it is read,
+//! because a newer one stands and the head has been deleted. [`LogError::OffsetOutOfRange`] asks the caller to look again.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::batch::{Record, Records};
+use crate::cause::{CAUSE_HEADER, Cause, LINEAGE_HEADER};
+use crate::dead_letter::{Attempt, History, Lineage};
+use crate::delivery::fold::scan_entries;
+use crate::delivery::limits::{ENTRIES_PER_WINDOW, RETRIES_MAX};
+use crate::delivery::{ENVELOPE_HEADER, Entry, Envelope, Outcome};
+use crate::error::{Corruption, LogError};
+use crate::limits::BATCH_BYTES_CEILING;
+use crate::log::{LogReader, ReadBound};
+use crate::offset::{Offset, TimestampMs};
+use crate::partition::Partition;
+
+/// A message as it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedMessage {
+    /// Its offset in the main log, by which it is known.
+    pub offset: Offset,
+    /// When the main log took it.
+    pub append_time: TimestampMs,
+    /// When it was created.
+    pub timestamp: TimestampMs,
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// Where it goes, and by which rules.
+    pub envelope: Envelope,
+    /// What made the broker append it.
+    pub cause: Option<Cause>,
+    /// What became of it before, when it was republished.
+    pub lineage: Option<Lineage>,
+}
+
+/// A message to be read: its offset, and where its copy stands in the delivery log if it has one.
+pub type MessagePlace = (Offset, Option<Offset>);
+
+/// An entry with its offset and append time.
+pub type PlacedEntry = (Offset, TimestampMs, Entry);
+
+/// A reader of messages and entries. Cheap to clone; all clones see the logs as they are now.
+#[derive(Debug, Clone)]
+pub struct PushReader {
+    main: LogReader,
+    /// Empty before the first entry.
+    delivery: Arc<OnceLock<LogReader>>,
+}
+
+/// The decoded records of one batch of the main log.
+struct HeldBatch {
+    base: Offset,
+    append_time: TimestampMs,
+    is_broker_built: bool,
+    records: Vec<Record>,
+}
+
+impl Partition {
+    /// Returns a reader of messages and entries, which needs no owner. Of a topic that is not pushed it reads no entries.
+    #[must_use]
+    pub fn push_reader(&self) -> PushReader {
+        let delivery = self.push.as_ref().map(crate::delivery::DeliveryLog::reader);
+        PushReader {
+            main: self.main.reader(),
+            delivery: delivery.unwrap_or_default(),
+        }
+    }
+}
+
+impl PushReader {
+    /// Reads a message from the main log, or its copy where the main log has it no more.
+    ///
+    /// # Errors
+    /// [`LogError::OffsetOutOfRange`] for what stands nowhere (any more); [`LogError::Corrupt`], also for a record without an
+    /// envelope; [`LogError::Io`].
+    pub fn message(
+        &self,
+        offset: Offset,
+        carried_at: Option<Offset>,
+    ) -> Result<PushedMessage, LogError> {
+        self.read_message((offset, carried_at), &mut None)
+    }
+
+    /// Reads messages, each batch of the main log once. They come in the order in which they were asked for, each with what
+    /// [`PushReader::message`] says of it.
+    #[must_use]
+    pub fn messages(
+        &self,
+        places: &[MessagePlace],
+    ) -> Vec<(Offset, Result<PushedMessage, LogError>)> {
+        let sorted: BTreeMap<MessagePlace, ()> = places.iter().map(|place| (*place, ())).collect();
+        let mut held = None;
+        let mut read: BTreeMap<MessagePlace, Result<PushedMessage, LogError>> = sorted
+            .into_keys()
+            .map(|place| (place, self.read_message(place, &mut held)))
+            .collect();
+        places
+            .iter()
+            .map(|place| {
+                let message = read
+                    .remove(place)
+                    // Asked for twice: the second time it is read for itself.
+                    .unwrap_or_else(|| self.message(place.0, place.1));
+                (place.0, message)
+            })
+            .collect()
+    }
+
+    /// Reads the attempts of a message, whose newest outcome or history stands at `history_at`.
+    ///
+    /// # Errors
+    /// As [`PushReader::outcome`].
+    pub fn history(&self, history_at: Option<Offset>) -> Result<History, LogError> {
+        let mut attempts: Vec<Attempt> = Vec::new();
+        let mut history = History::default();
+        let mut next = history_at;
+        let steps_max = u64::from(RETRIES_MAX).saturating_add(1);
+        for _ in 0..=steps_max {
+            let Some(at) = next else { break };
+            match self.entry(at)? {
+                Entry::Outcome(outcome) => {
+                    attempts.push(outcome.attempt);
+                    next = outcome.previous.filter(|previous| *previous < at);
+                }
+                Entry::History { history: begun, .. } => {
+                    history = begun;
+                    next = None;
+                }
+                other => return Err(self.wrong_kind(at, &other)),
+            }
+        }
+        for attempt in attempts.into_iter().rev() {
+            history.push(attempt);
+        }
+        Ok(history)
+    }
+
+    /// Reads the outcome that stands at `at` in the delivery log.
+    ///
+    /// # Errors
+    /// [`LogError::OffsetOutOfRange`]; [`LogError::Corrupt`], also when something else stands there; [`LogError::Io`].
+    pub fn outcome(&self, at: Offset) -> Result<Outcome, LogError> {
+        match self.entry(at)? {
+            Entry::Outcome(outcome) => Ok(outcome),
+            other => Err(self.wrong_kind(at, &other)),
+        }
+    }
+
+    /// Reads durable entries in order, from `from` or the log start on, at most about `bytes_max` bytes and at least one if
+    /// there is one. Parts of snapshots are left out.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`] with the damaged range, [`LogError::Io`].
+    pub fn entries(&self, from: Offset, bytes_max: usize) -> Result<Vec<PlacedEntry>, LogError> {
+        let Some(log) = self.delivery.get() else {
+            return Ok(Vec::new());
+        };
+        self.entries_between(log, (from, log.durable_end()), bytes_max)
+    }
+
+    /// Reads durable entries backwards, the newest below `to` first, until there are `bytes_max` bytes of them or the log start
+    /// is reached: empty means that there are none. Parts of snapshots are left out.
+    ///
+    /// # Errors
+    /// As [`PushReader::entries`].
+    pub fn entries_back(&self, to: Offset, bytes_max: usize) -> Result<Vec<PlacedEntry>, LogError> {
+        let Some(log) = self.delivery.get() else {
+            return Ok(Vec::new());
+        };
+        let mut entries = Vec::new();
+        let mut bytes = 0usize;
+        let mut end = to.min(log.durable_end());
+        while end > log.log_start() && bytes < bytes_max {
+            let start = Offset(end.0.saturating_sub(ENTRIES_PER_WINDOW)).max(log.log_start());
+            let window = self.entries_between(log, (start, end), usize::MAX)?;
+            for placed in window.into_iter().rev() {
+                bytes = bytes.saturating_add(weight(&placed.2));
+                entries.push(placed);
+            }
+            end = start;
+        }
+        Ok(entries)
+    }
+
+    fn entries_between(
+        &self,
+        log: &LogReader,
+        (from, to): (Offset, Offset),
+        bytes_max: usize,
+    ) -> Result<Vec<PlacedEntry>, LogError> {
+        let from = from.max(log.log_start());
+        let mut entries = Vec::new();
+        let mut bytes = 0usize;
+        if from >= to {
+            return Ok(entries);
+        }
+        scan_entries(
+            log,
+            from,
+            ReadBound::HighWatermark,
+            &mut |offset, header, entry| {
+                if offset >= to || (bytes >= bytes_max && !entries.is_empty()) {
+                    return ControlFlow::Break(());
+                }
+                if !matches!(entry, Entry::Snapshot(_)) {
+                    bytes = bytes.saturating_add(weight(&entry));
+                    entries.push((offset, header.append_time, entry));
+                }
+                ControlFlow::Continue(())
+            },
+        )?;
+        Ok(entries)
+    }
+
+    /// Reads the entry that stands at an offset.
+    fn entry(&self, at: Offset) -> Result<Entry, LogError> {
+        let log = self.delivery.get().ok_or(LogError::OffsetOutOfRange {
+            requested: at,
+            log_start: Offset::ZERO,
+            log_end: Offset::ZERO,
+        })?;
+        let out_of_range = || LogError::OffsetOutOfRange {
+            requested: at,
+            log_start: log.log_start(),
+            log_end: log.log_end(),
+        };
+        if at >= log.log_end() {
+            return Err(out_of_range());
+        }
+        let batch = log.batch_at(at, ReadBound::LogEnd)?;
+        let undecodable = |reason| log.undecodable(at, reason);
+        let section = batch.section(BATCH_BYTES_CEILING).map_err(undecodable)?;
+        let delta = at.since(batch.header().base_offset);
+        for record in Records::new(batch.header(), &section) {
+            let record = record.map_err(undecodable)?;
+            if Some(u64::from(record.offset_delta)) == delta {
+                return Entry::decode(record.value.unwrap_or_default()).map_err(undecodable);
+            }
+        }
+        Err(out_of_range())
+    }
+
+    fn wrong_kind(&self, at: Offset, entry: &Entry) -> LogError {
+        let reason = Corruption::Field {
+            field: "delivery entry kind",
+            value: u64::from(entry.kind()),
+        };
+        let log = self.delivery.get().unwrap_or(&self.main);
+        log.undecodable(at, reason)
+    }
+
+    fn read_message(
+        &self,
+        (offset, carried_at): MessagePlace,
+        held: &mut Option<HeldBatch>,
+    ) -> Result<PushedMessage, LogError> {
+        match (self.read_main(offset, held), carried_at) {
+            (Err(LogError::OffsetOutOfRange { .. } | LogError::Corrupt { .. }), Some(at)) => {
+                self.read_carried(offset, at)
+            }
+            (read, _) => read,
+        }
+    }
+
+    fn read_main(
+        &self,
+        offset: Offset,
+        held: &mut Option<HeldBatch>,
+    ) -> Result<PushedMessage, LogError> {
+        let batch = match held {
+            Some(batch) if batch.record(offset).is_some() => batch,
+            _ => held.insert(HeldBatch::read(&self.main, offset)?),
+        };
+        let missing = || LogError::OffsetOutOfRange {
+            requested: offset,
+            log_start: self.main.log_start(),
+            log_end: self.main.high_watermark(),
+        };
+        let record = batch.record(offset).ok_or_else(missing)?;
+        if !batch.is_broker_built {
+            return Err(self.main.undecodable(offset, NO_ENVELOPE));
+        }
+        PushedMessage::decode(offset, batch.append_time, record)
+            .map_err(|reason| self.main.undecodable(offset, reason))
+    }
+
+    fn read_carried(&self, offset: Offset, at: Offset) -> Result<PushedMessage, LogError> {
+        match self.entry(at)? {
+            Entry::Carried {
+                message,
+                append_time,
+                record,
+            } if message == offset => PushedMessage::decode(offset, append_time, &record)
+                .map_err(|reason| self.main.undecodable(offset, reason)),
+            other => Err(self.wrong_kind(at, &other)),
+        }
+    }
+
+    /// Reads the record of a message as it stands, for a copy of it, with its append time.
+    pub(super) fn record(
+        &self,
+        (offset, carried_at): MessagePlace,
+    ) -> Result<(TimestampMs, Record), LogError> {
+        if let Some(at) = carried_at
+            && let Entry::Carried {
+                append_time,
+                record,
+                ..
+            } = self.entry(at)?
+        {
+            return Ok((append_time, record));
+        }
+        let batch = HeldBatch::read(&self.main, offset)?;
+        let record = batch.record(offset).cloned();
+        record
+            .map(|record| (batch.append_time, record))
+            .ok_or(LogError::OffsetOutOfRange {
+                requested: offset,
+                log_start: self.main.log_start(),
+                log_end: self.main.high_watermark(),
+            })
+    }
+}
+
+const NO_ENVELOPE: Corruption = Corruption::Field {
+    field: "envelope count",
+    value: 0,
+};
+
+impl HeldBatch {
+    fn read(main: &LogReader, offset: Offset) -> Result<Self, LogError> {
+        let batch = main.batch_at(offset, ReadBound::HighWatermark)?;
+        let base = batch.header().base_offset;
+        let records = batch
+            .records(BATCH_BYTES_CEILING)
+            .map_err(|reason| main.undecodable(base, reason))?;
+        Ok(Self {
+            base,
+            append_time: batch.header().append_time,
+            is_broker_built: batch.header().attributes.is_broker_built,
+            records,
+        })
+    }
+
+    fn record(&self, offset: Offset) -> Option<&Record> {
+        let at = usize::try_from(offset.since(self.base)?).ok()?;
+        self.records.get(at)
+    }
+}
+
+impl PushedMessage {
+    fn decode(
+        offset: Offset,
+        append_time: TimestampMs,
+        record: &Record,
+    ) -> Result<Self, Corruption> {
+        let envelope = record.header(ENVELOPE_HEADER).ok_or(NO_ENVELOPE)?;
+        let cause = record.header(CAUSE_HEADER).map(Cause::decode);
+        let lineage = record.header(LINEAGE_HEADER).map(Lineage::decode);
+        Ok(Self {
+            offset,
+            append_time,
+            timestamp: record.timestamp,
+            body: record.value.clone().unwrap_or_default(),
+            envelope: Envelope::decode(envelope)?,
+            cause: cause.transpose()?,
+            lineage: lineage.transpose()?,
+        })
+    }
+}
+
+/// Bytes that an entry holds in memory, about.
+fn weight(entry: &Entry) -> usize {
+    const FIXED_BYTES: usize = 64;
+    let attempts = |attempts: &[Attempt]| -> usize {
+        let of = |attempt: &Attempt| {
+            let headers = attempt.headers.iter();
+            let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+            attempt.body.len().saturating_add(headers)
+        };
+        attempts.iter().map(of).sum()
+    };
+    let held = match entry {
+        Entry::Outcome(outcome) => attempts(std::slice::from_ref(&outcome.attempt)),
+        Entry::History { history, .. } => attempts(history.attempts()),
+        Entry::Carried { record, .. } => record.weight(),
+        Entry::Snapshot(part) => part.bytes.len(),
+        Entry::Intent(_) | Entry::Cancelled { .. } | Entry::Dead { .. } => 0,
+    };
+    held.saturating_add(FIXED_BYTES)
+}
