@@ -19,6 +19,7 @@ pub mod control_entry;
 pub mod decode_batch;
 pub mod decode_frame;
 pub mod decode_letter;
+pub mod destination;
 pub mod dlq_query;
 pub mod log_ops;
 pub mod open_index;
@@ -36,6 +37,7 @@ pub const TARGETS: [(&str, Body); 11] = [
     ("decode_batch", decode_batch::run),
     ("decode_frame", decode_frame::run),
     ("decode_letter", decode_letter::run),
+    ("destination", destination::run),
     ("dlq_query", dlq_query::run),
     ("log_ops", log_ops::run),
     ("open_index", open_index::run),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{Method, StatusCode};
 use serde::Serialize;
 
 use super::headers::PublishHeaders;
@@ -28,7 +28,6 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 /// A request that has passed the gates.
 pub(super) struct Call {
     pub(super) broker: Arc<Broker>,
-    pub(super) method: Method,
     /// The decoded parameter of the path, such as an id.
     pub(super) name: String,
     /// The raw rest of the path, for routes that end with a destination.
