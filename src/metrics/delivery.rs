@@ -39,7 +39,7 @@ pub struct QueueLabel {
 
 /// Label of a partition, by number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PartitionLabel {
+pub(super) struct PartitionLabel {
     partition: u32,
 }
 
