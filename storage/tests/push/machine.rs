@@ -11,6 +11,8 @@ use storage::cause::{Cause, CauseDetail, CauseKind};
 use storage::checkpoint::{CheckpointStore, LogCheckpoint};
 use storage::data_dir::checkpoint_paths;
 use storage::delivery::{Callback, Entry, Envelope, FlowControl};
+use storage::disk::Disk;
+use storage::disk::fault::FaultDisk;
 use storage::disk::sim::SimDisk;
 use storage::error::LogError;
 use storage::log::{LogConfig, RetentionPolicy};
@@ -18,7 +20,7 @@ use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::{
     Hooks, NewMessage, Outcome, Partition, PartitionConfig, PartitionHints, PartitionPlace,
-    PartitionReport, PartitionRetention, PushUpkeep, Resolver, Who,
+    PartitionReport, PartitionRetention, PushUpkeep, PushUpkeepRun, Resolver, Who,
 };
 
 use crate::mutants::Order;
@@ -53,8 +55,10 @@ const RETENTION: PartitionRetention = PartitionRetention {
 pub struct Watch {
     pub disk: SimDisk,
     pub phase: Cell<&'static str>,
-    /// A sync will fail: whatever ends the run comes from that.
+    /// Something will fail: whatever ends the run comes from that.
     pub fails: bool,
+    /// Stands before the disk.
+    pub faults: Option<FaultDisk>,
 }
 
 impl Watch {
@@ -63,6 +67,14 @@ impl Watch {
             disk: disk.clone(),
             phase: Cell::new("open"),
             fails: false,
+            faults: None,
+        }
+    }
+
+    fn storage(&self) -> Arc<dyn Disk> {
+        match &self.faults {
+            Some(faults) => Arc::new(faults.clone()),
+            None => Arc::new(self.disk.clone()),
         }
     }
 
@@ -85,11 +97,13 @@ pub struct Machine<'a> {
     stored: HashMap<LogKind, LogCheckpoint>,
     pub watch: &'a Watch,
     pub order: Order,
+    /// What each upkeep did.
+    pub runs: Vec<PushUpkeepRun>,
 }
 
 /// Opens the partition on a disk, with what its checkpoints say.
 pub fn open_partition(
-    disk: &SimDisk,
+    disk: Arc<dyn Disk>,
     stored: &HashMap<LogKind, LogCheckpoint>,
     now: TimestampMs,
 ) -> Result<(Partition, PartitionReport), LogError> {
@@ -113,7 +127,7 @@ pub fn open_partition(
         ..PartitionConfig::default()
     };
     let place = PartitionPlace {
-        disk: Arc::new(disk.clone()),
+        disk,
         root: PathBuf::from(ROOT),
         number: NUMBER,
     };
@@ -130,11 +144,7 @@ pub fn read_checkpoints(
 }
 
 impl<'a> Machine<'a> {
-    pub fn open(
-        watch: &'a Watch,
-        order: Order,
-        now: i64,
-    ) -> Result<(Self, PartitionReport), Stop> {
+    pub fn open(watch: &'a Watch, order: Order, now: i64) -> Result<(Self, PartitionReport), Stop> {
         watch.phase.set("open");
         let opened = Self::try_open(watch, order, TimestampMs(now));
         opened.map_err(|error| watch.stop(&error))
@@ -146,13 +156,14 @@ impl<'a> Machine<'a> {
         now: TimestampMs,
     ) -> Result<(Self, PartitionReport), LogError> {
         let (store, stored) = read_checkpoints(&watch.disk)?;
-        let (partition, report) = open_partition(&watch.disk, &stored, now)?;
+        let (partition, report) = open_partition(watch.storage(), &stored, now)?;
         let machine = Self {
             owner: Mutex::new(partition),
             store,
             stored,
             watch,
             order,
+            runs: Vec::new(),
         };
         Ok((machine, report))
     }
@@ -161,9 +172,7 @@ impl<'a> Machine<'a> {
         oracle.now += 10;
         match op {
             Op::Publish(specs) => self.publish(specs, oracle),
-            Op::Deliver(passes) => {
-                (0..passes).try_for_each(|_| self.pass(oracle).map(drop))
-            }
+            Op::Deliver(passes) => (0..passes).try_for_each(|_| self.pass(oracle).map(drop)),
             Op::Cancel(name) => self.cancel(name, oracle),
             Op::Fire(due, count) => self.fire(due, count, oracle),
             Op::Republish(name) => self.republish(name, oracle),
@@ -171,6 +180,10 @@ impl<'a> Machine<'a> {
             Op::Retain => self.retain(None, oracle),
             Op::RetainOver(name) => self.retain(Some(name), oracle),
             Op::RetainLetters => self.retain_letters(oracle),
+            Op::Wait(ms) => {
+                oracle.now += ms;
+                Ok(())
+            }
             Op::Checkpoint => {
                 self.watch.phase.set("checkpoint");
                 self.checkpoint(None)
@@ -189,7 +202,10 @@ impl<'a> Machine<'a> {
             )?;
             return Ok(());
         }
-        let messages: Vec<_> = specs.iter().map(|spec| new_message(spec, oracle.now)).collect();
+        let messages: Vec<_> = specs
+            .iter()
+            .map(|spec| new_message(spec, oracle.now))
+            .collect();
         let known = specs.iter().map(Message::of).collect();
         oracle.flight = Some(Flight::Publish(known));
         self.append_messages(&messages, oracle)
@@ -236,19 +252,7 @@ impl<'a> Machine<'a> {
         for (at, message) in (base.0..).zip(messages) {
             oracle.accept(Offset(at), message)?;
         }
-        self.note_answers(oracle);
         Ok(())
-    }
-
-    /// What the state remembers of publishers and schedules is now known to somebody.
-    fn note_answers(&self, oracle: &mut Oracle) {
-        let owner = self.owner.lock();
-        let Some(state) = owner.delivery() else { return };
-        for duplicate in state.duplicates() {
-            oracle.keys.entry(duplicate.key[0]).or_insert(duplicate.base);
-        }
-        let fired = state.fired().map(|(_, fired)| fired.due.0).max();
-        oracle.fired = oracle.fired.max(fired);
     }
 
     fn cancel(&mut self, name: &str, oracle: &mut Oracle) -> Result<(), Stop> {
@@ -317,22 +321,35 @@ impl<'a> Machine<'a> {
             cause: Some(cause),
             ..new_message(&spec, oracle.now)
         };
-        oracle.flight = Some(Flight::Publish(vec![Message::of(&spec); count]));
+        let known = Message {
+            due: Some(due),
+            ..Message::of(&spec)
+        };
+        oracle.flight = Some(Flight::Publish(vec![known; count]));
         self.append_messages(&vec![message; count], oracle)
     }
 
     fn republish(&mut self, name: &str, oracle: &mut Oracle) -> Result<(), Stop> {
         self.watch.phase.set("republish");
-        let source = oracle.find(name).and_then(|at| oracle.messages.get_key_value(&at));
-        let Some((at, source)) = source else { return Ok(()) };
+        let source = oracle
+            .find(name)
+            .and_then(|at| oracle.messages.get_key_value(&at));
+        let Some((at, source)) = source else {
+            return Ok(());
+        };
         let (at, source) = (*at, source.clone());
-        let Some(letter) = source.letter.filter(|letter| *letter >= oracle.letter_start) else {
+        let Some(letter) = source
+            .letter
+            .filter(|letter| *letter >= oracle.letter_start)
+        else {
             return Ok(());
         };
         let view = self.owner.lock().dead_letters().unwrap().view();
         let found = view.get(letter).map_err(|error| self.watch.stop(&error))?;
         let Some(found) = found else {
-            return Ok(ensure(false, "a letter can be read", || format!("{letter}"))?);
+            return Ok(ensure(false, "a letter can be read", || {
+                format!("{letter}")
+            })?);
         };
         oracle.flight = Some(Flight::Republish(at));
         let now = oracle.now;
@@ -381,6 +398,7 @@ impl<'a> Machine<'a> {
             owner: &self.owner,
             now: &|| TimestampMs(now),
             wait: &|| panic!("nobody else is at it"),
+            rolled: &|_| {},
         });
         done.map_err(|error| self.watch.stop(&error))
     }
@@ -392,7 +410,10 @@ impl<'a> Machine<'a> {
 
     fn retain(&mut self, over: Option<&str>, oracle: &mut Oracle) -> Result<(), Stop> {
         self.watch.phase.set("carry and snapshot");
-        self.upkeep(oracle, |upkeep| upkeep.run(&RETENTION))?;
+        if self.order != Order::MainPastSnapshot {
+            let run = self.upkeep(oracle, |upkeep| upkeep.run(&RETENTION))?;
+            self.runs.push(run);
+        }
         let now = TimestampMs(oracle.now);
         for kind in [LogKind::Main, LogKind::Delivery] {
             self.watch.phase.set("retention");
@@ -449,7 +470,10 @@ impl<'a> Machine<'a> {
     fn retain_letters(&mut self, oracle: &mut Oracle) -> Result<(), Stop> {
         self.watch.phase.set("dead-letter retention");
         let now = TimestampMs(oracle.now);
-        let plan = self.owner.lock().plan_dead_letter_retention(&EVERYTHING, now);
+        let plan = self
+            .owner
+            .lock()
+            .plan_dead_letter_retention(&EVERYTHING, now);
         match plan {
             Some(start) => self.move_start(LogKind::DeadLetter, start, oracle),
             None => Ok(()),
@@ -499,7 +523,11 @@ impl<'a> Machine<'a> {
                 let log = owner.log_mut(entry.id.kind).unwrap();
                 (entry, log.reader().durable_end())
             };
-            entries.into_iter().flatten().map(durable).collect::<Vec<_>>()
+            entries
+                .into_iter()
+                .flatten()
+                .map(durable)
+                .collect::<Vec<_>>()
         };
         for (entry, durable) in newest {
             if entry.durable_end <= durable {
@@ -507,7 +535,11 @@ impl<'a> Machine<'a> {
             }
         }
         if let Some((kind, start)) = start {
-            self.stored.get_mut(&kind).unwrap().log_start = start;
+            match self.stored.get_mut(&kind) {
+                Some(entry) => entry.log_start = start,
+                // Only a mutant has not synced the log before.
+                None => return Ok(()),
+            }
         }
         let entries: Vec<_> = self.stored.values().cloned().collect();
         let written = self.store.write(&entries);
@@ -533,7 +565,9 @@ impl<'a> Machine<'a> {
         if let Err(LogError::Rolling { .. }) = acted {
             let rolled = owner.begin_roll(kind).and_then(|task| {
                 let facets = owner.finish_roll(kind, task.run())?;
-                facets.into_iter().for_each(storage::dead_letter::FacetsTask::run);
+                facets
+                    .into_iter()
+                    .for_each(storage::dead_letter::FacetsTask::run);
                 Ok(())
             });
             rolled.map_err(|error| self.watch.stop(&error))?;
@@ -555,6 +589,7 @@ pub fn again(source: &Message) -> Message {
         name: source.name.clone(),
         script: source.script.clone(),
         generation: source.generation + 1,
+        key: 0,
         made: 0,
         recorded: 0,
         is_dying: false,
@@ -572,7 +607,7 @@ pub fn body_of(name: &str, pad: usize) -> Bytes {
     Bytes::from(format!("{name} ;{}", "x".repeat(pad)))
 }
 
-fn new_message(spec: &Spec, now: i64) -> NewMessage {
+pub fn new_message(spec: &Spec, now: i64) -> NewMessage {
     let callback = |has: bool| {
         has.then(|| Callback {
             url: "http://caller/".to_owned(),

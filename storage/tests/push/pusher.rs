@@ -44,7 +44,6 @@ impl Machine<'_> {
         }
         self.append(&intents, now)?;
         self.sync(LogKind::Delivery)?;
-        self.watch.phase.set("attempts");
         if self.order != Order::AttemptBeforeIntent {
             self.attempt_all(&messages, oracle)?;
         }
@@ -52,14 +51,16 @@ impl Machine<'_> {
         self.watch.phase.set("outcomes");
         oracle.flight = Some(Flight::Outcomes(ended));
         self.append(&outcomes, now)?;
+        let mut called = Vec::new();
         match self.order {
             Order::OutcomeToldBeforeSync => recorded(oracle),
             Order::LettersBeforeOutcome => self.letters(oracle)?,
-            Order::CallbacksBeforeOutcome => self.callbacks(oracle)?,
+            Order::CallbacksBeforeOutcome => called = self.append_callbacks(oracle)?,
             _ => {}
         }
         self.sync(LogKind::Delivery)?;
         recorded(oracle);
+        accept(called, oracle)?;
         self.aftermath(oracle)?;
         Ok(true)
     }
@@ -81,7 +82,10 @@ impl Machine<'_> {
             let owner = self.owner.lock();
             let state = owner.delivery().unwrap();
             let place = |offset: &Offset| (*offset, state.carried_at(*offset));
-            (offsets.iter().map(place).collect::<Vec<_>>(), owner.push_reader())
+            (
+                offsets.iter().map(place).collect::<Vec<_>>(),
+                owner.push_reader(),
+            )
         };
         let read = reader.messages(&places).into_iter();
         read.map(|(_, message)| message.map_err(|error| self.watch.stop(&error)))
@@ -144,17 +148,26 @@ impl Machine<'_> {
             let owner = self.owner.lock();
             let state = owner.delivery().unwrap();
             let dying = state.dying().map(|(message, _)| message);
-            dying.map(|message| (message, state.history_at(message))).collect()
+            dying
+                .map(|message| (message, state.history_at(message)))
+                .collect()
         };
         if dying.is_empty() {
             return Ok(());
         }
         let now = TimestampMs(oracle.now);
-        let messages = self.read(&dying.iter().map(|(message, _)| *message).collect::<Vec<_>>())?;
+        let messages = self.read(
+            &dying
+                .iter()
+                .map(|(message, _)| *message)
+                .collect::<Vec<_>>(),
+        )?;
         let reader = self.owner.lock().push_reader();
         let mut letters: Vec<(Offset, DeadLetter)> = Vec::new();
         for (message, (offset, history_at)) in messages.iter().zip(&dying) {
-            let history = reader.history(*history_at).map_err(|error| self.watch.stop(&error))?;
+            let history = reader
+                .history(*history_at)
+                .map_err(|error| self.watch.stop(&error))?;
             let death = PushDeath {
                 topic: "_push",
                 partition_index: 0,
@@ -200,20 +213,26 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Callbacks that are owed, as one batch.
     fn callbacks(&mut self, oracle: &mut Oracle) -> Result<(), Stop> {
+        accept(self.append_callbacks(oracle)?, oracle)
+    }
+
+    /// Appends and syncs the callbacks that are owed, as one batch.
+    fn append_callbacks(&mut self, oracle: &Oracle) -> Result<Vec<(Offset, Message)>, Stop> {
         let owed: Vec<_> = {
             let owner = self.owner.lock();
             owner.delivery().unwrap().owed().collect()
         };
         if owed.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let reader = self.owner.lock().push_reader();
         let mut messages = Vec::new();
         let mut known = Vec::new();
         for (at, owed) in owed {
-            let outcome = reader.outcome(at).map_err(|error| self.watch.stop(&error))?;
+            let outcome = reader
+                .outcome(at)
+                .map_err(|error| self.watch.stop(&error))?;
             let source = self.read(&[owed.message])?.remove(0);
             if owed.callback {
                 let (message, one) = callback(&source, &outcome, at, None);
@@ -238,11 +257,16 @@ impl Machine<'_> {
         })?;
         self.sync(LogKind::Main)?;
         self.owner.lock().admit_durable();
-        for (at, message) in (appended.base_offset.0..).zip(known) {
-            oracle.accept(Offset(at), message)?;
-        }
-        Ok(())
+        let offsets = (appended.base_offset.0..).map(Offset);
+        Ok(offsets.zip(known).collect())
     }
+}
+
+fn accept(called: Vec<(Offset, Message)>, oracle: &mut Oracle) -> Result<(), Stop> {
+    for (offset, message) in called {
+        oracle.accept(offset, message)?;
+    }
+    Ok(())
 }
 
 /// What only mutants do.
@@ -306,7 +330,12 @@ fn callback(
 ) -> (NewMessage, Message) {
     let (word, kind, log, offset) = match letter {
         None => ("cb", CauseKind::Callback, LogKind::Delivery, at),
-        Some(letter) => ("fcb", CauseKind::FailureCallback, LogKind::DeadLetter, letter),
+        Some(letter) => (
+            "fcb",
+            CauseKind::FailureCallback,
+            LogKind::DeadLetter,
+            letter,
+        ),
     };
     let name = format!("{word} {} {}", source.offset, outcome.attempt.number);
     let in_queue = source.envelope.queue.is_some();
@@ -344,6 +373,8 @@ pub fn known_callback(name: &str, source: Offset, root: Option<Offset>) -> Messa
         has_callback: false,
         has_failure_callback: false,
         has_rate: false,
+        key: 0,
+        due: None,
         source: Some(source),
         root,
         generation: 0,
@@ -358,4 +389,3 @@ pub fn known_callback(name: &str, source: Offset, root: Option<Offset>) -> Messa
         letter: None,
     }
 }
-
