@@ -15,7 +15,7 @@ mod offsets;
 mod open;
 mod peek;
 mod produce;
-mod redacted;
+pub(crate) mod redacted;
 mod refusal;
 mod reject;
 mod resolve;
