@@ -34,8 +34,13 @@ pub fn run(data: &[u8]) {
         Err(error) => {
             let text = error.to_string();
             assert!(text.len() < 2000, "{text}");
-            let is_forwarded = text.to_lowercase().contains("-forward-");
-            assert!(!is_forwarded || !text.contains(SECRET), "{text}");
+            let name = text.trim_start_matches("header ");
+            let name = name.split([' ', ':']).next().unwrap_or_default();
+            let is_forwarded = name.to_lowercase().contains("-forward-");
+            // What stands in a name is no secret.
+            let is_named = |name: &&[u8]| String::from_utf8_lossy(name).contains(SECRET);
+            let is_secret = !pairs.iter().any(|(name, _)| is_named(name));
+            assert!(!is_forwarded || !is_secret || !text.contains(SECRET), "{text}");
             PublishHeaders::default()
         }
     };

@@ -306,26 +306,23 @@ fn long(bytes: u32) -> String {
     "x".repeat(bytes as usize)
 }
 
-#[test]
-fn sizes_are_limited_for_what_is_asked_and_not_for_what_stands_in_the_log() {
+/// Checks that each entry is refused when it is asked for, in these words, and taken when it stands in the log.
+fn assert_out_of_bounds<const N: usize>(cases: [(Entry, &str); N]) {
     let state = ControlState::default();
-    let set = |change: fn(&mut Schedule)| {
-        let mut schedule = schedule(0);
-        change(&mut schedule);
-        schedule_set("s", schedule)
-    };
-    let flow = |parallelism, rate, period_ms| {
-        let flow = FlowOverride {
-            is_paused: false,
-            parallelism,
-            rate,
-            period_ms,
-        };
-        flow_set("k", flow)
-    };
+    for (entry, what) in cases {
+        let refusal = state.check(&entry).unwrap_err();
+        let told = refusal.to_string();
+        assert!(told.starts_with(&format!("the {what} would be ")), "{told}");
+        assert!(matches!(refusal, Refusal::OutOfBounds { .. }), "{told}");
+        state.clone().apply(&entry).unwrap();
+    }
+}
+
+#[test]
+fn sizes_of_queues_and_url_groups_are_limited_for_what_is_asked() {
     let many = vec![endpoint(None, "u"); 101];
     let name = long(NAME_BYTES_MAX + 1);
-    let cases = [
+    assert_out_of_bounds([
         (queue_set(&name, 1), "length of the queue's name"),
         (queue_set("q", 0), "queue's parallelism"),
         (
@@ -353,6 +350,18 @@ fn sizes_are_limited_for_what_is_asked_and_not_for_what_stands_in_the_log() {
             group_set("g", vec![endpoint(Some(""), "u")]),
             "length of the endpoint's name",
         ),
+    ]);
+}
+
+#[test]
+fn sizes_of_schedules_are_limited_for_what_is_asked() {
+    let set = |change: fn(&mut Schedule)| {
+        let mut schedule = schedule(0);
+        change(&mut schedule);
+        schedule_set("s", schedule)
+    };
+    let name = long(NAME_BYTES_MAX + 1);
+    assert_out_of_bounds([
         (
             schedule_set(&name, schedule(0)),
             "length of the schedule's id",
@@ -381,6 +390,21 @@ fn sizes_are_limited_for_what_is_asked_and_not_for_what_stands_in_the_log() {
             set(|s| s.body = vec![0; RECORD_BYTES_CEILING as usize + 1].into()),
             "length of the schedule's body",
         ),
+    ]);
+}
+
+#[test]
+fn sizes_of_flow_keys_and_signing_keys_are_limited_for_what_is_asked() {
+    let flow = |parallelism, rate, period_ms| {
+        let flow = FlowOverride {
+            is_paused: false,
+            parallelism,
+            rate,
+            period_ms,
+        };
+        flow_set("k", flow)
+    };
+    assert_out_of_bounds([
         (
             flow_set(&long(FLOW_KEY_BYTES_MAX + 1), pinned()),
             "length of the flow-control key",
@@ -394,14 +418,7 @@ fn sizes_are_limited_for_what_is_asked_and_not_for_what_stands_in_the_log() {
             keys_set("a", &long(SIGNING_KEY_BYTES_MAX + 1)),
             "length of the signing key",
         ),
-    ];
-    for (entry, what) in cases {
-        let refusal = state.check(&entry).unwrap_err();
-        let told = refusal.to_string();
-        assert!(told.starts_with(&format!("the {what} would be ")), "{told}");
-        assert!(matches!(refusal, Refusal::OutOfBounds { .. }), "{told}");
-        state.clone().apply(&entry).unwrap();
-    }
+    ]);
 }
 
 /// Checks that `one_more` is refused in a state that holds as much as it may, and that `known`, which changes what is there,
