@@ -40,7 +40,10 @@ pub fn run(data: &[u8]) {
             // What stands in a name is no secret.
             let is_named = |name: &&[u8]| String::from_utf8_lossy(name).contains(SECRET);
             let is_secret = !pairs.iter().any(|(name, _)| is_named(name));
-            assert!(!is_forwarded || !is_secret || !text.contains(SECRET), "{text}");
+            assert!(
+                !is_forwarded || !is_secret || !text.contains(SECRET),
+                "{text}"
+            );
             PublishHeaders::default()
         }
     };

@@ -86,7 +86,10 @@ fn every_operation_of_the_description_is_served_and_described() {
         let parameters = operation["parameters"].as_array().unwrap().iter();
         let described: BTreeSet<_> = parameters
             .map(|parameter| match parameter["$ref"].as_str() {
-                Some(reference) => document.pointer(&reference[1..]).unwrap(),
+                Some(reference) => {
+                    let pointer = reference.strip_prefix('#').unwrap();
+                    document.pointer(pointer).unwrap()
+                }
                 None => parameter,
             })
             .filter(|parameter| parameter["in"] == "query")

@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde_json::json;
 
-use crate::world::{NOWHERE, World, text};
+use crate::world::{NOWHERE, World, assert_has, text};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queues() {
@@ -77,184 +77,128 @@ async fn url_groups() {
     world.stop().await;
 }
 
+const SCHEDULE: [(&str, &str); 6] = [
+    ("upstash-cron", "CRON_TZ=Europe/Berlin 0 3 1 1 *"),
+    ("upstash-schedule-id", "s"),
+    ("upstash-delay", "90s"),
+    ("upstash-queue-name", "q"),
+    ("upstash-label", "l"),
+    ("upstash-timeout", "5s"),
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn schedules() {
+async fn a_schedule_is_shown_paused_and_resumed() {
     let world = World::start().await;
-    let headers = [
-        ("upstash-cron", "CRON_TZ=Europe/Berlin 0 3 1 1 *"),
-        ("upstash-schedule-id", "s"),
-        ("upstash-delay", "90s"),
-        ("upstash-queue-name", "q"),
-        ("upstash-label", "l"),
-        ("upstash-timeout", "5s"),
-    ];
     let target = format!("/v2/schedules/{NOWHERE}");
-    let set = world
-        .send(Method::POST, &target, &headers, "body")
-        .await
-        .expect(200);
-    assert_eq!(set, json!({"scheduleId": "s"}));
+    let set = world.send(Method::POST, &target, &SCHEDULE, "body").await;
+    assert_eq!(set.expect(200), json!({"scheduleId": "s"}));
     let schedule = world.get("/v2/schedules/s").await.expect(200);
-    assert_eq!(
-        (&schedule["destination"], &schedule["cron"]),
-        (&json!(NOWHERE), &json!(headers[0].1))
-    );
-    assert_eq!(
-        (
-            &schedule["delay"],
-            &schedule["timeout"],
-            &schedule["retries"]
-        ),
-        (&json!(90), &json!(5), &json!(3))
-    );
-    assert_eq!(
-        (
-            &schedule["queueName"],
-            &schedule["label"],
-            &schedule["body"]
-        ),
-        (&json!("q"), &json!("l"), &json!("body"))
-    );
-    assert_eq!(
-        (&schedule["callerIP"], &schedule["isPaused"]),
-        (&json!("127.0.0.1"), &json!(false))
-    );
+    let expected = json!({
+        "destination": NOWHERE, "cron": SCHEDULE[0].1, "delay": 90, "timeout": 5, "retries": 3, "queueName": "q",
+        "label": "l", "body": "body", "callerIP": "127.0.0.1", "isPaused": false,
+    });
+    assert_has(&schedule, &expected);
     assert!(schedule["nextScheduleTime"].is_i64(), "{schedule}");
     assert_eq!(schedule.get("lastScheduleStates"), None);
     for method in [Method::PATCH, Method::POST] {
         for (action, is_paused) in [("pause", true), ("resume", false)] {
             let target = format!("/v2/schedules/s/{action}");
-            assert_eq!(
-                world.send(method.clone(), &target, &[], "").await.status,
-                200
-            );
-            assert_eq!(
-                world.get("/v2/schedules/s").await.expect(200)["isPaused"],
-                is_paused
-            );
+            world.order(method.clone(), &target).await;
+            let schedule = world.get("/v2/schedules/s").await.expect(200);
+            assert_eq!(schedule["isPaused"], is_paused);
         }
     }
-    let overwrite = [("upstash-cron", "0 4 * * *"), ("upstash-schedule-id", "s")];
-    world
-        .send(Method::POST, &target, &overwrite, "")
-        .await
-        .expect(200);
-    let given = world
-        .send(Method::POST, &target, &overwrite[..1], "")
-        .await
-        .expect(200);
-    let ids: Vec<_> = world
-        .get("/v2/schedules")
-        .await
-        .expect(200)
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| text(one, "scheduleId"))
-        .collect();
-    assert_eq!(ids.len(), 2);
-    assert!(ids.contains(&text(&given, "scheduleId")));
-    assert_eq!(
-        world.get("/v2/schedules/s").await.expect(200)["cron"],
-        "0 4 * * *"
-    );
-    assert_eq!(world.delete("/v2/schedules/s").await.status, 200);
-    world.get("/v2/schedules/s").await.error(404);
-    world
-        .send(Method::POST, &target, &[("upstash-cron", "x")], "")
-        .await
-        .error(400);
-    world.post(&target, "").await.error(400);
-    world
-        .send(Method::POST, "/v2/schedules/no-group", &overwrite, "")
-        .await
-        .error(404);
     world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flow_control() {
+async fn a_schedule_is_overwritten_by_its_id_and_deleted() {
+    let world = World::start().await;
+    let target = format!("/v2/schedules/{NOWHERE}");
+    let set = |headers: &'static [(&'static str, &'static str)]| {
+        let (world, target) = (&world, &target);
+        async move { world.send(Method::POST, target, headers, "").await }
+    };
+    set(&SCHEDULE).await.expect(200);
+    set(&[("upstash-cron", "0 4 * * *"), ("upstash-schedule-id", "s")])
+        .await
+        .expect(200);
+    let given = set(&SCHEDULE[..1]).await.expect(200);
+    let list = world.get("/v2/schedules").await.expect(200);
+    let list = list.as_array().unwrap().iter();
+    let ids: Vec<_> = list.map(|one| text(one, "scheduleId")).collect();
+    assert_eq!(ids.len(), 2);
+    assert!(ids.contains(&text(&given, "scheduleId")));
+    let schedule = world.get("/v2/schedules/s").await.expect(200);
+    assert_eq!(schedule["cron"], "0 4 * * *");
+    world.order(Method::DELETE, "/v2/schedules/s").await;
+    world.get("/v2/schedules/s").await.error(404);
+    set(&[("upstash-cron", "x")]).await.error(400);
+    set(&[]).await.error(400);
+    let no_group = world.send(Method::POST, "/v2/schedules/no-group", &SCHEDULE, "");
+    no_group.await.error(404);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_control_key_is_pinned_and_paused() {
     let world = World::start().await;
     world.get("/v2/flowControl/k").await.error(404);
+    let value = "parallelism=2, rate=3, period=1m";
     world
         .publish_later(&[
             ("upstash-flow-control-key", "k"),
-            (
-                "upstash-flow-control-value",
-                "parallelism=2, rate=3, period=1m",
-            ),
+            ("upstash-flow-control-value", value),
         ])
         .await;
     let key = world.get("/v2/flowControl/k").await.expect(200);
-    assert_eq!(
-        (&key["parallelismMax"], &key["rateMax"], &key["ratePeriod"]),
-        (&json!(2), &json!(3), &json!(60))
+    assert_has(
+        &key,
+        &json!({"parallelismMax": 2, "rateMax": 3, "ratePeriod": 60}),
     );
-    assert_eq!(
-        world
-            .post("/v2/flowControl/k/pin?parallelism=9&rate=8&period=7", "")
-            .await
-            .status,
-        200
-    );
-    assert_eq!(world.post("/v2/flowControl/k/pause", "").await.status, 200);
+    let order = |action: &'static str| {
+        let world = &world;
+        async move {
+            let target = format!("/v2/flowControl/k/{action}");
+            world.order(Method::POST, &target).await;
+        }
+    };
+    order("pin?parallelism=9&rate=8&period=7").await;
+    order("pause").await;
     let key = world.get("/v2/flowControl/k").await.expect(200);
-    assert_eq!(
-        (&key["parallelismMax"], &key["rateMax"], &key["ratePeriod"]),
-        (&json!(9), &json!(8), &json!(7))
-    );
-    for name in ["isPaused", "isPinnedParallelism", "isPinnedRate"] {
-        assert_eq!(key[name], true, "{name}");
-    }
-    assert_eq!(
-        world
-            .post("/v2/flowControl/k/unpin?parallelism=true&rate=false", "")
-            .await
-            .status,
-        200
-    );
-    assert_eq!(world.post("/v2/flowControl/k/resume", "").await.status, 200);
-    assert_eq!(
-        world.post("/v2/flowControl/k/resetRate", "").await.status,
-        200
-    );
-    let key = &world.get("/v2/flowControl").await.expect(200)[0];
-    assert_eq!(
-        (
-            &key["isPaused"],
-            &key["isPinnedParallelism"],
-            &key["isPinnedRate"]
-        ),
-        (&json!(false), &json!(false), &json!(true))
-    );
-    for query in [
-        "parallelism=x",
-        "parallelism=0",
-        "period=soon",
-        "paralelism=1",
-    ] {
-        world
-            .post(&format!("/v2/flowControl/k/pin?{query}"), "")
-            .await
-            .error(400);
-    }
+    let expected = json!({
+        "parallelismMax": 9, "rateMax": 8, "ratePeriod": 7,
+        "isPaused": true, "isPinnedParallelism": true, "isPinnedRate": true,
+    });
+    assert_has(&key, &expected);
+    order("unpin?parallelism=true&rate=false").await;
+    order("resume").await;
+    order("resetRate").await;
+    let keys = world.get("/v2/flowControl").await.expect(200);
+    let expected = json!({"isPaused": false, "isPinnedParallelism": false, "isPinnedRate": true});
+    assert_has(&keys[0], &expected);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_control_key_that_nothing_has_used_can_be_pinned() {
+    let world = World::start().await;
     world
-        .post("/v2/flowControl/k/unpin?rate=yes", "")
-        .await
-        .error(400);
-    // A key that nothing has used can be pinned and is shown.
-    assert_eq!(
-        world
-            .post("/v2/flowControl/new%2Fkey/pin?parallelism=4", "")
-            .await
-            .status,
-        200
-    );
+        .order(Method::POST, "/v2/flowControl/new%2Fkey/pin?parallelism=4")
+        .await;
     let key = world.get("/v2/flowControl/new%2Fkey").await.expect(200);
-    assert_eq!(
-        (&key["flowControlKey"], &key["parallelismMax"]),
-        (&json!("new/key"), &json!(4))
-    );
+    let expected = json!({"flowControlKey": "new/key", "parallelismMax": 4});
+    assert_has(&key, &expected);
+    for action in [
+        "pin?parallelism=x",
+        "pin?parallelism=0",
+        "pin?period=soon",
+        "pin?paralelism=1",
+        "unpin?rate=yes",
+    ] {
+        let target = format!("/v2/flowControl/k/{action}");
+        world.post(&target, "").await.error(400);
+    }
     let global = world.get("/v2/globalParallelism").await.expect(200);
     assert!(global["parallelismMax"].as_u64().unwrap() > 0);
     world.stop().await;

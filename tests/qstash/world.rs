@@ -53,6 +53,12 @@ impl World {
         self.send(Method::POST, target, &[], body).await
     }
 
+    /// Sends a request without a body that is answered by one without a body.
+    pub(crate) async fn order(&self, method: Method, target: &str) {
+        let answer = self.send(method, target, &[], "").await;
+        assert_eq!((answer.status, answer.text.as_str()), (200, ""), "{target}");
+    }
+
     pub(crate) async fn delete(&self, target: &str) -> Answered {
         self.send(Method::DELETE, target, &[], "").await
     }
@@ -92,4 +98,12 @@ pub(crate) fn text(value: &Value, name: &str) -> String {
         .as_str()
         .unwrap_or_else(|| panic!("no {name} in {value}"))
         .to_owned()
+}
+
+/// Checks that a value has these members.
+#[track_caller]
+pub(crate) fn assert_has(value: &Value, members: &Value) {
+    for (name, expected) in members.as_object().unwrap() {
+        assert_eq!(value.get(name), Some(expected), "{name} of {value}");
+    }
 }
