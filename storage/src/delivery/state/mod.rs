@@ -28,6 +28,8 @@ pub use admit::Arrival;
 pub use queues::QueueRule;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 /// Where a message stands.
