@@ -11,7 +11,6 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use redrive::protocol::api_key::API_VERSION;
 use redrive::protocol::cursor::{Reader, Wire};
 use redrive::protocol::fetch::{FetchPartition, FetchRequest};
 use redrive::protocol::frame::{
@@ -25,7 +24,7 @@ const FRAME_BYTES_MAX: u32 = 8 << 20;
 fn header<R: Request>() -> RequestHeader {
     RequestHeader {
         api_key: R::KEY.number(),
-        api_version: API_VERSION,
+        api_version: R::KEY.version(),
         correlation_id: 7,
     }
 }

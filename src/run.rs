@@ -1,5 +1,6 @@
 //! Running a broker: opening it, serving both surfaces, and ending in good order.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use hyper::body::Incoming;
 use crate::broker::{self, Broker, OpenError, Upkeep};
 use crate::config::ServeConfig;
 use crate::delivery::client::{HttpClient, SetupError};
-use crate::http::{self, HttpLimits};
+use crate::http::{self, HttpLimits, Response};
 use crate::metrics::Metrics;
 use crate::server::{Bound, Server};
 use crate::shutdown::Shutdown;
@@ -110,18 +111,18 @@ pub async fn run(
     Ok(())
 }
 
-/// Returns what is served over HTTP: the QStash API, and beside it the admin surface.
+/// Returns what is served over HTTP: the QStash API below its paths, and the admin surface everywhere else.
 fn surface(
     broker: &Arc<Broker>,
     config: &ServeConfig,
-) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = http::Response> + Send>>
+) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response> + Send>>
 + Clone
 + Send
 + Sync
 + 'static {
-    let admin = admin::surface(Arc::clone(broker), config);
     let qstash = qstash::surface(Arc::clone(broker), config);
-    move |request: Request<Incoming>| {
+    let admin = admin::surface(Arc::clone(broker), config, qstash::openapi::TEXT);
+    move |request| {
         if qstash::is_served(request.uri().path()) {
             qstash(request)
         } else {

@@ -168,7 +168,10 @@ fn letter(input: &mut Input<'_>) -> DeadLetter {
     let (who, what, result) = (input.u8(), input.u8(), input.u8());
     let (labels, ids, died_at) = (input.u8(), input.u8(), input.u8());
     // Every second has none.
-    let part = |name: &str, seed: u8| (seed % 2 == 0).then(|| format!("{name}-{}", seed / 2 % 8));
+    let part = |name: &str, seed: u8| {
+        seed.is_multiple_of(2)
+            .then(|| format!("{name}-{}", seed / 2 % 8))
+    };
     let receiver = match who % 16 {
         group @ 0..8 => Receiver::Group(format!("group-{group}")),
         host => Receiver::Destination(Destination {

@@ -61,10 +61,12 @@ struct Surface {
     openapi: Bytes,
 }
 
-/// Returns the surface that serves the admin API of a broker.
+/// Returns the surface that serves the admin API of a broker. `described` is what other surfaces serve, as the JSON of an
+/// OpenAPI document with paths and components: it is described beside what this one serves.
 pub fn surface(
     broker: Arc<Broker>,
     config: &ServeConfig,
+    described: &str,
 ) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response> + Send>>
 + Clone
 + Send
@@ -81,7 +83,7 @@ pub fn surface(
             .min(u64::from(HTTP_BODY_BYTES_MAX)),
         body_time_max: Duration::from_millis(config.http.body_ms_max),
         routes: routes::table(&document),
-        openapi: openapi::encode(&document),
+        openapi: openapi::encode(&document, described),
     });
     move |request| {
         let surface = Arc::clone(&surface);

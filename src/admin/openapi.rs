@@ -1,6 +1,8 @@
 //! The document that describes what is served, made from the handlers and their types.
 
 use bytes::Bytes;
+use serde_json::Value;
+use serde_json::map::Entry;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, SecurityRequirement};
 use utoipa::{Modify, OpenApi};
@@ -10,7 +12,7 @@ use super::{groups, health, letters, partitions, records, resolve, retention, to
 #[derive(OpenApi)]
 #[openapi(
     info(
-        title = "Redrive admin API",
+        title = "Redrive",
         description = "Every path takes the token, as a bearer token or a query parameter, unless it says otherwise; a broker \
             with development credentials answers without. Errors are {\"error\": \"...\"}; 503 with Retry-After means that \
             the same request may succeed later."
@@ -52,13 +54,32 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
 
-/// Returns the document as JSON.
-pub(super) fn encode(document: &utoipa::openapi::OpenApi) -> Bytes {
-    match document.to_pretty_json() {
+/// Returns the document as JSON, with the paths and components of `described` in it.
+pub(super) fn encode(document: &utoipa::openapi::OpenApi, described: &str) -> Bytes {
+    let joined = serde_json::to_value(document).and_then(|mut own| {
+        join(&mut own, serde_json::from_str(described)?);
+        serde_json::to_vec_pretty(&own)
+    });
+    match joined {
         Ok(text) => Bytes::from(text),
         Err(error) => {
             tracing::error!(%error, "the OpenAPI document could not be written");
             Bytes::from_static(b"{}")
+        }
+    }
+}
+
+/// Adds the members of objects to each other, at every depth. What stands already stays.
+fn join(own: &mut Value, other: Value) {
+    let (Value::Object(own), Value::Object(other)) = (own, other) else {
+        return;
+    };
+    for (name, value) in other {
+        match own.entry(name) {
+            Entry::Vacant(place) => {
+                place.insert(value);
+            }
+            Entry::Occupied(mut known) => join(known.get_mut(), value),
         }
     }
 }

@@ -90,6 +90,10 @@ impl std::fmt::Debug for Connection {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a process has one, and there is no list of them"
+)]
 pub enum Command {
     /// Run the broker
     Serve(serve::ServeArgs),

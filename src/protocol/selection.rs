@@ -27,6 +27,10 @@ use super::cursor::{DecodeError, Reader, Wire, Writer, wire_struct};
 
 /// Which letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a request has one, and there is no list of them"
+)]
 pub enum Selection {
     /// These.
     Ids(Vec<String>),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{Method, StatusCode};
 use serde::Serialize;
 
 use super::headers::PublishHeaders;
@@ -28,7 +28,6 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 /// A request that has passed the gates.
 pub(super) struct Call {
     pub(super) broker: Arc<Broker>,
-    pub(super) method: Method,
     /// The decoded parameter of the path, such as an id.
     pub(super) name: String,
     /// The raw rest of the path, for routes that end with a destination.
@@ -89,12 +88,13 @@ impl Call {
             .with_header(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS))
     }
 
-    /// Returns a refusal about the one thing that the path names: a malformed id names nothing.
+    /// Returns a refusal about the one thing that the path names: a malformed id names nothing, and a dead letter that was
+    /// dealt with is none any more.
     pub(super) fn refused_name(&self, refusal: &Refusal) -> ApiError {
         match refusal.code {
-            ErrorCode::InvalidLetterId | ErrorCode::InvalidSelection => {
-                ApiError::not_found(refusal.message.clone())
-            }
+            ErrorCode::InvalidLetterId
+            | ErrorCode::InvalidSelection
+            | ErrorCode::LetterResolved => ApiError::not_found(refusal.message.clone()),
             _ => self.refused(refusal),
         }
     }

@@ -7,11 +7,11 @@ use super::call::{Answer, Call, done, ok};
 use super::filters::letters;
 use super::headers::cut;
 use super::views::DeadLetterJson;
-use crate::broker::PUSH_TOPIC;
 use crate::http::{ApiError, response};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::resolve_letters::{DeleteLettersRequest, RetryLettersRequest};
 use crate::protocol::selection::{Order, Page, Selection};
+use crate::topic::PUSH_TOPIC;
 
 #[derive(Serialize, Default)]
 struct DeadLetterPage {
@@ -58,7 +58,9 @@ pub(super) async fn list(call: Call) -> Answer {
 /// Returns a dead letter.
 pub(super) async fn get(call: Call) -> Answer {
     let id = call.name.clone();
-    let found = call.blocking(move |broker| Ok(broker.dead_message(&id))).await?;
+    let found = call
+        .blocking(move |broker| Ok(broker.dead_message(&id)))
+        .await?;
     let message = found.map_err(|refusal| call.refused_name(&refusal))?;
     ok(&DeadLetterJson::from(message))
 }
@@ -113,7 +115,9 @@ pub(super) async fn retry_many(call: Call) -> Answer {
     if is_by_id && ids.is_empty() {
         return Err(ApiError::not_found("there is none of these dead letters"));
     }
-    let responses = ids.into_iter().map(|message_id| RetriedMessage { message_id });
+    let responses = ids
+        .into_iter()
+        .map(|message_id| RetriedMessage { message_id });
     let shown = Retried {
         cursor,
         responses: responses.collect(),
@@ -138,7 +142,10 @@ async fn retried(
         page,
         request_id: None,
     };
-    let answer = call.broker.retry_messages(request, overrides, call.who()).await;
+    let answer = call
+        .broker
+        .retry_messages(request, overrides, call.who())
+        .await;
     let answer = answer.map_err(|refusal| call.refused(&refusal))?;
     let results = answer.letters.into_iter().map(|(_, result)| result);
     let republished = settled(call, results.collect())?;

@@ -19,7 +19,10 @@ pub(super) async fn get(call: Call) -> Answer {
     let key = parse(&call.name)?;
     let view = call.broker.flow_view(key.as_str());
     let view = view.ok_or_else(|| {
-        ApiError::not_found(format!("there is no flow-control key {:?}", cut(&call.name)))
+        ApiError::not_found(format!(
+            "there is no flow-control key {:?}",
+            cut(&call.name)
+        ))
     })?;
     ok(&FlowKeyJson::from(view))
 }
@@ -45,9 +48,8 @@ async fn set_paused(call: &Call, is_paused: bool) -> Answer {
 pub(super) async fn pin(call: Call) -> Answer {
     let key = parse(&call.name)?;
     let period = |text: &str| {
-        parse_duration_ms(text).map_err(|error| {
-            ApiError::bad_request(format!("the query parameter period: {error}"))
-        })
+        parse_duration_ms(text)
+            .map_err(|error| ApiError::bad_request(format!("the query parameter period: {error}")))
     };
     let pin = FlowPin {
         parallelism: call.query.number("parallelism")?,
@@ -80,7 +82,9 @@ pub(super) async fn reset_rate(call: Call) -> Answer {
 
 /// Returns how many attempts are under way.
 pub(super) async fn global_parallelism(call: Call) -> Answer {
-    ok(&GlobalParallelismJson::from(call.broker.global_parallelism()))
+    ok(&GlobalParallelismJson::from(
+        call.broker.global_parallelism(),
+    ))
 }
 
 fn parse(key: &str) -> Result<FlowKey, ApiError> {

@@ -38,7 +38,8 @@ async fn page(call: &Call) -> Result<(Vec<LogEntryJson>, Option<String>), ApiErr
     let Some(filter) = asked.filter else {
         return Ok((Vec::new(), None));
     };
-    let found = call.blocking(move |broker| broker.logs(&filter, asked.cursor, asked.count));
+    let count = usize::try_from(asked.count).unwrap_or(usize::MAX);
+    let found = call.blocking(move |broker| broker.logs(&filter, asked.cursor, count));
     let (events, next) = found.await?;
     let entries = events.into_iter().map(LogEntryJson::from).collect();
     Ok((entries, next.map(|cursor| cursor.to_string())))

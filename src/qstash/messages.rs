@@ -125,7 +125,8 @@ async fn prepare(call: &Call, publications: &[Publication]) -> Result<(), ApiErr
 }
 
 pub(super) fn check_group(call: &Call, name: &str) -> Result<(), ApiError> {
-    let name = UrlGroupName::parse(name).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let name =
+        UrlGroupName::parse(name).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let group = call.broker.url_group(&name);
     group.map_err(|refusal| call.refused(&refusal))?;
     Ok(())

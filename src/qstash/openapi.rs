@@ -15,7 +15,10 @@ pub(super) fn document() -> Value {
 /// Returns the names of the query parameters that a route takes.
 pub(super) fn query_parameters(document: &Value, method: &str, path: &str) -> Vec<String> {
     let method = method.to_ascii_lowercase();
-    let operation = document.get("paths").and_then(|paths| paths.get(path)?.get(&method));
+    let path = &path.replace("{*", "{");
+    let operation = document
+        .get("paths")
+        .and_then(|paths| paths.get(path)?.get(&method));
     let parameters = operation.and_then(|operation| operation.get("parameters")?.as_array());
     let named = |parameter: &Value| {
         let parameter = resolve(document, parameter);
@@ -49,8 +52,13 @@ mod tests {
             if let Some(Value::String(reference)) = value.get("$ref") {
                 found += 1;
                 // The admin surface's own part has the error.
-                let is_there = document.pointer(reference.strip_prefix('#').unwrap()).is_some();
-                assert!(is_there || reference == "#/components/schemas/Error", "{reference}");
+                let is_there = document
+                    .pointer(reference.strip_prefix('#').unwrap())
+                    .is_some();
+                assert!(
+                    is_there || reference == "#/components/schemas/Error",
+                    "{reference}"
+                );
             }
             match value {
                 Value::Object(members) => open.extend(members.values()),
@@ -66,7 +74,10 @@ mod tests {
         let document = document();
         let names = query_parameters(&document, "DELETE", "/v2/messages");
         assert!(names.iter().any(|name| name == "host"), "{names:?}");
-        assert!(!names.iter().any(|name| name.contains("Upstash")), "{names:?}");
+        assert!(
+            !names.iter().any(|name| name.contains("Upstash")),
+            "{names:?}"
+        );
         assert!(query_parameters(&document, "GET", "/v2/nothing").is_empty());
     }
 }

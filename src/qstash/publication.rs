@@ -111,9 +111,8 @@ impl PublishRequest {
             return Err(HeaderError::value("upstash-not-before", &value, expected).into());
         }
         let parse_id = |id: &String| {
-            ScheduleId::parse(id).map_err(|error| {
-                HeaderError::value("upstash-schedule-id", id, error.to_string())
-            })
+            ScheduleId::parse(id)
+                .map_err(|error| HeaderError::value("upstash-schedule-id", id, error.to_string()))
         };
         let id = headers.schedule_id.as_ref().map(parse_id).transpose()?;
         let envelope = headers.settings.envelope(TimestampMs(0));
@@ -144,7 +143,11 @@ impl PublishRequest {
 
 /// Checks that the envelope fits its record, also with the URL that a group sets later.
 fn check_size(envelope: &Envelope) -> Result<(), ApiError> {
-    let room = if envelope.url.is_empty() { URL_BYTES_MAX } else { 0 };
+    let room = if envelope.url.is_empty() {
+        URL_BYTES_MAX
+    } else {
+        0
+    };
     let bytes = envelope.encode().len().saturating_add(room);
     if bytes > ENVELOPE_BYTES_MAX {
         return Err(ApiError::bad_request(format!(
@@ -163,7 +166,9 @@ mod tests {
     const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 
     fn request(target: &str, headers: &[(&str, &str)]) -> PublishRequest {
-        let pairs = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes()));
         PublishRequest {
             target: PublishTarget::parse(target).unwrap(),
             headers: PublishHeaders::parse(pairs, NOW).unwrap(),
@@ -202,22 +207,35 @@ mod tests {
     #[test]
     fn keys_are_of_the_id_or_of_destination_body_and_headers() {
         let key = |target: &str, headers: &[(&str, &str)]| {
-            request(target, headers).publication(NOW).unwrap().envelope.dedup.unwrap()
+            request(target, headers)
+                .publication(NOW)
+                .unwrap()
+                .envelope
+                .dedup
+                .unwrap()
         };
         let id = ("upstash-deduplication-id", "x");
         let content = ("upstash-content-based-deduplication", "True");
         assert_eq!(key("https://a", &[id]), key("https://b", &[id, content]));
         let plain = key("https://a", &[content]);
-        assert_eq!(plain, key("https://a", &[content, ("upstash-retries", "1")]));
+        assert_eq!(
+            plain,
+            key("https://a", &[content, ("upstash-retries", "1")])
+        );
         assert_ne!(plain, key("https://b", &[content]));
         assert_ne!(plain, key("https://a", &[content, ("content-type", "a/b")]));
-        assert_ne!(plain, key("https://a", &[content, ("upstash-forward-a", "b")]));
+        assert_ne!(
+            plain,
+            key("https://a", &[content, ("upstash-forward-a", "b")])
+        );
     }
 
     #[test]
     fn a_publish_takes_no_schedule() {
         for (name, value) in [("upstash-cron", "* * * * *"), ("upstash-schedule-id", "s")] {
-            let error = request("https://a", &[(name, value)]).publication(NOW).unwrap_err();
+            let error = request("https://a", &[(name, value)])
+                .publication(NOW)
+                .unwrap_err();
             assert!(error.message.contains("/v2/schedules"), "{error}");
         }
     }
@@ -225,7 +243,10 @@ mod tests {
     #[test]
     fn a_schedule_has_its_delay_as_a_time_from_zero() {
         let cron = ("upstash-cron", "CRON_TZ=Europe/Berlin */5 * * * *");
-        let set = request("group", &[cron, ("upstash-delay", "1m"), ("upstash-schedule-id", "s")]);
+        let set = request(
+            "group",
+            &[cron, ("upstash-delay", "1m"), ("upstash-schedule-id", "s")],
+        );
         let set = set.schedule().unwrap();
         assert_eq!(set.destination, "group");
         assert_eq!(set.cron, cron.1);
@@ -234,8 +255,14 @@ mod tests {
         for (headers, expected) in [
             (vec![], "header Upstash-Cron: it is missing"),
             (vec![("upstash-cron", "* * *")], "Upstash-Cron is \"* * *\""),
-            (vec![cron, ("upstash-schedule-id", "a/b")], "Upstash-Schedule-Id"),
-            (vec![cron, ("upstash-not-before", "5")], "Upstash-Not-Before"),
+            (
+                vec![cron, ("upstash-schedule-id", "a/b")],
+                "Upstash-Schedule-Id",
+            ),
+            (
+                vec![cron, ("upstash-not-before", "5")],
+                "Upstash-Not-Before",
+            ),
             (vec![cron, ("upstash-queue-name", "a b")], "queue name"),
         ] {
             let error = request("https://a", &headers).schedule().unwrap_err();

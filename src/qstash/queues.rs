@@ -48,7 +48,8 @@ pub(super) async fn get(call: Call) -> Answer {
 /// Deletes a queue.
 pub(super) async fn delete(call: Call) -> Answer {
     let name = parse(&call.name)?;
-    call.blocking(move |broker| broker.delete_queue(&name)).await?;
+    call.blocking(move |broker| broker.delete_queue(&name))
+        .await?;
     done()
 }
 

@@ -1,5 +1,6 @@
 //! `/v2/schedules`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -7,6 +8,7 @@ use storage::control::push::Schedule;
 use storage::delivery::Envelope;
 
 use super::call::{Answer, Call, done, ok};
+use super::limits::FILTER_VALUE_COUNT_MAX;
 use super::messages::{check_group, make_queues};
 use super::publication::PublishRequest;
 use super::target::PublishTarget;
@@ -14,8 +16,10 @@ use super::views::{ScheduleFacts, ScheduleJson};
 use crate::broker::Broker;
 use crate::delivery::api::MessageState;
 use crate::http::ApiError;
+use crate::limits::LETTER_PAGE_MAX;
 use crate::names::ScheduleId;
 use crate::protocol::error_code::{ErrorCode, Refusal};
+use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,7 +43,9 @@ pub(super) async fn set(call: Call) -> Answer {
     let queue = new.queue.iter().cloned();
     let missing = queue.filter(|queue| call.broker.queue(queue).is_err());
     make_queues(&call, missing.collect()).await?;
-    let (schedule_id, _) = call.blocking(move |broker| broker.set_schedule(new)).await?;
+    let (schedule_id, _) = call
+        .blocking(move |broker| broker.set_schedule(new))
+        .await?;
     ok(&Set { schedule_id })
 }
 
@@ -47,8 +53,9 @@ pub(super) async fn set(call: Call) -> Answer {
 pub(super) async fn list(call: Call) -> Answer {
     let shown = call.blocking(|broker| {
         let schedules = broker.list_schedules();
-        let show = |(id, schedule): &(String, Arc<Schedule>)| view(broker, id, schedule);
-        schedules.iter().map(show).collect::<Result<Vec<_>, _>>()
+        let known = |(id, schedule): &(String, Arc<Schedule>)| facts(broker, id, schedule);
+        let all = schedules.iter().map(known).collect::<Result<_, _>>()?;
+        views(broker, all)
     });
     ok(&shown.await?)
 }
@@ -58,15 +65,16 @@ pub(super) async fn get(call: Call) -> Answer {
     let id = parse(&call.name)?;
     let shown = call.blocking(move |broker| {
         let schedule = broker.schedule(&id)?;
-        view(broker, id.as_str(), &schedule)
+        views(broker, vec![facts(broker, id.as_str(), &schedule)?])
     });
-    ok(&shown.await?)
+    ok(&shown.await?.first())
 }
 
 /// Deletes a schedule.
 pub(super) async fn delete(call: Call) -> Answer {
     let id = parse(&call.name)?;
-    call.blocking(move |broker| broker.delete_schedule(&id)).await?;
+    call.blocking(move |broker| broker.delete_schedule(&id))
+        .await?;
     done()
 }
 
@@ -91,7 +99,8 @@ fn parse(id: &str) -> Result<ScheduleId, ApiError> {
     ScheduleId::parse(id).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
-fn view(broker: &Broker, id: &str, schedule: &Schedule) -> Result<ScheduleJson, Refusal> {
+/// What is known of a schedule before its messages are looked up.
+fn facts(broker: &Broker, id: &str, schedule: &Schedule) -> Result<ScheduleFacts, Refusal> {
     let template = Envelope::decode(&schedule.envelope).map_err(|error| {
         let message = format!("schedule {id} cannot be read: {error}");
         Refusal::new(ErrorCode::StorageFailed, message)
@@ -106,7 +115,7 @@ fn view(broker: &Broker, id: &str, schedule: &Schedule) -> Result<ScheduleJson, 
         }
     };
     let states = messages.map(|(id, has_ended)| (id.clone(), state(*has_ended)));
-    Ok(ScheduleJson::from(ScheduleFacts {
+    Ok(ScheduleFacts {
         id: id.to_owned(),
         cron: schedule.cron.clone(),
         destination: schedule.destination.clone(),
@@ -121,5 +130,32 @@ fn view(broker: &Broker, id: &str, schedule: &Schedule) -> Result<ScheduleJson, 
         next: broker.next_firing(id, schedule),
         states: states.collect(),
         last: last.map(|last| last.due),
-    }))
+    })
+}
+
+/// Shows schedules. Of the messages that have come to their end, those that are dead letters have failed.
+fn views(broker: &Broker, mut all: Vec<ScheduleFacts>) -> Result<Vec<ScheduleJson>, Refusal> {
+    let states = all.iter().flat_map(|facts| &facts.states);
+    let ended = states.filter(|(_, state)| *state == MessageState::Delivered);
+    let ended: Vec<String> = ended.map(|(id, _)| id.clone()).collect();
+    let mut dead = BTreeSet::new();
+    for ids in ended.chunks(FILTER_VALUE_COUNT_MAX) {
+        let filter = LetterFilter {
+            message_ids: ids.to_vec(),
+            ..LetterFilter::default()
+        };
+        let page = Page::first(Order::OldestFirst, LETTER_PAGE_MAX);
+        let (messages, _) = broker.dead_messages(&Selection::Filter(filter), &page)?;
+        dead.extend(
+            messages
+                .into_iter()
+                .filter_map(|dead| dead.letter.message_id),
+        );
+    }
+    for (id, state) in all.iter_mut().flat_map(|facts| &mut facts.states) {
+        if dead.contains(id) {
+            *state = MessageState::Failed;
+        }
+    }
+    Ok(all.into_iter().map(ScheduleJson::from).collect())
 }

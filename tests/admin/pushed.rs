@@ -71,7 +71,7 @@ fn letter(n: usize, partition: PartitionNumber) -> DeadLetter {
             method: "PUT".to_owned(),
             url_group: third("group"),
             endpoint: third("endpoint"),
-            queue: (n % 2 == 0).then(|| "even".to_owned()),
+            queue: n.is_multiple_of(2).then(|| "even".to_owned()),
             schedule: third("schedule"),
             flow_control_key: third("key"),
         }),

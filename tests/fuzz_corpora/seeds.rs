@@ -36,16 +36,18 @@ type Seed = (&'static str, String, Vec<u8>);
 type Files = fn() -> Vec<(String, Vec<u8>)>;
 
 pub(crate) fn all() -> Vec<Seed> {
-    let sources: [(&str, Files); 11] = [
+    let sources: [(&str, Files); 13] = [
         ("checkpoint", checkpoints),
         ("control_entry", control_entries),
         ("decode_batch", batches),
         ("decode_frame", frames),
         ("decode_letter", letters),
+        ("destination", destinations),
         ("dlq_query", dlq_queries),
         ("log_ops", log_ops),
         ("open_index", indexes),
         ("retry_expression", retry_expressions),
+        ("qstash_headers", publishes),
         ("route_http", request_heads),
         ("scan_segment", segments),
     ];
@@ -370,6 +372,30 @@ fn letters() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
+fn destinations() -> Vec<(String, Vec<u8>)> {
+    let mapped = [[0; 10].as_slice(), &[0xff, 0xff, 127, 0, 0, 1]].concat();
+    let translated = [&[0, 0x64, 0xff, 0x9b], [0; 8].as_slice(), &[10, 0, 0, 1]].concat();
+    vec![
+        named(
+            "url",
+            "https://Api.Example.:8443//a/../b?x=y&z=%20#part".into(),
+        ),
+        named("url-of-nothing-but-a-host", "http://localhost".into()),
+        named("url-with-a-query-alone", "https://a.example?x=1".into()),
+        named("url-of-an-odd-address", "http://0x7f.0.01:00080/".into()),
+        named("url-of-ipv6", "http://[::ffff:7f00:1]:81/a".into()),
+        named("url-with-credentials", "https://a@b.example/".into()),
+        named("network", "10.1.0.0/16".into()),
+        named("network-mapped", "::ffff:10.0.0.0/104".into()),
+        named("address-mapped", mapped),
+        named("address-translated", translated),
+        named(
+            "address-public",
+            b"\x20\x01\x48\x60\x48\x60\0\0\0\0\0\0\0\0\x88\x88".to_vec(),
+        ),
+    ]
+}
+
 /// Texts that name letters behind a 0; filters and segments behind a 1.
 fn dlq_queries() -> Vec<(String, Vec<u8>)> {
     let text = |text: &str| [&[0], text.as_bytes()].concat();
@@ -431,6 +457,31 @@ fn retry_expressions() -> Vec<(String, Vec<u8>)> {
         text("three-arguments", "min(1, 2, 3)"),
         text("nested", &format!("{}1{}", "(-".repeat(15), ")".repeat(15))),
     ]
+}
+
+/// Publishes as the clients send them, and what is wrong with some.
+fn publishes() -> Vec<(String, Vec<u8>)> {
+    let all = "POST /v2/publish/https://example.com//a?b=c&qstash_token=t\nUpstash-Method:PUT\nUpstash-Retries:3\n\
+        Upstash-Retry-Delay:pow(2, retried) * 1000\nUpstash-Delay:1d10h30m\nUpstash-Not-Before:1700000001\n\
+        Upstash-Timeout:30s\nUpstash-Label:a,b\nUpstash-Callback:https://c\nUpstash-Callback-Forward-X:hunter2\n\
+        Upstash-Failure-Callback-Y:1\nUpstash-Flow-Control-Key:k\n\
+        Upstash-Flow-Control-Value:parallelism=5, rate=10, period=1m\nUpstash-Redact-Fields:body,header[A]\n\
+        Upstash-Content-Based-Deduplication:True\nUpstash-Forward-Authorization:hunter2\nContent-Type:a/b";
+    let schedule = "POST /v2/schedules/group\nUpstash-Cron:CRON_TZ=Europe/Berlin */5 * * * *\nUpstash-Schedule-Id:s\n\
+        Upstash-Queue-Name:q";
+    let hostile = "POST /v2/enqueue/q/http://h/%0d%0a\nUpstash-Forward-A:hunter2\rEvil: 1\nUpstash-Forward-Host:h\n\
+        Upstash-Callback-:x\nUpstash-Retries:-1";
+    let select = "DELETE /v2/dlq?label=a,b&url=https://a,https://b&dlqIds=x&fromDate=1&count=5&responseStatus=500";
+    let batch = r#"[{"destination": "https://a", "queue": null, "body": null, "headers": {"Upstash-Retries": 3}}]"#;
+    [
+        ("all", all),
+        ("schedule", schedule),
+        ("hostile", hostile),
+        ("select", select),
+        ("batch", batch),
+    ]
+    .map(|(name, text)| named(name, text.into()))
+    .to_vec()
 }
 
 fn request_heads() -> Vec<(String, Vec<u8>)> {

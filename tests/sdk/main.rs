@@ -1,4 +1,4 @@
-//! The official QStash clients, unchanged, against the real program: PyPI `qstash` (sync and async) and npm `@upstash/qstash`, installed by the tests
+//! The official QStash clients, unchanged, against the real program: `qstash` of `PyPI` (sync and async) and npm `@upstash/qstash`, installed by the tests
 //! below the target directory, with a destination that the test controls. Each test asserts the effect of a call, not its status.
 //!
 //! Subsets: `cargo test --test sdk cases::dead_letters`, `... python::`, `... javascript::`, `... surface::`, `... webhooks::`.
@@ -12,6 +12,8 @@
     clippy::print_stderr,
     clippy::cast_possible_truncation,
     clippy::missing_docs_in_private_items,
+    clippy::too_many_lines,
+    clippy::needless_pass_by_value,
     reason = "tests may panic"
 )]
 

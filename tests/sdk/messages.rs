@@ -79,7 +79,7 @@ fn request(message: &Value) -> Value {
             // This client has no argument for them: they are headers of the message.
             "callback_headers" => headers.extend(prefixed("Upstash-Callback-", value)),
             "failure_callback_headers" => {
-                headers.extend(prefixed("Upstash-Failure-Callback-", value))
+                headers.extend(prefixed("Upstash-Failure-Callback-", value));
             }
             "queue" => {
                 request.insert("queueName".to_owned(), value.clone());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redrive::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use crate::broker::Broker;
@@ -111,4 +112,9 @@ impl World {
 pub(crate) fn count(answer: &Value, name: &str) -> u64 {
     let number = answer.as_u64().or_else(|| answer[name].as_u64());
     number.unwrap_or_else(|| panic!("no {name} in {answer}"))
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    u64::try_from(SystemClock::new().now().0).unwrap()
 }

@@ -150,6 +150,7 @@ impl Dispatcher {
         let now = self.broker.clock.now();
         let messages = self.read(&due);
         let mut has_to_wait = false;
+        let mut passes = Vec::new();
         let mut gates = push.gates.lock();
         for message in messages.into_iter().flatten() {
             let envelope = &message.envelope;
@@ -162,7 +163,9 @@ impl Dispatcher {
             };
             let flow = envelope.flow.as_ref();
             let flow = flow.map(|flow| (flow, message.append_time));
-            match gates.enter(ticket, flow, &host, now) {
+            let (pass, others) = gates.enter(ticket, flow, &host, now);
+            passes.extend(others);
+            match pass {
                 Some(pass) => starts.push(Start {
                     message,
                     pass,
@@ -172,6 +175,7 @@ impl Dispatcher {
             }
         }
         drop(gates);
+        push.hand_out(passes);
         if has_to_wait {
             push.ticks.notify_one();
         }

@@ -388,15 +388,19 @@ mod tests {
     #[test]
     fn a_message_that_died_is_found_whatever_became_of_its_letter() {
         let disk = SimDisk::new(1);
-        let long = "u".repeat(URL_BYTES_MAX - 1) + "\u{e9}and so on";
+        let large_url = "u".repeat(URL_BYTES_MAX - 1) + "\u{e9}and so on";
         let mut log = open(&disk);
-        let letters = [pushed("a", 1), pushed("b", 1), pushed(&long, 2)];
+        let letters = [pushed("a", 1), pushed("b", 1), pushed(&large_url, 2)];
         let offsets = log.append_letters(&letters, NOW).unwrap();
         delete(&mut log, offsets[0]);
         let check = |log: &DeadLetterLog| {
             assert_eq!(find(log, "a", 1), Some(offsets[0]), "resolved");
             assert_eq!(find(log, "b", 1), Some(offsets[1]), "live");
-            assert_eq!(find(log, &long, 2), Some(offsets[2]), "cut to its limit");
+            assert_eq!(
+                find(log, &large_url, 2),
+                Some(offsets[2]),
+                "cut to its limit"
+            );
             assert_eq!(find(log, "a", 2), None, "another message");
             assert_eq!(find(log, "c", 1), None, "another destination");
             let key = pushed("a", 1).source_key();

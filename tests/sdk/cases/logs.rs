@@ -1,12 +1,10 @@
 //! Logs: the life of a message as a list of states, newest first, with filters and the documented cursor loop.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde_json::{Value, json};
 
 use crate::client::{Sdk, js, py};
 use crate::messages::id;
-use crate::world::World;
+use crate::world::{World, now_ms};
 
 for_each_sdk!(
     a_delivery_has_its_states_newest_first,
@@ -201,11 +199,7 @@ async fn the_cursor_loop_ends_with_every_entry_seen(sdk: Sdk) {
         ended(&world, &id(answer), "DELIVERED").await;
     }
     // `let cursor = Date.now(); while (cursor > 0) { ...; cursor = res.cursor ?? 0 }`
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_millis() as u64
-        + 1_000;
+    let now = now_ms() + 1_000;
     let mut cursor = Some(now.to_string());
     let mut seen = Vec::new();
     while let Some(at) = cursor {

@@ -1,13 +1,13 @@
 //! Schedules: made, read, paused, overwritten, deleted, and firing at the next minute.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::broker::Broker;
 use crate::client::{Client, Sdk, js, py};
 use crate::sink::Sink;
-use crate::world::World;
+use crate::world::{World, now_ms};
 
 use super::messages::header;
 use super::url_groups::add_endpoints;
@@ -296,11 +296,4 @@ async fn resume(client: &Client, schedule: &str) {
             js("schedules.resume", request),
         )
         .await;
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_millis() as u64
 }

@@ -4,6 +4,7 @@
 //! The fixture has a line for each method and path: `DELETE /v2/dlq ?count&cursor&...` with all query parameters that any call has sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -128,7 +129,7 @@ fn to_text(requests: &Requests) -> String {
         } else {
             format!(" ?{}", names.join("&"))
         };
-        text.push_str(&format!("{method} {template}{query}\n"));
+        writeln!(text, "{method} {template}{query}").unwrap();
     }
     text
 }

@@ -283,7 +283,7 @@ fn hostile_numbers_in_every_place_never_panic_nor_allocate_what_they_say() {
 /// Letters of which each third has the names that are asked for, each in its own field.
 #[test]
 fn each_part_of_a_destination_is_answered_for_itself() {
-    let part = |n: u32, field: u32| (n % 3 == 0).then(|| format!("name-{field}"));
+    let part = |n: u32, field: u32| n.is_multiple_of(3).then(|| format!("name-{field}"));
     let mut builder = FacetsBuilder::new(BASE);
     for n in 0..30 {
         let mut letter = letter((3, 0, 0, 0, 0, 0));
