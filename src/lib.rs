@@ -12,6 +12,7 @@ pub mod config;
 pub mod protocol;
 pub mod engine;
 pub mod topic;
+pub mod delivery;
 pub mod broker;
 pub mod client;
 pub mod http;

@@ -72,6 +72,8 @@ pub const KEYS: &[Key] = &[
         "Whether deliveries may go to private, loopback and link-local addresses; auto allows it while every address is loopback."),
     key("destinations.allowed", Kind::List, "",
         "Hosts and networks that deliveries may go to although they are private, as api.internal or 10.1.0.0/16."),
+    key("destinations.ca_file", Kind::Path, "",
+        "PEM file of certificate authorities that deliveries trust besides the public ones."),
     key("storage.min_free_bytes", Kind::Bytes(0, 1 << 50), "1GiB",
         "Free space below which produce and publish are refused as retryable, and everything else goes on."),
     key("storage.sync_threads", Kind::Count(1, 256), "16",

@@ -12,6 +12,7 @@ mod keys;
 mod error;
 mod file;
 mod settings;
+mod reader;
 mod serve;
 mod reference;
 

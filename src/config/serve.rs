@@ -7,10 +7,11 @@ use storage::limits::LETTER_OVERHEAD_BYTES;
 
 use super::development;
 use super::error::ConfigError;
-use super::kind::{AUTO, NONE, parse_switch};
+use super::kind::{AUTO, parse_switch};
+use super::reader::Reader;
 use super::secret::Secret;
-use super::settings::{Settings, Source, Value};
-use super::units::{format_bytes, parse_bytes, parse_duration_ms};
+use super::settings::Settings;
+use super::units::format_bytes;
 
 /// Everything that `redrive serve` runs by.
 #[derive(Debug, Clone)]
@@ -79,6 +80,8 @@ pub struct DestinationConfig {
     pub allow_private: bool,
     /// Hosts and networks that are allowed although private.
     pub allowed: Vec<String>,
+    /// PEM file of certificate authorities that are trusted besides the public ones.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The disk.
@@ -162,7 +165,7 @@ impl ServeConfig {
     /// [`ConfigError::NoToken`], [`ConfigError::NotPlaintext`] and [`ConfigError::DevelopmentToken`] for an address off
     /// loopback, [`ConfigError::Value`] for sizes that contradict each other.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        let reader = Reader { settings };
+        let reader = Reader::new(settings);
         let http = http(&reader)?;
         let protocol = protocol(&reader)?;
         let topic = topic(&reader)?;
@@ -184,6 +187,7 @@ impl ServeConfig {
                     }
                 })?,
                 allowed: reader.list("destinations.allowed"),
+                ca_file: reader.optional_path("destinations.ca_file"),
             },
             storage: StorageConfig {
                 min_free_bytes: reader.bytes("storage.min_free_bytes")?,
@@ -312,88 +316,4 @@ fn check_sizes(
         return Err(reader.contradiction("limits.frame_bytes_max", expected));
     }
     Ok(())
-}
-
-/// Typed access to checked settings. A value that passed its key's check parses; one that does not is reported as wrong.
-struct Reader<'a> {
-    settings: &'a Settings,
-}
-
-impl Reader<'_> {
-    fn read<T>(
-        &self,
-        name: &'static str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<T, ConfigError> {
-        match self.settings.get(name) {
-            Some((_, Value::Text(text), _)) => parse(text),
-            _ => None,
-        }
-        .ok_or_else(|| {
-            let expected = self
-                .settings
-                .get(name)
-                .map_or_else(String::new, |(key, ..)| key.kind.expected());
-            self.contradiction(name, expected)
-        })
-    }
-
-    fn contradiction(&self, name: &'static str, expected: String) -> ConfigError {
-        let (value, source) = self.settings.get(name).map_or_else(
-            || (String::new(), Source::Default),
-            |(_, value, source)| (value.to_string(), source.clone()),
-        );
-        ConfigError::Value {
-            source_place: source,
-            key: name,
-            value,
-            expected,
-        }
-    }
-
-    fn bytes<T: TryFrom<u64>>(&self, name: &'static str) -> Result<T, ConfigError> {
-        self.read(name, |text| T::try_from(parse_bytes(text).ok()?).ok())
-    }
-
-    fn optional_bytes(&self, name: &'static str) -> Result<Option<u64>, ConfigError> {
-        self.read(name, |text| {
-            if text == NONE {
-                Some(None)
-            } else {
-                parse_bytes(text).ok().map(Some)
-            }
-        })
-    }
-
-    fn ms<T: TryFrom<i64>>(&self, name: &'static str) -> Result<T, ConfigError> {
-        self.read(name, |text| T::try_from(parse_duration_ms(text).ok()?).ok())
-    }
-
-    fn optional_ms(&self, name: &'static str) -> Result<Option<i64>, ConfigError> {
-        self.read(name, |text| {
-            if text == NONE {
-                Some(None)
-            } else {
-                parse_duration_ms(text).ok().map(Some)
-            }
-        })
-    }
-
-    fn count(&self, name: &'static str) -> Result<usize, ConfigError> {
-        self.read(name, |text| text.parse().ok())
-    }
-
-    fn list(&self, name: &str) -> Vec<String> {
-        match self.settings.get(name) {
-            Some((_, Value::List(members), _)) => members.clone(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn secret(&self, name: &str) -> Option<Secret> {
-        match self.settings.get(name) {
-            Some((_, Value::Secret(secret), _)) => Some(secret.clone()),
-            _ => None,
-        }
-    }
 }

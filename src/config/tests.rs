@@ -54,6 +54,7 @@ fn defaults_are_the_documented_ones() {
     assert!(config.access.is_development);
     assert!(config.access.token.matches(development::TOKEN.as_bytes()));
     assert!(config.destinations.allow_private);
+    assert_eq!(config.destinations.ca_file, None);
     assert_eq!(
         config.storage,
         StorageConfig {
@@ -98,6 +99,20 @@ fn each_layer_overrides_the_one_before_and_is_named_as_the_source() {
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
+}
+
+#[test]
+fn the_file_of_authorities_is_a_path() {
+    let config = serve("[destinations]\nca_file = \"/etc/ca.pem\"\n", &[], &[]).unwrap();
+    assert_eq!(
+        config.destinations.ca_file.as_deref(),
+        Some(Path::new("/etc/ca.pem"))
+    );
+    let text = refusal("[destinations]\nca_file = \"\"\n", &[], &[]);
+    assert!(
+        text.contains("destinations.ca_file =  is not a path"),
+        "{text}"
+    );
 }
 
 #[test]
