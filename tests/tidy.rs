@@ -185,6 +185,64 @@ fn only_the_disk_touches_files_in_storage() {
     report("std::fs stays behind the Disk trait", &problems);
 }
 
+/// Files that open connections or make HTTP clients, with the reason. A delivery goes through the guard alone.
+const CONNECTING_FILES: [(&str, &str); 7] = [
+    ("delivery/guard/dial.rs", "dials what the guard has checked"),
+    ("delivery/guard/connector.rs", "is the guard"),
+    ("delivery/guard/mod.rs", "re-exports the dialler for tests"),
+    (
+        "delivery/client/http_client.rs",
+        "has the guard for its connector",
+    ),
+    (
+        "client/connection/mod.rs",
+        "goes to the broker that its user names",
+    ),
+    ("cli/http.rs", "goes to the broker that its user names"),
+    ("cli/bench/limit.rs", "goes to this machine, to measure it"),
+];
+
+/// What opens a connection or makes an HTTP client.
+const CONNECTING_WORDS: [&str; 11] = [
+    "TcpStream::connect",
+    "TcpSocket",
+    "UdpSocket",
+    "UnixStream",
+    "socket2::Socket",
+    "connect_timeout(",
+    "HttpConnector",
+    "Client::builder",
+    "client::conn::",
+    "SystemDial",
+    "reqwest",
+];
+
+#[test]
+fn only_the_guard_dials_for_a_delivery() {
+    let mut problems = Vec::new();
+    for source in ["src", "storage/src"].into_iter().flat_map(sources) {
+        if source.is_test() {
+            continue;
+        }
+        let text = source.production();
+        let word = CONNECTING_WORDS.iter().find(|word| text.contains(**word));
+        let is_known = CONNECTING_FILES
+            .iter()
+            .any(|(name, _)| source.name == *name);
+        match word {
+            Some(word) if !is_known => {
+                problems.push(format!("{} has {word}", source.path.display()));
+            }
+            None if is_known => problems.push(format!(
+                "{} connects no more: strike it off the list",
+                source.path.display()
+            )),
+            _ => {}
+        }
+    }
+    report("only the guard opens connections for deliveries", &problems);
+}
+
 #[test]
 fn unsafe_code_stands_in_one_file() {
     let problems: Vec<_> = ["src", "storage/src"]

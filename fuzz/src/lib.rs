@@ -19,6 +19,7 @@ pub mod control_entry;
 pub mod decode_batch;
 pub mod decode_frame;
 pub mod decode_letter;
+pub mod destination;
 pub mod dlq_query;
 pub mod log_ops;
 pub mod open_index;
@@ -29,12 +30,13 @@ pub mod scan_segment;
 pub type Body = fn(&[u8]);
 
 /// Every target with its name, which is also that of its corpus.
-pub const TARGETS: [(&str, Body); 10] = [
+pub const TARGETS: [(&str, Body); 11] = [
     ("checkpoint", checkpoint::run),
     ("control_entry", control_entry::run),
     ("decode_batch", decode_batch::run),
     ("decode_frame", decode_frame::run),
     ("decode_letter", decode_letter::run),
+    ("destination", destination::run),
     ("dlq_query", dlq_query::run),
     ("log_ops", log_ops::run),
     ("open_index", open_index::run),

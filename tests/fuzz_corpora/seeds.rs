@@ -29,12 +29,13 @@ type Seed = (&'static str, String, Vec<u8>);
 type Files = fn() -> Vec<(String, Vec<u8>)>;
 
 pub(crate) fn all() -> Vec<Seed> {
-    let sources: [(&str, Files); 10] = [
+    let sources: [(&str, Files); 11] = [
         ("checkpoint", checkpoints),
         ("control_entry", control_entries),
         ("decode_batch", batches),
         ("decode_frame", frames),
         ("decode_letter", letters),
+        ("destination", destinations),
         ("dlq_query", dlq_queries),
         ("log_ops", log_ops),
         ("open_index", indexes),
@@ -261,6 +262,30 @@ fn letters() -> Vec<(String, Vec<u8>)> {
         named("address", address.to_string().into_bytes()),
         named("address-mistyped", mistyped),
         named("fingerprint", b"010203040506070809".to_vec()),
+    ]
+}
+
+fn destinations() -> Vec<(String, Vec<u8>)> {
+    let mapped = [[0; 10].as_slice(), &[0xff, 0xff, 127, 0, 0, 1]].concat();
+    let translated = [&[0, 0x64, 0xff, 0x9b], [0; 8].as_slice(), &[10, 0, 0, 1]].concat();
+    vec![
+        named(
+            "url",
+            "https://Api.Example.:8443//a/../b?x=y&z=%20#part".into(),
+        ),
+        named("url-of-nothing-but-a-host", "http://localhost".into()),
+        named("url-with-a-query-alone", "https://a.example?x=1".into()),
+        named("url-of-an-odd-address", "http://0x7f.0.01:00080/".into()),
+        named("url-of-ipv6", "http://[::ffff:7f00:1]:81/a".into()),
+        named("url-with-credentials", "https://a@b.example/".into()),
+        named("network", "10.1.0.0/16".into()),
+        named("network-mapped", "::ffff:10.0.0.0/104".into()),
+        named("address-mapped", mapped),
+        named("address-translated", translated),
+        named(
+            "address-public",
+            b"\x20\x01\x48\x60\x48\x60\0\0\0\0\0\0\0\0\x88\x88".to_vec(),
+        ),
     ]
 }
 
