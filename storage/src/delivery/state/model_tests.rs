@@ -103,17 +103,18 @@ impl World {
         let batch: Vec<_> = arrivals.iter().cloned().map(Some).collect();
         self.state.admit(base, time, &batch);
         self.main.push((base, time, batch));
-        self.messages.extend(arrivals.into_iter().map(|arrival| Known {
-            arrival,
-            begun: 0,
-            ended: 0,
-            is_in_flight: false,
-            asks: Vec::new(),
-            dying_of: None,
-            end: None,
-            letter: None,
-            history_at: None,
-        }));
+        self.messages
+            .extend(arrivals.into_iter().map(|arrival| Known {
+                arrival,
+                begun: 0,
+                ended: 0,
+                is_in_flight: false,
+                asks: Vec::new(),
+                dying_of: None,
+                end: None,
+                letter: None,
+                history_at: None,
+            }));
     }
 
     fn append(&mut self, entry: Entry) -> Offset {
@@ -160,9 +161,10 @@ impl World {
     fn is_through(&self, at: usize) -> bool {
         let message = &self.messages[at];
         let root = Some(Offset(at as u64));
-        let are_callbacks_through = self.messages.iter().all(|other| {
-            other.arrival.root != root || (other.end.is_some() && !self.owes(other))
-        });
+        let are_callbacks_through = self
+            .messages
+            .iter()
+            .all(|other| other.arrival.root != root || (other.end.is_some() && !self.owes(other)));
         message.end.is_some() && !self.owes(message) && are_callbacks_through
     }
 
@@ -177,16 +179,17 @@ impl World {
     fn run(&mut self, step: Step) {
         match step {
             Step::Publish(messages) => {
-                let named = |prefix: &str, number: u8| {
-                    (number > 0).then(|| format!("{prefix}{number}"))
-                };
-                let arrivals = messages.into_iter().map(|(queue, flow, key, delay)| Arrival {
-                    not_before: (delay > 20).then_some(TimestampMs(self.now + delay)),
-                    queue: named("q", queue.saturating_sub(1)),
-                    flow: named("f", flow),
-                    dedup: (key > 0).then_some([key; 16]),
-                    ..Arrival::default()
-                });
+                let named =
+                    |prefix: &str, number: u8| (number > 0).then(|| format!("{prefix}{number}"));
+                let arrivals = messages
+                    .into_iter()
+                    .map(|(queue, flow, key, delay)| Arrival {
+                        not_before: (delay > 20).then_some(TimestampMs(self.now + delay)),
+                        queue: named("q", queue.saturating_sub(1)),
+                        flow: named("f", flow),
+                        dedup: (key > 0).then_some([key; 16]),
+                        ..Arrival::default()
+                    });
                 self.admit(arrivals.collect());
             }
             Step::Fire(which, count) => {
@@ -341,7 +344,9 @@ impl World {
         known.is_in_flight = false;
         known.history_at = Some(offset);
         if !owes.is_nothing() {
-            known.asks.push((offset, owes.callback, owes.failure_callback));
+            known
+                .asks
+                .push((offset, owes.callback, owes.failure_callback));
         }
         match verdict {
             Verdict::Delivered => known.end = Some("delivered"),
