@@ -47,7 +47,7 @@ use crate::topic::partitioner::partition_of_key;
 use desk::Desk;
 
 pub use schedules::LastFiring;
-pub(super) use start::{settings as topic_settings, topic_is_missing};
+pub(super) use start::{ensure_topic, over};
 
 /// What the tasks of all partitions share.
 #[derive(Debug)]

@@ -1,9 +1,10 @@
 //! Making the topic of pushed messages, restoring what its states remember, and starting its tasks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::control::{ControlState, Durability, TopicSettings};
+use storage::control::{ControlLog, Durability, Entry, TopicSettings};
 use storage::delivery::QueueRule;
 use storage::limits::{BATCH_BYTES_CEILING, LETTER_OVERHEAD_BYTES};
 use storage::offset::TimestampMs;
@@ -12,28 +13,50 @@ use tokio::task::JoinSet;
 use super::aftermath::Aftermath;
 use super::dispatch::Dispatcher;
 use super::{Firing, Push};
-use crate::broker::{Broker, PushSettings};
-use crate::config::{DeliveryConfig, TopicDefaults};
+use crate::broker::{Broker, OpenError, PushSettings};
+use crate::config::{DeliveryConfig, ServeConfig, TopicDefaults};
 use crate::delivery::client::AttemptClient;
 use crate::delivery::gates::Pin;
 use crate::delivery::window::FirstPublish;
-use crate::topic::PUSH_TOPIC;
+use crate::names::TopicName;
+use crate::topic::{PUSH_TOPIC, Topic};
 
 /// Shortest time between two looks at the ends of periods.
 const TICK_MIN: Duration = Duration::from_millis(2);
 /// Longest: the wall clock may jump.
 const TICK_MAX: Duration = Duration::from_secs(1);
 
-/// Returns whether the topic is still to be created.
-pub(in crate::broker) fn topic_is_missing(state: &ControlState) -> bool {
-    state.topic(PUSH_TOPIC).is_none()
+/// Creates the topic of pushed messages when the data directory is first used.
+pub(in crate::broker) fn ensure_topic(
+    control: &mut ControlLog,
+    config: &ServeConfig,
+    now: TimestampMs,
+) -> Result<(), OpenError> {
+    if control.state().topic(PUSH_TOPIC).is_some() {
+        return Ok(());
+    }
+    let count = config.delivery.partition_count;
+    let entry = Entry::TopicCreated {
+        name: PUSH_TOPIC.to_owned(),
+        settings: settings(&config.delivery, &config.topic),
+        partitions: control.state().next_partitions(count).unwrap_or_default(),
+    };
+    control.change(&entry, now)?;
+    Ok(())
 }
 
-/// Returns the settings of the topic.
-pub(in crate::broker) fn settings(
-    config: &DeliveryConfig,
-    defaults: &TopicDefaults,
-) -> TopicSettings {
+/// Takes over the topic of pushed messages, which is open.
+pub(in crate::broker) fn over(
+    topics: &BTreeMap<TopicName, Arc<Topic>>,
+    config: &ServeConfig,
+) -> Result<Push, OpenError> {
+    let topic = topics.get(PUSH_TOPIC).ok_or_else(|| OpenError::TopicName {
+        name: PUSH_TOPIC.to_owned(),
+    })?;
+    Ok(Push::new(Arc::clone(topic), config.delivery))
+}
+
+fn settings(config: &DeliveryConfig, defaults: &TopicDefaults) -> TopicSettings {
     TopicSettings {
         durability: Durability::Synced,
         segment_bytes: defaults.segment_bytes,
