@@ -387,6 +387,10 @@ fn flow_control_keys_are_kept_while_something_is_decided_about_them() {
             pin(None, Some(3), None),
             pinned(true, Some(6), Some(3), None),
         ),
+        (
+            pin(None, Some(3), Some(500)),
+            pinned(true, Some(6), Some(3), Some(500)),
+        ),
     ] {
         assert_eq!(broker.pin_flow_key(&tenant, given), Ok(after), "{given:?}");
     }
@@ -402,7 +406,7 @@ fn flow_control_keys_are_kept_while_something_is_decided_about_them() {
     }
 
     let machine = machine.restart();
-    let kept = pinned(true, Some(6), Some(3), None);
+    let kept = pinned(true, Some(6), Some(3), Some(500));
     assert_eq!(machine.broker.flow_override(&tenant), kept);
     assert_eq!(
         machine.broker.flow_override(&other),

@@ -22,10 +22,11 @@ mod push;
 mod push_settings;
 mod queues;
 mod random;
-mod redacted;
+pub(crate) mod redacted;
 mod refusal;
 mod reject;
 mod resolve;
+mod retention;
 mod schedules;
 mod select;
 mod signing_keys;
@@ -64,9 +65,10 @@ pub use peek::{PeekFrom, PeekedRecord};
 pub use produce::{PendingAppend, ProducePending};
 pub use push::LastFiring;
 pub use push_settings::PushSettings;
+pub use retention::RetentionRun;
 pub use schedules::NewSchedule;
 pub use topics::{DamageView, PartitionDetail, SegmentView};
-pub use upkeep::{Health, RetentionRun, Upkeep};
+pub use upkeep::{Health, Upkeep};
 pub use url_groups::EndpointMatch;
 
 /// Operations on dead letters that may be under way at once: each holds a thread and a batch in memory.

@@ -8,28 +8,19 @@ use storage::checkpoint::LogCheckpoint;
 use storage::error::{LogError, PoisonCause};
 use storage::log::Log;
 use storage::log_id::{LogId, LogKind};
-use storage::offset::Offset;
 
-use super::{Broker, refusal, resolve};
+use super::{Broker, resolve};
 use crate::clock::{ClockVerdict, ClockWatch};
 use crate::engine::PartitionHandle;
 use crate::metrics::gauge_value;
-use crate::protocol::error_code::Refusal;
 use crate::topic::Topic;
 
 /// Time between two rounds of upkeep: a written topic is synced and a checkpoint stored at least as often.
 const ROUND: Duration = Duration::from_secs(1);
+/// The logs that a partition may have.
+pub(super) const LOGS: [LogKind; 3] = [LogKind::Main, LogKind::DeadLetter, LogKind::Delivery];
 /// Rounds between two looks at retention.
 const ROUNDS_PER_RETENTION: u64 = 30;
-
-/// What one run of retention did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RetentionRun {
-    /// Segments deleted.
-    pub segment_count: u64,
-    /// Partitions whose main log now starts later.
-    pub partition_count: u64,
-}
 
 /// How the broker is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -81,6 +72,7 @@ impl Upkeep {
         for topic in broker.all_topics() {
             for partition in topic.partitions().iter() {
                 broker.keep_up(partition);
+                broker.keep_push(&topic, partition);
             }
         }
         if let Err(error) = broker.store_checkpoints() {
@@ -104,7 +96,7 @@ impl Broker {
     pub fn close(&self) {
         for topic in self.all_topics() {
             for partition in topic.partitions().iter() {
-                for kind in [LogKind::Main, LogKind::DeadLetter] {
+                for kind in LOGS {
                     if let Err(error) = sync_all(partition, kind) {
                         tracing::error!(partition = partition.number().0, %error, "the last sync failed");
                     }
@@ -115,25 +107,6 @@ impl Broker {
         if let Err(error) = self.store_checkpoints() {
             tracing::warn!(%error, "checkpoints are not stored; a restart takes longer");
         }
-    }
-
-    /// Deletes segments of a topic that have had their time. Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`crate::protocol::error_code::ErrorCode::UnknownTopic`], or the log's.
-    pub fn run_retention(&self, topic: &str) -> Result<RetentionRun, Refusal> {
-        let topic = self.topic(topic)?;
-        let mut run = RetentionRun::default();
-        for partition in topic.partitions().iter() {
-            for kind in [LogKind::Main, LogKind::DeadLetter] {
-                let gone = self
-                    .retain(&topic, partition, kind)
-                    .map_err(|error| refusal::of_log(&error))?;
-                run.segment_count = run.segment_count.saturating_add(gone);
-                run.partition_count = run.partition_count.saturating_add(u64::from(gone > 0));
-            }
-        }
-        Ok(run)
     }
 
     /// Says what keeps the broker from being ready for everything.
@@ -182,10 +155,17 @@ impl Broker {
 
     /// Syncs what was written and gets over failed writes.
     fn keep_up(&self, partition: &Arc<PartitionHandle>) {
-        if partition.reader().durable_end() < partition.reader().log_end() {
-            partition.schedule_sync(LogKind::Main);
+        for kind in [LogKind::Main, LogKind::Delivery] {
+            let log = partition
+                .owner()
+                .lock()
+                .log_mut(kind)
+                .map(|log| log.reader());
+            if log.is_some_and(|log| log.durable_end() < log.log_end()) {
+                partition.schedule_sync(kind);
+            }
         }
-        for kind in [LogKind::Main, LogKind::DeadLetter] {
+        for kind in LOGS {
             match partition.heal(kind) {
                 Ok(false) => {}
                 Ok(true) => {
@@ -206,7 +186,7 @@ impl Broker {
         let mut checkpoints = self.checkpoints.lock();
         for topic in self.all_topics() {
             for partition in topic.partitions().iter() {
-                for kind in [LogKind::Main, LogKind::DeadLetter] {
+                for kind in LOGS {
                     let stored = checkpoints.get(LogId::new(partition.number(), kind));
                     if let Some(entry) = due_checkpoint(partition, kind, stored) {
                         checkpoints.put(entry);
@@ -246,76 +226,10 @@ impl Broker {
             }
         });
     }
-
-    /// Runs the retention of one log: the new start is stored, then the map is swapped, then the files go.
-    fn retain(
-        &self,
-        topic: &Topic,
-        partition: &Arc<PartitionHandle>,
-        kind: LogKind,
-    ) -> Result<u64, LogError> {
-        // One at a time for each broker: the files of an older segment go before those of a newer one.
-        let _one_at_a_time = self.retaining.lock();
-        // A topic that was deleted since it was looked up gets no checkpoint again.
-        if !self
-            .topic(topic.name().as_str())
-            .is_ok_and(|known| std::ptr::eq(known.as_ref(), topic))
-        {
-            return Ok(0);
-        }
-        let mut policy = topic.retention();
-        if self.is_clock_off.load(Ordering::Relaxed) {
-            policy.main.retention_ms = None;
-            policy.dead_letters.retention_ms = None;
-        }
-        let now = self.clock.now();
-        let start = {
-            let owner = partition.owner().lock();
-            match kind {
-                LogKind::Main => owner.plan_main_retention(&policy.main, now),
-                _ => owner.plan_dead_letter_retention(&policy.dead_letters, now),
-            }
-        };
-        let Some(start) = start else { return Ok(0) };
-        self.store_log_start(partition, kind, start)?;
-        let unlink = {
-            let mut owner = partition.owner().lock();
-            let expired = owner.dead_letters().map_or(0, |log| log.counts().expired);
-            let unlink = owner.apply_log_start(kind, start);
-            let after = owner.dead_letters().map_or(0, |log| log.counts().expired);
-            self.metrics
-                .dead_letters
-                .expired
-                .inc_by(after.saturating_sub(expired));
-            unlink
-        };
-        let Some(unlink) = unlink else { return Ok(0) };
-        let count = u64::try_from(unlink.segment_count()).unwrap_or(u64::MAX);
-        self.metrics.logs.retention_segments.inc_by(count);
-        unlink.run()?;
-        Ok(count)
-    }
-
-    /// Stores a new log start durably. A log without a checkpoint gets one first.
-    fn store_log_start(
-        &self,
-        partition: &PartitionHandle,
-        kind: LogKind,
-        start: Offset,
-    ) -> Result<(), LogError> {
-        let id = LogId::new(partition.number(), kind);
-        let mut checkpoints = self.checkpoints.lock();
-        if checkpoints.get(id).is_none()
-            && let Some(entry) = due_checkpoint(partition, kind, None)
-        {
-            checkpoints.put(entry);
-        }
-        checkpoints.raise_log_start(id, start)
-    }
 }
 
 /// Returns the checkpoint of a log that has changed since the stored one, once everything in it is durable.
-fn due_checkpoint(
+pub(super) fn due_checkpoint(
     partition: &PartitionHandle,
     kind: LogKind,
     stored: Option<&LogCheckpoint>,
@@ -336,7 +250,8 @@ fn due_checkpoint(
         }
         match kind {
             LogKind::Main => owner.main_checkpoint(),
-            _ => owner.dead_letter_checkpoint()?,
+            LogKind::Delivery => owner.delivery_checkpoint()?,
+            LogKind::DeadLetter | LogKind::Control => owner.dead_letter_checkpoint()?,
         }
     };
     sync_all(partition, kind).ok()?;
@@ -353,7 +268,7 @@ pub(super) fn sync_all(partition: &PartitionHandle, kind: LogKind) -> Result<(),
         .and_then(Log::begin_sync);
     if let Some(task) = task {
         let synced = task.run();
-        partition.owner().lock().settle();
+        partition.after_sync(kind);
         // Also after a failure: producers wait for this log, and no other sync of it will tell them.
         partition.notify(kind);
         synced?;
@@ -372,5 +287,24 @@ fn problems_of(topic: &Topic, index: usize, partition: &PartitionHandle) -> Vec<
             range.from, range.to, range.reason
         )
     });
-    poison.into_iter().chain(damage).collect()
+    poison
+        .into_iter()
+        .chain(damage)
+        .chain(delivery_problem(&name, partition))
+        .collect()
+}
+
+/// Says why nothing is delivered from a partition, if so.
+fn delivery_problem(name: &str, partition: &PartitionHandle) -> Option<String> {
+    let owner = partition.owner().lock();
+    if let Some(range) = owner.delivery_damage() {
+        return Some(format!(
+            "{name}: nothing is delivered, its delivery log cannot be read from {} to {}: {}",
+            range.from, range.to, range.reason
+        ));
+    }
+    let cause = owner.delivery_log()?.log()?.poison()?;
+    Some(format!(
+        "{name}: nothing is delivered, its delivery log takes no entries: {cause}"
+    ))
 }

@@ -37,6 +37,12 @@ pub struct QueueLabel {
     pub queue: String,
 }
 
+/// Label of a partition, by number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PartitionLabel {
+    partition: u32,
+}
+
 /// Pushed messages. Accepted = pending + in flight + delivered + cancelled + dead-lettered.
 #[derive(Debug, Clone)]
 pub struct DeliveryMetrics {
@@ -60,6 +66,13 @@ pub struct DeliveryMetrics {
     pub due_backlog: Gauge,
     /// Seconds since the oldest message was published that has not come to its end; 0 without one.
     pub oldest_pending_age_seconds: Gauge,
+    /// Records that were copied because their segment was to go.
+    pub carried: Counter,
+    /// Histories and records that were copied within delivery logs.
+    pub copied: Counter,
+    /// Snapshots of states made.
+    pub snapshots: Counter,
+    held_segments: Family<PartitionLabel, Gauge>,
     queue_lag: Family<QueueLabel, Gauge>,
     queue_lag_left_out: Gauge,
 }
@@ -78,6 +91,10 @@ impl Default for DeliveryMetrics {
             messages: Family::default(),
             due_backlog: Gauge::default(),
             oldest_pending_age_seconds: Gauge::default(),
+            carried: Counter::default(),
+            copied: Counter::default(),
+            snapshots: Counter::default(),
+            held_segments: Family::default(),
             queue_lag: Family::default(),
             queue_lag_left_out: Gauge::default(),
         }
@@ -107,6 +124,12 @@ impl DeliveryMetrics {
             let label = MessageLabel { state };
             self.messages.get_or_create(&label).set(gauge_value(count));
         }
+    }
+
+    /// Takes over how many segments of a partition's main log have had their time and are held.
+    pub fn count_held(&self, partition: u32, count: i64) {
+        let label = PartitionLabel { partition };
+        self.held_segments.get_or_create(&label).set(count);
     }
 
     /// Replaces the lag of all queues, the longest first.
@@ -139,6 +162,21 @@ impl DeliveryMetrics {
             "Publications refused because too many messages wait",
             &self.publish_refusals,
         );
+        counter(
+            "carried_records",
+            "Pushed records copied because their segment was to go",
+            &self.carried,
+        );
+        counter(
+            "delivery_copies",
+            "Histories and records copied within delivery logs",
+            &self.copied,
+        );
+        counter(
+            "delivery_snapshots",
+            "Snapshots of delivery states made",
+            &self.snapshots,
+        );
         counter("schedule_firings", "Firings of schedules", &self.scheduled);
         counter(
             "callbacks",
@@ -160,6 +198,11 @@ impl DeliveryMetrics {
             "Time of an attempt, from its begin to the end of the answer",
             Unit::Seconds,
             self.attempt_seconds.clone(),
+        );
+        registry.register(
+            "held_segments",
+            "Segments of pushed records that have had their time and are held, for much of one of them is still needed",
+            self.held_segments.clone(),
         );
         registry.register(
             "messages",

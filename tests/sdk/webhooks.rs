@@ -167,6 +167,8 @@ impl Run {
     async fn kill(&mut self, world: &mut World) {
         let before = Instant::now();
         world.broker.kill();
+        // What it had sent may still lie in the system's buffers.
+        world.sink.drained().await;
         self.kills.push((before, Instant::now()));
         world.broker.restart().await;
     }

@@ -275,11 +275,14 @@ impl Broker {
                     .deliveries
                     .published
                     .inc_by(u64::try_from(messages.len()).unwrap_or(u64::MAX));
+                let mut passes = Vec::new();
                 let mut gates = self.push().gates.lock();
                 for flow in messages.iter().filter_map(|m| m.envelope.flow.as_ref()) {
-                    gates.note_config(flow, appended.append_time);
+                    let time = appended.append_time;
+                    passes.extend(gates.note_config(flow, time, self.clock.now()));
                 }
                 drop(gates);
+                self.push().hand_out(passes);
                 answers(&desk, &appended, ready)
             }
             Err(error) => {

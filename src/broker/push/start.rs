@@ -175,7 +175,7 @@ impl Broker {
     ) {
         loop {
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
+                told = changes.changed() => if told.is_err() { return },
                 () = self.shutdown.wait() => return,
             }
             let settings = changes.borrow_and_update().clone();

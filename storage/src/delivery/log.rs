@@ -332,7 +332,8 @@ impl DeliveryLog {
             });
         }
         let start = log.next_offset();
-        Ok(self.snapshots.begin(&self.state, start))
+        let segment_bytes = self.config.segment_bytes;
+        Ok(self.snapshots.begin(&self.state, start, segment_bytes))
     }
 
     /// Returns the checkpoint of what is written now; `None` before the first entry. It may be stored once the durable end has

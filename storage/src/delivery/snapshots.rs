@@ -42,6 +42,7 @@ pub enum SnapshotStep {
 #[derive(Debug)]
 pub(super) struct Writing {
     bytes: Vec<u8>,
+    part_bytes: usize,
     state_crc: u32,
     count: u32,
     /// The part that is written next.
@@ -106,13 +107,23 @@ impl Snapshots {
     }
 
     /// Begins a snapshot of the state as it is, at the end of the log.
-    pub(super) fn begin(&self, state: &DeliveryState, start: Offset) -> Writing {
+    ///
+    /// A part takes at most a quarter of a segment of `segment_bytes`.
+    pub(super) fn begin(
+        &self,
+        state: &DeliveryState,
+        start: Offset,
+        segment_bytes: u32,
+    ) -> Writing {
         let bytes = state.encode();
-        let parts = bytes.len().div_ceil(part_bytes());
+        let part_bytes = SNAPSHOT_PART_BYTES_MAX.min(segment_bytes / 4).max(1);
+        let part_bytes = usize::try_from(part_bytes).unwrap_or(usize::MAX);
+        let parts = bytes.len().div_ceil(part_bytes);
         Writing {
             state_crc: crc32(&bytes),
             count: u32::try_from(parts).unwrap_or(u32::MAX),
             bytes,
+            part_bytes,
             index: 0,
             start,
             admitted_up_to: state.admitted_up_to(),
@@ -145,8 +156,8 @@ impl Writing {
         }
         let from = usize::try_from(self.index)
             .unwrap_or(usize::MAX)
-            .saturating_mul(part_bytes());
-        let to = from.saturating_add(part_bytes()).min(self.bytes.len());
+            .saturating_mul(self.part_bytes);
+        let to = from.saturating_add(self.part_bytes).min(self.bytes.len());
         Some(SnapshotPart {
             index: self.index,
             count: self.count,
@@ -154,8 +165,4 @@ impl Writing {
             bytes: self.bytes.get(from..to).unwrap_or_default().to_vec(),
         })
     }
-}
-
-fn part_bytes() -> usize {
-    usize::try_from(SNAPSHOT_PART_BYTES_MAX).unwrap_or(usize::MAX)
 }

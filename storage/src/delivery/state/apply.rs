@@ -34,7 +34,8 @@ impl DeliveryState {
         let Some(pending) = self.messages.get(&intent.message) else {
             return;
         };
-        if !matches!(pending.phase, Phase::Waiting | Phase::Ready) {
+        // One that is in flight was interrupted by a crash, and begins again: both attempts count in the period.
+        if matches!(pending.phase, Phase::Dying | Phase::Owing) {
             return;
         }
         if let Some(start) = intent.period

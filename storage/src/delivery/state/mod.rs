@@ -28,6 +28,8 @@ pub use admit::Arrival;
 pub use queues::QueueRule;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 /// Where a message stands.
@@ -81,6 +83,10 @@ pub struct MessageState {
 
 /// Callbacks that an outcome asks for and whose records are not durable yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what is owed, and on what it waits, are claims of their own"
+)]
 pub struct Owed {
     /// The message.
     pub message: Offset,

@@ -1,0 +1,477 @@
+//! The state at random against a model that keeps everything and looks at all of it every time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests may panic"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::cause::{Cause, CauseDetail};
+use crate::dead_letter::{Attempt, AttemptResult, Disposition, History};
+use crate::delivery::entry::{Entry, Intent, Outcome, Owes, Verdict};
+use crate::log_id::{LogId, LogKind, PartitionNumber};
+
+/// One thing that happens. Numbers choose among what there is.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Messages of one batch: queue, flow key, deduplication key (0 is none), delay.
+    Publish(Vec<(u8, u8, u8, i64)>),
+    /// A schedule fires: which, how many messages.
+    Fire(u8, u8),
+    /// All callbacks that can be appended are.
+    CallBack,
+    Begin(u8),
+    End {
+        which: u8,
+        verdict: u8,
+        owes: (bool, bool),
+    },
+    Cancel(u8),
+    /// The letter of a dying message stands.
+    Die(u8),
+    Copy(u8),
+    Snapshot,
+    Crash,
+    Pass(i64),
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let message = (0..4u8, 0..3u8, 0..4u8, 0..30i64);
+    prop_oneof![
+        4 => proptest::collection::vec(message, 1..4).prop_map(Step::Publish),
+        1 => (0..2u8, 1..3u8).prop_map(|(which, count)| Step::Fire(which, count)),
+        2 => Just(Step::CallBack),
+        6 => any::<u8>().prop_map(Step::Begin),
+        6 => (any::<u8>(), 0..5u8, any::<(bool, bool)>())
+            .prop_map(|(which, verdict, owes)| Step::End { which, verdict, owes }),
+        1 => any::<u8>().prop_map(Step::Cancel),
+        3 => any::<u8>().prop_map(Step::Die),
+        1 => any::<u8>().prop_map(Step::Copy),
+        1 => Just(Step::Snapshot),
+        1 => Just(Step::Crash),
+        2 => (0..40i64).prop_map(Step::Pass),
+    ]
+}
+
+/// A message as the model knows it: nothing but what has happened to it.
+#[derive(Debug, Clone)]
+struct Known {
+    arrival: Arrival,
+    /// Attempts begun, ended, and how it ended.
+    begun: u32,
+    ended: u32,
+    is_in_flight: bool,
+    /// Outcomes that ask for callbacks: offset, callback, failure callback.
+    asks: Vec<(Offset, bool, bool)>,
+    dying_of: Option<Offset>,
+    end: Option<&'static str>,
+    letter: Option<Offset>,
+    history_at: Option<Offset>,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    now: i64,
+    /// Batches of the main log: base, append time, arrivals.
+    main: Vec<(Offset, TimestampMs, Vec<Option<Arrival>>)>,
+    entries: Vec<Entry>,
+    messages: Vec<Known>,
+    letters: u64,
+    /// Where the main log and the entries ended, and the bytes.
+    snapshot: Option<(Offset, usize, Vec<u8>)>,
+    state: DeliveryState,
+    firings: BTreeMap<u8, i64>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self::default();
+        world.state.finish_fold();
+        world
+    }
+
+    fn admit(&mut self, arrivals: Vec<Arrival>) {
+        let base = Offset(self.messages.len() as u64);
+        let time = TimestampMs(self.now);
+        let batch: Vec<_> = arrivals.iter().cloned().map(Some).collect();
+        self.state.admit(base, time, &batch);
+        self.main.push((base, time, batch));
+        self.messages.extend(arrivals.into_iter().map(|arrival| Known {
+            arrival,
+            begun: 0,
+            ended: 0,
+            is_in_flight: false,
+            asks: Vec::new(),
+            dying_of: None,
+            end: None,
+            letter: None,
+            history_at: None,
+        }));
+    }
+
+    fn append(&mut self, entry: Entry) -> Offset {
+        let at = Offset(self.entries.len() as u64);
+        self.state.apply(at, &entry);
+        self.entries.push(entry);
+        at
+    }
+
+    /// Returns the n-th message, counted round, for which `is_it` holds.
+    fn choose(&self, which: u8, is_it: impl Fn(&Known) -> bool) -> Option<usize> {
+        let all: Vec<_> = (0..self.messages.len())
+            .filter(|at| is_it(&self.messages[*at]))
+            .collect();
+        (!all.is_empty()).then(|| all[usize::from(which) % all.len()])
+    }
+
+    fn has_answer(&self, kind: CauseKind, offset: Offset) -> bool {
+        self.messages.iter().any(|message| {
+            let cause = message.arrival.cause.as_ref();
+            cause.is_some_and(|cause| (cause.kind, cause.offset) == (kind, offset))
+        })
+    }
+
+    fn owes(&self, message: &Known) -> bool {
+        message.asks.iter().any(|(outcome, callback, failure)| {
+            let has_failure = message
+                .letter
+                .is_some_and(|letter| self.has_answer(CauseKind::FailureCallback, letter));
+            (*callback && !self.has_answer(CauseKind::Callback, *outcome))
+                || (*failure && !has_failure)
+        })
+    }
+
+    /// The oldest message of a queue that is not through, callbacks included; those behind it wait.
+    fn head(&self, queue: &str) -> Option<usize> {
+        (0..self.messages.len()).find(|at| {
+            let message = &self.messages[*at];
+            let is_of = message.arrival.queue.as_deref() == Some(queue);
+            is_of && message.arrival.root.is_none() && !self.is_through(*at)
+        })
+    }
+
+    fn is_through(&self, at: usize) -> bool {
+        let message = &self.messages[at];
+        let root = Some(Offset(at as u64));
+        let are_callbacks_through = self.messages.iter().all(|other| {
+            other.arrival.root != root || (other.end.is_some() && !self.owes(other))
+        });
+        message.end.is_some() && !self.owes(message) && are_callbacks_through
+    }
+
+    fn may_run(&self, at: usize) -> bool {
+        let message = &self.messages[at];
+        match &message.arrival.queue {
+            Some(queue) if message.arrival.root.is_none() => self.head(queue) == Some(at),
+            _ => true,
+        }
+    }
+
+    fn run(&mut self, step: Step) {
+        match step {
+            Step::Publish(messages) => {
+                let named = |prefix: &str, number: u8| {
+                    (number > 0).then(|| format!("{prefix}{number}"))
+                };
+                let arrivals = messages.into_iter().map(|(queue, flow, key, delay)| Arrival {
+                    not_before: (delay > 20).then_some(TimestampMs(self.now + delay)),
+                    queue: named("q", queue.saturating_sub(1)),
+                    flow: named("f", flow),
+                    dedup: (key > 0).then_some([key; 16]),
+                    ..Arrival::default()
+                });
+                self.admit(arrivals.collect());
+            }
+            Step::Fire(which, count) => {
+                let due = self.firings.get(&which).copied().unwrap_or(0) + 60;
+                self.firings.insert(which, due);
+                let cause = Cause {
+                    kind: CauseKind::Schedule,
+                    log: LogId::CONTROL,
+                    offset: Offset(0),
+                    detail: CauseDetail {
+                        request_id: Some(format!("s{which}")),
+                        due: Some(TimestampMs(due)),
+                        ..CauseDetail::default()
+                    },
+                };
+                let arrival = Arrival {
+                    cause: Some(cause),
+                    ..Arrival::default()
+                };
+                self.admit(vec![arrival; usize::from(count)]);
+            }
+            Step::CallBack => self.call_back(),
+            Step::Begin(which) => self.begin(which),
+            Step::End {
+                which,
+                verdict,
+                owes,
+            } => self.end(which, verdict, owes),
+            Step::Cancel(which) => {
+                let can = |known: &Known| known.end.is_none() && known.dying_of.is_none();
+                if let Some(at) = self.choose(which, can) {
+                    let (message, time) = (Offset(at as u64), TimestampMs(self.now));
+                    self.append(Entry::Cancelled { message, time });
+                    self.messages[at].end = Some("cancelled");
+                    self.messages[at].is_in_flight = false;
+                }
+            }
+            Step::Die(which) => {
+                let can = |known: &Known| known.dying_of.is_some() && known.end.is_none();
+                if let Some(at) = self.choose(which, can) {
+                    let letter = Offset(self.letters);
+                    self.letters += 1;
+                    let (message, time) = (Offset(at as u64), TimestampMs(self.now));
+                    self.append(Entry::Dead {
+                        message,
+                        letter,
+                        time,
+                    });
+                    self.messages[at].end = Some("dead");
+                    self.messages[at].letter = Some(letter);
+                }
+            }
+            Step::Copy(which) => self.copy(which),
+            Step::Snapshot => {
+                let end = Offset(self.messages.len() as u64);
+                self.snapshot = Some((end, self.entries.len(), self.state.encode()));
+            }
+            Step::Crash => self.crash(),
+            Step::Pass(ms) => self.now += ms,
+        }
+    }
+
+    fn call_back(&mut self) {
+        let owed: Vec<_> = self.state.owed().collect();
+        let mut arrivals = Vec::new();
+        for (outcome, owed) in owed {
+            let source = &self.messages[owed.message.0 as usize].arrival;
+            let root = source.root.or(source.queue.as_ref().map(|_| owed.message));
+            let mut push = |kind, log, offset| {
+                arrivals.push(Arrival {
+                    queue: source.queue.clone(),
+                    root,
+                    cause: Some(Cause {
+                        kind,
+                        log: LogId::new(PartitionNumber(1), log),
+                        offset,
+                        detail: CauseDetail::default(),
+                    }),
+                    ..Arrival::default()
+                });
+            };
+            if owed.callback {
+                push(CauseKind::Callback, LogKind::Delivery, outcome);
+            }
+            if let (true, Some(letter)) = (owed.failure_callback, owed.letter) {
+                push(CauseKind::FailureCallback, LogKind::DeadLetter, letter);
+            }
+        }
+        if !arrivals.is_empty() {
+            self.admit(arrivals);
+        }
+    }
+
+    fn begin(&mut self, which: u8) {
+        let ready = self.state.take_due(TimestampMs(self.now), usize::MAX);
+        for message in &ready {
+            let at = message.0 as usize;
+            assert!(self.may_run(at), "{message} does not wait for its queue");
+            let known = &self.messages[at];
+            assert!(
+                !known.is_in_flight && known.end.is_none(),
+                "{message} is ready: {known:?}"
+            );
+        }
+        let chosen = (!ready.is_empty()).then(|| ready[usize::from(which) % ready.len()]);
+        for message in ready.iter().filter(|message| Some(**message) != chosen) {
+            let due = self.state.get(*message).unwrap().due;
+            self.state.put_back(*message, due);
+        }
+        let Some(message) = chosen else { return };
+        let at = message.0 as usize;
+        let intent = Intent {
+            message,
+            attempt: self.messages[at].ended + 1,
+            time: TimestampMs(self.now),
+            period: (which % 2 == 0).then_some(TimestampMs(self.now / 50)),
+        };
+        self.append(Entry::Intent(intent));
+        self.messages[at].begun += 1;
+        self.messages[at].is_in_flight = true;
+    }
+
+    fn end(&mut self, which: u8, verdict: u8, owes: (bool, bool)) {
+        let Some(at) = self.choose(which, |known| known.is_in_flight) else {
+            return;
+        };
+        let verdict = match verdict {
+            0 | 1 => Verdict::Delivered,
+            2 => Verdict::Dead {
+                disposition: Disposition::RETRIES_EXHAUSTED,
+            },
+            other => Verdict::Retry {
+                at: TimestampMs(self.now + i64::from(other) * 7),
+            },
+        };
+        let is_dead = matches!(verdict, Verdict::Dead { .. });
+        let owes = Owes {
+            callback: owes.0,
+            failure_callback: owes.1 && is_dead,
+        };
+        let known = &self.messages[at];
+        let outcome = Outcome {
+            message: Offset(at as u64),
+            verdict,
+            owes,
+            previous: known.history_at,
+            attempt: attempt(known.ended + 1),
+        };
+        let offset = self.append(Entry::Outcome(outcome));
+        let known = &mut self.messages[at];
+        known.ended += 1;
+        known.is_in_flight = false;
+        known.history_at = Some(offset);
+        if !owes.is_nothing() {
+            known.asks.push((offset, owes.callback, owes.failure_callback));
+        }
+        match verdict {
+            Verdict::Delivered => known.end = Some("delivered"),
+            Verdict::Dead { .. } => known.dying_of = Some(offset),
+            Verdict::Retry { .. } => {}
+        }
+    }
+
+    fn copy(&mut self, which: u8) {
+        let Some(at) = self.choose(which, |known| known.end.is_none()) else {
+            return;
+        };
+        let message = Offset(at as u64);
+        if which % 2 == 0 {
+            self.append(Entry::Carried {
+                message,
+                append_time: TimestampMs(0),
+                record: crate::batch::Record::default(),
+            });
+        } else if self.messages[at].history_at.is_some() {
+            let mut history = History::default();
+            for number in 1..=self.messages[at].ended {
+                history.push(attempt(number));
+            }
+            let offset = self.append(Entry::History { message, history });
+            self.messages[at].history_at = Some(offset);
+        }
+    }
+
+    /// Folds everything, and from the snapshot on: both come to what the state was.
+    fn crash(&mut self) {
+        let fold = |mut state: DeliveryState, from: usize| {
+            for (base, time, arrivals) in &self.main {
+                state.admit(*base, *time, arrivals);
+            }
+            for (at, entry) in self.entries.iter().enumerate().skip(from) {
+                state.apply(Offset(at as u64), entry);
+            }
+            state.finish_fold();
+            state
+        };
+        let whole = fold(DeliveryState::default(), 0);
+        assert_eq!(whole.encode(), self.state.encode(), "fold of everything");
+        if let Some((_, entries, bytes)) = &self.snapshot {
+            let state = DeliveryState::decode(bytes).unwrap();
+            let short = fold(state, *entries);
+            assert_eq!(short.encode(), whole.encode(), "fold from the snapshot");
+            assert_eq!(short.counts(), whole.counts());
+            assert_eq!(short.next_due(), whole.next_due());
+            self.state = short;
+        } else {
+            self.state = whole;
+        }
+        for known in &mut self.messages {
+            known.is_in_flight = false;
+        }
+    }
+
+    fn check(&self) {
+        let counts = self.state.counts();
+        let ended = |end| {
+            let of = self.messages.iter().filter(|m| m.end == Some(end));
+            of.count() as u64
+        };
+        let expected = DeliveryCounts {
+            accepted: self.messages.len() as u64,
+            delivered: ended("delivered"),
+            cancelled: ended("cancelled"),
+            dead_lettered: ended("dead"),
+            in_flight: self.messages.iter().filter(|m| m.is_in_flight).count() as u64,
+            pending: self
+                .messages
+                .iter()
+                .filter(|m| m.end.is_none() && !m.is_in_flight)
+                .count() as u64,
+        };
+        assert_eq!(counts, expected);
+        for (at, known) in self.messages.iter().enumerate() {
+            let message = Offset(at as u64);
+            let is_held = known.end.is_none() || self.owes(known);
+            assert_eq!(self.state.holds(message), is_held, "{message} {known:?}");
+            assert_eq!(self.state.is_pending(message), known.end.is_none());
+            if let Some(state) = self.state.get(message) {
+                assert_eq!(state.attempts, known.ended, "{message}");
+                assert_eq!(state.history_at, known.history_at, "{message}");
+            }
+        }
+        let queues: BTreeSet<_> = self
+            .messages
+            .iter()
+            .filter_map(|m| m.arrival.queue.clone())
+            .collect();
+        for queue in &queues {
+            let of = |m: &&Known| {
+                m.arrival.queue.as_ref() == Some(queue)
+                    && m.arrival.root.is_none()
+                    && m.end.is_none()
+            };
+            let lag = self.messages.iter().filter(of).count() as u64;
+            assert_eq!(self.state.queue_lag(queue), lag, "{queue}");
+        }
+    }
+}
+
+fn attempt(number: u32) -> Attempt {
+    Attempt {
+        number,
+        time: TimestampMs(1),
+        duration_ms: 1,
+        result: AttemptResult::Status(500),
+        headers: Vec::new(),
+        body: Bytes::new(),
+        is_body_cut: false,
+        are_headers_cut: false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn the_state_is_what_the_model_says_and_every_fold_comes_to_it(
+        steps in proptest::collection::vec(steps(), 1..120)
+    ) {
+        let mut world = World::new();
+        for step in steps {
+            world.run(step);
+            world.check();
+        }
+        world.crash();
+        world.check();
+    }
+}
