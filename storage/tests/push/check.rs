@@ -92,11 +92,7 @@ fn outcomes_in_flight(
     Ok(())
 }
 
-fn records(
-    truth: &Truth,
-    flight: Option<&Flight>,
-    oracle: &mut Oracle,
-) -> Result<(), Broken> {
+fn records(truth: &Truth, flight: Option<&Flight>, oracle: &mut Oracle) -> Result<(), Broken> {
     let mut published = 0;
     for (offset, found) in &truth.records {
         if let Some(known) = oracle.messages.get(offset) {
@@ -327,7 +323,10 @@ fn counts(state: &DeliveryState, oracle: &Oracle) -> Result<(), Broken> {
 fn remembered(state: &DeliveryState, oracle: &mut Oracle) -> Result<(), Broken> {
     let known: BTreeMap<u8, Offset> = state.duplicates().map(|d| (d.key[0], d.base)).collect();
     ensure(
-        oracle.keys.iter().all(|(key, base)| known.get(key) == Some(base)),
+        oracle
+            .keys
+            .iter()
+            .all(|(key, base)| known.get(key) == Some(base)),
         "a deduplication key survives",
         || format!("{known:?}, not {:?}", oracle.keys),
     )?;
@@ -343,16 +342,18 @@ fn remembered(state: &DeliveryState, oracle: &mut Oracle) -> Result<(), Broken> 
     ensure(
         made == 0 || counted.0 > start || (counted.0 == start && counted.1 >= made),
         "an attempt counts in its period",
-        || format!("{counted:?}, not {:?} at {}", oracle.period, period_of(oracle.now)),
+        || {
+            format!(
+                "{counted:?}, not {:?} at {}",
+                oracle.period,
+                period_of(oracle.now)
+            )
+        },
     )
 }
 
 /// What is held can be read, with all its attempts.
-fn readable(
-    partition: &Partition,
-    state: &DeliveryState,
-    oracle: &Oracle,
-) -> Result<(), Broken> {
+fn readable(partition: &Partition, state: &DeliveryState, oracle: &Oracle) -> Result<(), Broken> {
     let reader = partition.push_reader();
     let held: Vec<_> = state.messages_from(Offset::ZERO).collect();
     for (offset, _) in held {
@@ -389,9 +390,11 @@ fn at_rest(state: &DeliveryState, oracle: &Oracle) -> Result<(), Broken> {
     for (offset, known) in &oracle.messages {
         let is = (known.callbacks, known.failure_callbacks);
         let due = (known.callbacks_due, known.failure_callbacks_due);
-        ensure(is == due, "everybody who asked is called back, once", || {
-            format!("{offset}: {known:?}")
-        })?;
+        ensure(
+            is == due,
+            "everybody who asked is called back, once",
+            || format!("{offset}: {known:?}"),
+        )?;
         ensure(
             !known.is_dying || known.end == Some(End::Dead),
             "what dies has a letter",

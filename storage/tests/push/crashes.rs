@@ -279,7 +279,9 @@ fn same_again(machine: &Machine<'_>, watch: &Watch) -> Result<(), Stop> {
     let (_, stored) = read_checkpoints(&disk).unwrap();
     let (again, _) = open_partition(&disk, &stored, TimestampMs(0)).unwrap();
     let bytes = machine.owner.lock().delivery().unwrap().encode();
-    let is_same = again.delivery().is_some_and(|state| state.encode() == bytes);
+    let is_same = again
+        .delivery()
+        .is_some_and(|state| state.encode() == bytes);
     Ok(ensure(is_same, "a restart finds the same state", || {
         format!("{:?}", again.delivery().map(|state| state.counts()))
     })?)
@@ -338,7 +340,11 @@ pub fn crash_everywhere(disk: &SimDisk, plan: Plan, coverage: &mut Coverage) -> 
         }
         for kind in KINDS {
             let wreck = cut_off.crashed(kind, number);
-            let which = if is_sync { "failed sync" } else { "first crash" };
+            let which = if is_sync {
+                "failed sync"
+            } else {
+                "first crash"
+            };
             coverage.count(which, &wreck, kind);
             crash_on(&wreck, plan, (kind, number), coverage).map_err(|broken| Broken {
                 seen: format!(
@@ -408,10 +414,19 @@ fn the_workload_comes_to_its_ends_when_nothing_crashes() {
         third_each: 0,
         recovery_step: 1,
     };
-    recover(&wreck.crashed(Kind::Kill, 0), plan, 0, &mut Coverage::default()).unwrap();
+    recover(
+        &wreck.crashed(Kind::Kill, 0),
+        plan,
+        0,
+        &mut Coverage::default(),
+    )
+    .unwrap();
     let oracle = wreck.oracle;
     let starts = (oracle.main_start, oracle.letter_start);
-    assert!(starts.0.0 > 0 && starts.1.0 > 0, "retention has run: {starts:?}");
+    assert!(
+        starts.0.0 > 0 && starts.1.0 > 0,
+        "retention has run: {starts:?}"
+    );
 }
 
 #[test]

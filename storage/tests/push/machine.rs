@@ -130,11 +130,7 @@ pub fn read_checkpoints(
 }
 
 impl<'a> Machine<'a> {
-    pub fn open(
-        watch: &'a Watch,
-        order: Order,
-        now: i64,
-    ) -> Result<(Self, PartitionReport), Stop> {
+    pub fn open(watch: &'a Watch, order: Order, now: i64) -> Result<(Self, PartitionReport), Stop> {
         watch.phase.set("open");
         let opened = Self::try_open(watch, order, TimestampMs(now));
         opened.map_err(|error| watch.stop(&error))
@@ -161,9 +157,7 @@ impl<'a> Machine<'a> {
         oracle.now += 10;
         match op {
             Op::Publish(specs) => self.publish(specs, oracle),
-            Op::Deliver(passes) => {
-                (0..passes).try_for_each(|_| self.pass(oracle).map(drop))
-            }
+            Op::Deliver(passes) => (0..passes).try_for_each(|_| self.pass(oracle).map(drop)),
             Op::Cancel(name) => self.cancel(name, oracle),
             Op::Fire(due, count) => self.fire(due, count, oracle),
             Op::Republish(name) => self.republish(name, oracle),
@@ -189,7 +183,10 @@ impl<'a> Machine<'a> {
             )?;
             return Ok(());
         }
-        let messages: Vec<_> = specs.iter().map(|spec| new_message(spec, oracle.now)).collect();
+        let messages: Vec<_> = specs
+            .iter()
+            .map(|spec| new_message(spec, oracle.now))
+            .collect();
         let known = specs.iter().map(Message::of).collect();
         oracle.flight = Some(Flight::Publish(known));
         self.append_messages(&messages, oracle)
@@ -243,9 +240,14 @@ impl<'a> Machine<'a> {
     /// What the state remembers of publishers and schedules is now known to somebody.
     fn note_answers(&self, oracle: &mut Oracle) {
         let owner = self.owner.lock();
-        let Some(state) = owner.delivery() else { return };
+        let Some(state) = owner.delivery() else {
+            return;
+        };
         for duplicate in state.duplicates() {
-            oracle.keys.entry(duplicate.key[0]).or_insert(duplicate.base);
+            oracle
+                .keys
+                .entry(duplicate.key[0])
+                .or_insert(duplicate.base);
         }
         let fired = state.fired().map(|(_, fired)| fired.due.0).max();
         oracle.fired = oracle.fired.max(fired);
@@ -323,16 +325,25 @@ impl<'a> Machine<'a> {
 
     fn republish(&mut self, name: &str, oracle: &mut Oracle) -> Result<(), Stop> {
         self.watch.phase.set("republish");
-        let source = oracle.find(name).and_then(|at| oracle.messages.get_key_value(&at));
-        let Some((at, source)) = source else { return Ok(()) };
+        let source = oracle
+            .find(name)
+            .and_then(|at| oracle.messages.get_key_value(&at));
+        let Some((at, source)) = source else {
+            return Ok(());
+        };
         let (at, source) = (*at, source.clone());
-        let Some(letter) = source.letter.filter(|letter| *letter >= oracle.letter_start) else {
+        let Some(letter) = source
+            .letter
+            .filter(|letter| *letter >= oracle.letter_start)
+        else {
             return Ok(());
         };
         let view = self.owner.lock().dead_letters().unwrap().view();
         let found = view.get(letter).map_err(|error| self.watch.stop(&error))?;
         let Some(found) = found else {
-            return Ok(ensure(false, "a letter can be read", || format!("{letter}"))?);
+            return Ok(ensure(false, "a letter can be read", || {
+                format!("{letter}")
+            })?);
         };
         oracle.flight = Some(Flight::Republish(at));
         let now = oracle.now;
@@ -449,7 +460,10 @@ impl<'a> Machine<'a> {
     fn retain_letters(&mut self, oracle: &mut Oracle) -> Result<(), Stop> {
         self.watch.phase.set("dead-letter retention");
         let now = TimestampMs(oracle.now);
-        let plan = self.owner.lock().plan_dead_letter_retention(&EVERYTHING, now);
+        let plan = self
+            .owner
+            .lock()
+            .plan_dead_letter_retention(&EVERYTHING, now);
         match plan {
             Some(start) => self.move_start(LogKind::DeadLetter, start, oracle),
             None => Ok(()),
@@ -499,7 +513,11 @@ impl<'a> Machine<'a> {
                 let log = owner.log_mut(entry.id.kind).unwrap();
                 (entry, log.reader().durable_end())
             };
-            entries.into_iter().flatten().map(durable).collect::<Vec<_>>()
+            entries
+                .into_iter()
+                .flatten()
+                .map(durable)
+                .collect::<Vec<_>>()
         };
         for (entry, durable) in newest {
             if entry.durable_end <= durable {
@@ -533,7 +551,9 @@ impl<'a> Machine<'a> {
         if let Err(LogError::Rolling { .. }) = acted {
             let rolled = owner.begin_roll(kind).and_then(|task| {
                 let facets = owner.finish_roll(kind, task.run())?;
-                facets.into_iter().for_each(storage::dead_letter::FacetsTask::run);
+                facets
+                    .into_iter()
+                    .for_each(storage::dead_letter::FacetsTask::run);
                 Ok(())
             });
             rolled.map_err(|error| self.watch.stop(&error))?;

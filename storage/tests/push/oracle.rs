@@ -213,11 +213,9 @@ impl Oracle {
             let blocking = before
                 .filter(|(_, m)| m.has_queue && m.root.is_none())
                 .find(|(at, m)| m.end.is_none() || m.owes() || self.has_open_callback(**at));
-            ensure(
-                blocking.is_none(),
-                "a queue is worked off in order",
-                || format!("{offset} {known:?} before {blocking:?}"),
-            )?;
+            ensure(blocking.is_none(), "a queue is worked off in order", || {
+                format!("{offset} {known:?} before {blocking:?}")
+            })?;
         }
         if known.has_rate {
             let start = period_of(self.now);

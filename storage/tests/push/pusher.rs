@@ -81,7 +81,10 @@ impl Machine<'_> {
             let owner = self.owner.lock();
             let state = owner.delivery().unwrap();
             let place = |offset: &Offset| (*offset, state.carried_at(*offset));
-            (offsets.iter().map(place).collect::<Vec<_>>(), owner.push_reader())
+            (
+                offsets.iter().map(place).collect::<Vec<_>>(),
+                owner.push_reader(),
+            )
         };
         let read = reader.messages(&places).into_iter();
         read.map(|(_, message)| message.map_err(|error| self.watch.stop(&error)))
@@ -144,17 +147,26 @@ impl Machine<'_> {
             let owner = self.owner.lock();
             let state = owner.delivery().unwrap();
             let dying = state.dying().map(|(message, _)| message);
-            dying.map(|message| (message, state.history_at(message))).collect()
+            dying
+                .map(|message| (message, state.history_at(message)))
+                .collect()
         };
         if dying.is_empty() {
             return Ok(());
         }
         let now = TimestampMs(oracle.now);
-        let messages = self.read(&dying.iter().map(|(message, _)| *message).collect::<Vec<_>>())?;
+        let messages = self.read(
+            &dying
+                .iter()
+                .map(|(message, _)| *message)
+                .collect::<Vec<_>>(),
+        )?;
         let reader = self.owner.lock().push_reader();
         let mut letters: Vec<(Offset, DeadLetter)> = Vec::new();
         for (message, (offset, history_at)) in messages.iter().zip(&dying) {
-            let history = reader.history(*history_at).map_err(|error| self.watch.stop(&error))?;
+            let history = reader
+                .history(*history_at)
+                .map_err(|error| self.watch.stop(&error))?;
             let death = PushDeath {
                 topic: "_push",
                 partition_index: 0,
@@ -213,7 +225,9 @@ impl Machine<'_> {
         let mut messages = Vec::new();
         let mut known = Vec::new();
         for (at, owed) in owed {
-            let outcome = reader.outcome(at).map_err(|error| self.watch.stop(&error))?;
+            let outcome = reader
+                .outcome(at)
+                .map_err(|error| self.watch.stop(&error))?;
             let source = self.read(&[owed.message])?.remove(0);
             if owed.callback {
                 let (message, one) = callback(&source, &outcome, at, None);
@@ -306,7 +320,12 @@ fn callback(
 ) -> (NewMessage, Message) {
     let (word, kind, log, offset) = match letter {
         None => ("cb", CauseKind::Callback, LogKind::Delivery, at),
-        Some(letter) => ("fcb", CauseKind::FailureCallback, LogKind::DeadLetter, letter),
+        Some(letter) => (
+            "fcb",
+            CauseKind::FailureCallback,
+            LogKind::DeadLetter,
+            letter,
+        ),
     };
     let name = format!("{word} {} {}", source.offset, outcome.attempt.number);
     let in_queue = source.envelope.queue.is_some();
@@ -358,4 +377,3 @@ pub fn known_callback(name: &str, source: Offset, root: Option<Offset>) -> Messa
         letter: None,
     }
 }
-

@@ -86,12 +86,10 @@ const FIRST: &[Spec] = &[
     },
 ];
 
-const SECOND: &[Spec] = &[
-    Spec {
-        key: 1,
-        ..plain("double", "O")
-    },
-];
+const SECOND: &[Spec] = &[Spec {
+    key: 1,
+    ..plain("double", "O")
+}];
 
 const FILLERS: &[Spec] = &[
     plain("f0", "O"),
