@@ -23,6 +23,7 @@ pub mod destination;
 pub mod dlq_query;
 pub mod log_ops;
 pub mod open_index;
+pub mod qstash_headers;
 pub mod retry_expression;
 pub mod route_http;
 pub mod scan_segment;
@@ -31,7 +32,7 @@ pub mod scan_segment;
 pub type Body = fn(&[u8]);
 
 /// Every target with its name, which is also that of its corpus.
-pub const TARGETS: [(&str, Body); 11] = [
+pub const TARGETS: [(&str, Body); 13] = [
     ("checkpoint", checkpoint::run),
     ("control_entry", control_entry::run),
     ("decode_batch", decode_batch::run),
@@ -41,6 +42,7 @@ pub const TARGETS: [(&str, Body); 11] = [
     ("dlq_query", dlq_query::run),
     ("log_ops", log_ops::run),
     ("open_index", open_index::run),
+    ("qstash_headers", qstash_headers::run),
     ("retry_expression", retry_expression::run),
     ("route_http", route_http::run),
     ("scan_segment", scan_segment::run),

@@ -350,16 +350,36 @@ fn schedules_that_are_not_there_or_too_much_are_refused() {
     assert_eq!(broker.list_schedules().len(), 4);
 }
 
+fn pin(parallelism: Option<u32>, rate: Option<u32>, period_ms: Option<u64>) -> FlowPin {
+    FlowPin {
+        parallelism,
+        rate,
+        period_ms,
+    }
+}
+
+#[test]
+fn pins_that_fix_nothing_or_no_possible_limit_are_refused() {
+    let machine = Machine::new(DEVELOPMENT);
+    let broker = &machine.broker;
+    let other = FlowKey::parse("other").unwrap();
+    for refused in [
+        pin(None, None, None),
+        pin(Some(0), None, None),
+        pin(None, Some(0), None),
+        pin(None, Some(1), Some(0)),
+        pin(None, None, Some(1_000)),
+    ] {
+        let answer = broker.pin_flow_key(&other, refused);
+        assert_eq!(code(answer), ErrorCode::InvalidSettings, "{refused:?}");
+    }
+    assert_eq!(broker.flow_override(&other), FlowOverride::default());
+}
+
 #[test]
 fn flow_control_keys_are_kept_while_something_is_decided_about_them() {
     let machine = Machine::new(DEVELOPMENT);
     let tenant = FlowKey::parse("tenant 1/caf\u{e9}").unwrap();
-    let other = FlowKey::parse("other").unwrap();
-    let pin = |parallelism, rate, period_ms| FlowPin {
-        parallelism,
-        rate,
-        period_ms,
-    };
     let pinned = |is_paused, parallelism, rate, period_ms| FlowOverride {
         is_paused,
         parallelism,
@@ -387,27 +407,16 @@ fn flow_control_keys_are_kept_while_something_is_decided_about_them() {
             pin(None, Some(3), None),
             pinned(true, Some(6), Some(3), None),
         ),
+        (
+            pin(None, Some(3), Some(500)),
+            pinned(true, Some(6), Some(3), Some(500)),
+        ),
     ] {
         assert_eq!(broker.pin_flow_key(&tenant, given), Ok(after), "{given:?}");
     }
-    for refused in [
-        pin(None, None, None),
-        pin(Some(0), None, None),
-        pin(None, Some(0), None),
-        pin(None, Some(1), Some(0)),
-        pin(None, None, Some(1_000)),
-    ] {
-        let answer = broker.pin_flow_key(&other, refused);
-        assert_eq!(code(answer), ErrorCode::InvalidSettings, "{refused:?}");
-    }
-
     let machine = machine.restart();
-    let kept = pinned(true, Some(6), Some(3), None);
+    let kept = pinned(true, Some(6), Some(3), Some(500));
     assert_eq!(machine.broker.flow_override(&tenant), kept);
-    assert_eq!(
-        machine.broker.flow_override(&other),
-        FlowOverride::default()
-    );
     let unpin = |parallelism, rate| FlowUnpin { parallelism, rate };
     machine.assert_writes(false, |b| {
         b.unpin_flow_key(&tenant, unpin(false, false)).unwrap()

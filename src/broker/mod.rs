@@ -22,7 +22,7 @@ mod push;
 mod push_settings;
 mod queues;
 mod random;
-mod redacted;
+pub(crate) mod redacted;
 mod refusal;
 mod reject;
 mod resolve;

@@ -27,8 +27,12 @@ pub(crate) fn shown(value: &[u8]) -> String {
 /// Turns a record into what is shown of it: of a pushed one its body and the headers for its destination, redacted as it says.
 /// The broker's own headers are left out, but for the name of the group that a republished record is for.
 pub(crate) fn shown_record(record: &mut Record) {
-    let mut headers = record.headers.iter();
-    let envelope = headers.find(|(name, _)| name == ENVELOPE_HEADER);
+    shown_parts(&mut record.value, &mut record.headers);
+}
+
+/// As [`shown_record`], of a record's value and headers.
+pub(crate) fn shown_parts(body: &mut Option<Bytes>, headers: &mut Vec<(String, Option<Bytes>)>) {
+    let envelope = headers.iter().find(|(name, _)| name == ENVELOPE_HEADER);
     let envelope = envelope.map(|(_, value)| {
         let decoded = Envelope::decode(value.as_deref().unwrap_or_default());
         // Where it cannot be read, nobody knows what may be shown.
@@ -42,18 +46,16 @@ pub(crate) fn shown_record(record: &mut Record) {
         })
     });
     let is_shown = |name: &str| !name.starts_with(RESERVED_PREFIX) || name == GROUP_HEADER;
-    record.headers.retain(|(name, _)| is_shown(name));
+    headers.retain(|(name, _)| is_shown(name));
     let Some(envelope) = envelope else {
         return;
     };
     let own = envelope.headers.into_iter();
-    record
-        .headers
-        .extend(own.map(|(name, value)| (name, Some(value))));
+    headers.extend(own.map(|(name, value)| (name, Some(value))));
     if envelope.redaction.body {
-        redact(&mut record.value);
+        redact(body);
     }
-    for (name, value) in &mut record.headers {
+    for (name, value) in headers {
         if hides(&envelope.redaction, name) {
             redact(value);
         }

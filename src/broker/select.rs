@@ -377,6 +377,5 @@ pub(super) fn filter_of(selection: &Selection) -> Result<LetterFilter, Refusal> 
         flow_control_keys: wire.flow_control_keys.clone(),
         died_from: wire.died_from,
         died_to: wire.died_to,
-        ..LetterFilter::default()
     })
 }

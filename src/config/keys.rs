@@ -78,7 +78,7 @@ pub const KEYS: &[Key] = &[
         "Partitions that pushed messages are spread over; fixed when the data directory is first used."),
     key("delivery.in_flight_max", Kind::Count(1, 1 << 16), "1024",
         "Attempts under way at a time, over all destinations."),
-    key("delivery.destination_in_flight_max", Kind::Count(1, 1 << 16), "128",
+    key("delivery.destination_in_flight_max", Kind::Count(1, 1 << 16), "48",
         "Attempts under way at a time to one destination: scheme, host and port."),
     key("delivery.pending_max", Kind::Count(1, 1 << 30), "2000000",
         "Messages that have not come to their end; above it publish is answered 429."),

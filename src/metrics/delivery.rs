@@ -209,6 +209,10 @@ impl DeliveryMetrics {
             "Messages ever accepted, and what became of them: accepted = all the others together",
             self.messages.clone(),
         );
+        self.register_gauges(registry);
+    }
+
+    fn register_gauges(&self, registry: &mut Registry) {
         registry.register(
             "delivery_due_backlog",
             "Messages whose time has come and that wait for a place",

@@ -88,12 +88,13 @@ impl Call {
             .with_header(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS))
     }
 
-    /// Returns a refusal about the one thing that the path names: a malformed id names nothing.
+    /// Returns a refusal about the one thing that the path names: a malformed id names nothing, and a dead letter that was
+    /// dealt with is none any more.
     pub(super) fn refused_name(&self, refusal: &Refusal) -> ApiError {
         match refusal.code {
-            ErrorCode::InvalidLetterId | ErrorCode::InvalidSelection => {
-                ApiError::not_found(refusal.message.clone())
-            }
+            ErrorCode::InvalidLetterId
+            | ErrorCode::InvalidSelection
+            | ErrorCode::LetterResolved => ApiError::not_found(refusal.message.clone()),
             _ => self.refused(refusal),
         }
     }

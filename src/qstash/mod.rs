@@ -25,6 +25,7 @@ mod keys;
 mod logs;
 mod unserved;
 pub mod openapi;
+mod table;
 mod routes;
 pub mod decode;
 
@@ -45,7 +46,8 @@ use crate::http::{Access, ApiError, PeerAddress, Response, body};
 use crate::limits::HTTP_BODY_BYTES_MAX;
 
 use call::{Answer, Call};
-use routes::{BodyKind, Routes, Served, name_in};
+use routes::{Routes, Served, name_in};
+use table::BodyKind;
 
 pub use routes::{is_served, served};
 

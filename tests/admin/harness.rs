@@ -61,6 +61,13 @@ impl Answered {
     }
 }
 
+/// Returns the topics of a list that are not the broker's own.
+pub(crate) fn created_topics(list: &Value) -> Vec<Value> {
+    let topics = list["topics"].as_array().unwrap().iter();
+    let is_created = |topic: &&Value| !topic["name"].as_str().unwrap().starts_with('_');
+    topics.filter(is_created).cloned().collect()
+}
+
 impl Broker {
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await

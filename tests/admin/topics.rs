@@ -5,15 +5,13 @@ use redrive::protocol::group_offsets::{CommitOffsetsRequest, CommittedOffset};
 use serde_json::{Value, json};
 use storage::offset::Offset;
 
-use crate::harness::Broker;
+use crate::harness::{Broker, created_topics};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_is_created_described_altered_and_deleted() {
     let broker = Broker::start().await;
-    assert_eq!(
-        broker.get("/admin/v1/topics").await.expect(200),
-        json!({"topics": []})
-    );
+    let listed = broker.get("/admin/v1/topics").await.expect(200);
+    assert_eq!(created_topics(&listed), Vec::<Value>::new());
     let body = r#"{"name": "a", "partition_count": 2, "durability": "written",
         "settings": {"retention_ms": null, "retention_bytes": 5000000, "segment_bytes": 33554432}}"#;
     let created = broker.post("/admin/v1/topics", body).await.expect(201);
@@ -25,7 +23,7 @@ async fn a_topic_is_created_described_altered_and_deleted() {
     assert_eq!(described["settings"]["segment_bytes"], 33_554_432);
     assert_eq!(described["partitions"].as_array().unwrap().len(), 2);
     let listed = broker.get("/admin/v1/topics").await.expect(200);
-    assert_eq!(listed["topics"], json!([described]));
+    assert_eq!(created_topics(&listed), std::slice::from_ref(&described));
 
     // What is not named stays; null takes a limit away.
     let change =
@@ -128,7 +126,7 @@ async fn wrong_bodies_say_what_would_be_right() {
     assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}");
     assert!(refused.contains("larger than 1048576 bytes"), "{refused}");
     let topics = broker.get(create).await.expect(200);
-    assert_eq!(topics["topics"].as_array().unwrap().len(), 1);
+    assert_eq!(created_topics(&topics).len(), 1);
     broker.stop().await;
 }
 
@@ -186,7 +184,7 @@ async fn wrong_targets_say_what_would_be_right() {
         ("/admin/v1/topics/a/partitions/0/records?from=7", 416, "7"),
         ("/admin/v1/groups/nope", 404, "there is no group \"nope\""),
         ("/admin/v1/nope", 404, "no such resource"),
-        ("/v2/publish/x", 404, "no such resource"),
+        ("/v2/publish/x", 401, "no token"),
     ] {
         let error = broker.get(target).await.error(status);
         assert!(error.contains(told), "{target}: {error}");

@@ -137,6 +137,13 @@ fn letters_of_the_brokers_own_topic_are_resolved_by_filter_and_order() {
         "{}",
         stderr(&retried)
     );
+    // One of the two redacts its body.
+    let consumed = stdout(&run(broker.command(&["consume", "_push"])));
+    let mut consumed: Vec<_> = consumed.lines().collect();
+    consumed.sort_unstable();
+    assert_eq!(consumed, [REDACTED, "secret"]);
+    let consumed = stdout(&run(broker.command(&["consume", "_push", "--json"])));
+    assert!(!consumed.contains("redrive.envelope"), "{consumed}");
     let left = broker::json(&run(broker.command(&["dlq", "list", "_push", "--json"])));
     assert_eq!(ids(&left), [&all[1], &all[2], &all[5]]);
     let input = broker.directory.path().join("input");

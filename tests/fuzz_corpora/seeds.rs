@@ -36,7 +36,7 @@ type Seed = (&'static str, String, Vec<u8>);
 type Files = fn() -> Vec<(String, Vec<u8>)>;
 
 pub(crate) fn all() -> Vec<Seed> {
-    let sources: [(&str, Files); 11] = [
+    let sources: [(&str, Files); 13] = [
         ("checkpoint", checkpoints),
         ("control_entry", control_entries),
         ("decode_batch", batches),
@@ -47,6 +47,7 @@ pub(crate) fn all() -> Vec<Seed> {
         ("log_ops", log_ops),
         ("open_index", indexes),
         ("retry_expression", retry_expressions),
+        ("qstash_headers", publishes),
         ("route_http", request_heads),
         ("scan_segment", segments),
     ];
@@ -456,6 +457,31 @@ fn retry_expressions() -> Vec<(String, Vec<u8>)> {
         text("three-arguments", "min(1, 2, 3)"),
         text("nested", &format!("{}1{}", "(-".repeat(15), ")".repeat(15))),
     ]
+}
+
+/// Publishes as the clients send them, and what is wrong with some.
+fn publishes() -> Vec<(String, Vec<u8>)> {
+    let all = "POST /v2/publish/https://example.com//a?b=c&qstash_token=t\nUpstash-Method:PUT\nUpstash-Retries:3\n\
+        Upstash-Retry-Delay:pow(2, retried) * 1000\nUpstash-Delay:1d10h30m\nUpstash-Not-Before:1700000001\n\
+        Upstash-Timeout:30s\nUpstash-Label:a,b\nUpstash-Callback:https://c\nUpstash-Callback-Forward-X:hunter2\n\
+        Upstash-Failure-Callback-Y:1\nUpstash-Flow-Control-Key:k\n\
+        Upstash-Flow-Control-Value:parallelism=5, rate=10, period=1m\nUpstash-Redact-Fields:body,header[A]\n\
+        Upstash-Content-Based-Deduplication:True\nUpstash-Forward-Authorization:hunter2\nContent-Type:a/b";
+    let schedule = "POST /v2/schedules/group\nUpstash-Cron:CRON_TZ=Europe/Berlin */5 * * * *\nUpstash-Schedule-Id:s\n\
+        Upstash-Queue-Name:q";
+    let hostile = "POST /v2/enqueue/q/http://h/%0d%0a\nUpstash-Forward-A:hunter2\rEvil: 1\nUpstash-Forward-Host:h\n\
+        Upstash-Callback-:x\nUpstash-Retries:-1";
+    let select = "DELETE /v2/dlq?label=a,b&url=https://a,https://b&dlqIds=x&fromDate=1&count=5&responseStatus=500";
+    let batch = r#"[{"destination": "https://a", "queue": null, "body": null, "headers": {"Upstash-Retries": 3}}]"#;
+    [
+        ("all", all),
+        ("schedule", schedule),
+        ("hostile", hostile),
+        ("select", select),
+        ("batch", batch),
+    ]
+    .map(|(name, text)| named(name, text.into()))
+    .to_vec()
 }
 
 fn request_heads() -> Vec<(String, Vec<u8>)> {

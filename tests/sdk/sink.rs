@@ -16,7 +16,7 @@ use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -77,6 +77,8 @@ struct Records {
     open: Mutex<HashSet<String>>,
     is_healed: AtomicBool,
     changed: watch::Sender<u64>,
+    /// The far ends of the connections that are open.
+    connected: watch::Sender<HashSet<SocketAddr>>,
 }
 
 /// A destination on a port of the system's choice.
@@ -105,6 +107,7 @@ impl Sink {
             open: Mutex::default(),
             is_healed: AtomicBool::new(false),
             changed: watch::channel(0).0,
+            connected: watch::channel(HashSet::new()).0,
         });
         let task = tokio::spawn(accept(listener, records.clone()));
         Self {
@@ -116,6 +119,23 @@ impl Sink {
 
     pub(crate) fn url(&self, target: &str) -> String {
         format!("http://{}{target}", self.address)
+    }
+
+    /// Returns when everything has been read that senders sent who are gone now: connections are accepted in their order, and
+    /// end behind what came over them.
+    pub(crate) async fn drained(&self) {
+        let last = TcpStream::connect(self.address).await.unwrap();
+        let last = last.local_addr().map(|address| (last, address)).unwrap();
+        let mut connected = self.records.connected.subscribe();
+        for is_done in [
+            |open: &HashSet<SocketAddr>, me: &SocketAddr| open.contains(me),
+            |open: &HashSet<SocketAddr>, me: &SocketAddr| open.len() == 1 && open.contains(me),
+        ] {
+            let waited = connected.wait_for(|open| is_done(open, &last.1));
+            bounded("connections of a dead sender end", waited)
+                .await
+                .unwrap();
+        }
     }
 
     /// From now on everything is answered 200.
@@ -189,16 +209,23 @@ impl Drop for Sink {
 async fn accept(listener: TcpListener, records: Arc<Records>) {
     let mut connections = JoinSet::new();
     for connection in 0_u64.. {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             break;
         };
         let records = records.clone();
+        records.connected.send_modify(|open| {
+            open.insert(peer);
+        });
+        let ended = records.clone();
         let service = service_fn(move |request| answer(records.clone(), request, connection));
         let serving = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service);
-        connections.spawn(async {
+        connections.spawn(async move {
             // A sender that goes away is no matter of the destination.
             serving.await.ok();
+            ended.connected.send_modify(|open| {
+                open.remove(&peer);
+            });
         });
         while connections.try_join_next().is_some() {}
     }

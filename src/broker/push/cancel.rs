@@ -51,7 +51,7 @@ impl Broker {
         for desk in &self.push().desks {
             let mut from = Offset::ZERO;
             while cancelled < count_max {
-                let Some((mut found, next)) = self.search(desk, from, filter) else {
+                let Some((mut found, next)) = Self::search(desk, from, filter) else {
                     break;
                 };
                 let room =
@@ -65,12 +65,7 @@ impl Broker {
     }
 
     /// Returns which messages of a step match, and where the next step begins; `None` behind the last message.
-    fn search(
-        &self,
-        desk: &Desk,
-        from: Offset,
-        filter: &MessageFilter,
-    ) -> Option<(Vec<Offset>, Offset)> {
+    fn search(desk: &Desk, from: Offset, filter: &MessageFilter) -> Option<(Vec<Offset>, Offset)> {
         let places: Vec<_> = {
             let owner = desk.partition.owner().lock();
             let state = owner.delivery()?;

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::delivery::{Entry, Intent, Phase};
+use storage::delivery::{DeliveryState, Entry, Intent, Phase};
 use storage::error::LogError;
 use storage::log_id::LogKind;
 use storage::offset::{Offset, TimestampMs};
-use storage::partition::{Partition, PushedMessage};
+use storage::partition::{MessagePlace, Partition, PushedMessage};
 
 use super::attempt::{self, Ended, Start};
 use super::desk::{Desk, Inbox};
@@ -83,7 +83,7 @@ impl Dispatcher {
 
     fn until_due(&self) -> Duration {
         let owner = self.desk.partition.owner().lock();
-        let Some(due) = owner.delivery().and_then(|state| state.next_due()) else {
+        let Some(due) = owner.delivery().and_then(DeliveryState::next_due) else {
             return LOOK_AGAIN;
         };
         let wait = due.since(self.broker.clock.now()).max(0);
@@ -102,13 +102,13 @@ impl Dispatcher {
             return Ok(false);
         }
         let mut starts = self.granted(granted, may_begin);
-        self.pass_gates(due, &mut starts);
+        self.pass_gates(&due, &mut starts);
         self.write(ended, starts).await?;
         Ok(true)
     }
 
     /// Takes the messages whose time has come, with where the copies of their records stand.
-    fn take_due(&self) -> Vec<(Offset, Option<Offset>)> {
+    fn take_due(&self) -> Vec<MessagePlace> {
         let mut owner = self.desk.partition.owner().lock();
         let due = owner.take_due(self.broker.clock.now(), ROUND_MESSAGES_MAX);
         let state = owner.delivery();
@@ -138,18 +138,19 @@ impl Dispatcher {
                     pass,
                     number: 0,
                 }),
-                _ => self.give_up(pass),
+                _ => self.give_up(&pass),
             }
         }
         starts
     }
 
     /// Lets due messages through the gates; those that may not start wait there.
-    fn pass_gates(&self, due: Vec<(Offset, Option<Offset>)>, starts: &mut Vec<Start>) {
+    fn pass_gates(&self, due: &[MessagePlace], starts: &mut Vec<Start>) {
         let push = self.broker.push();
         let now = self.broker.clock.now();
-        let messages = self.read(&due);
+        let messages = self.read(due);
         let mut has_to_wait = false;
+        let mut passes = Vec::new();
         let mut gates = push.gates.lock();
         for message in messages.into_iter().flatten() {
             let envelope = &message.envelope;
@@ -162,7 +163,9 @@ impl Dispatcher {
             };
             let flow = envelope.flow.as_ref();
             let flow = flow.map(|flow| (flow, message.append_time));
-            match gates.enter(ticket, flow, &host, now) {
+            let (pass, others) = gates.enter(ticket, flow, &host, now);
+            passes.extend(others);
+            match pass {
                 Some(pass) => starts.push(Start {
                     message,
                     pass,
@@ -172,13 +175,14 @@ impl Dispatcher {
             }
         }
         drop(gates);
+        push.hand_out(passes);
         if has_to_wait {
             push.ticks.notify_one();
         }
     }
 
     /// Reads messages. One that cannot be read comes later again: its damage is told, and nothing is lost.
-    fn read(&self, places: &[(Offset, Option<Offset>)]) -> Vec<Option<PushedMessage>> {
+    fn read(&self, places: &[MessagePlace]) -> Vec<Option<PushedMessage>> {
         if places.is_empty() {
             return Vec::new();
         }
@@ -205,9 +209,9 @@ impl Dispatcher {
         }
     }
 
-    fn give_up(&self, pass: Pass) {
+    fn give_up(&self, pass: &Pass) {
         self.put_back(pass.ticket.message);
-        self.broker.push().leave(&pass, self.broker.clock.now());
+        self.broker.push().leave(pass, self.broker.clock.now());
     }
 
     /// Writes outcomes and intents, syncs them, and begins the attempts.
@@ -225,7 +229,7 @@ impl Dispatcher {
             )
             .await;
         for pass in std::mem::take(&mut round.given_up) {
-            self.give_up(pass);
+            self.give_up(&pass);
         }
         let end = match appended {
             Ok(Some(end)) => end,
@@ -233,7 +237,7 @@ impl Dispatcher {
             Err(error) => {
                 self.desk.put_back(ended);
                 for start in round.starts {
-                    self.give_up(start.pass);
+                    self.give_up(&start.pass);
                 }
                 return Err(error);
             }

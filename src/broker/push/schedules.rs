@@ -70,7 +70,7 @@ impl Broker {
             let wait = if has_failed { BACKOFF } else { until };
             tokio::select! {
                 () = tokio::time::sleep(wait.min(LOOK_AGAIN)) => {}
-                changed = changes.changed() => if changed.is_err() { return },
+                told = changes.changed() => if told.is_err() { return },
                 () = self.shutdown.wait() => return,
             }
         }

@@ -448,7 +448,7 @@ async fn a_paused_queue_waits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_message_is_not_sent() {
-    let mut machine = Machine::new();
+    let machine = Machine::new();
     let later = Envelope {
         not_before: Some(NOW.saturating_add(60_000)),
         ..to("http://h/later")
@@ -477,7 +477,7 @@ async fn a_duplicate_gets_the_first_ones_answer_for_ten_minutes_also_after_a_pow
     machine.attempt().await.answer(200, &[]);
     let machine = machine.restart().await;
     assert_eq!(machine.publish(keyed()).await.messages, first.messages);
-    machine.advance(Duration::from_secs(600));
+    machine.advance(Duration::from_mins(10));
     assert!(!machine.publish(keyed()).await.is_duplicate);
 }
 
@@ -536,7 +536,7 @@ async fn a_rate_counts_on_over_a_power_cut() {
         })
         .await;
     assert_eq!(machine.broker.flow_view("k").unwrap().rate_count, 2);
-    machine.advance(Duration::from_secs(60));
+    machine.advance(Duration::from_mins(1));
     machine.attempt().await.answer(200, &[]);
 }
 
@@ -556,7 +556,7 @@ async fn a_schedule_fires_once_for_each_time_and_once_for_a_downtime() {
         caller_ip: None,
     };
     machine.broker.set_schedule(schedule).unwrap();
-    machine.advance(Duration::from_secs(60));
+    machine.advance(Duration::from_mins(1));
     let tick = machine.attempt().await;
     assert_eq!(tick.header("upstash-schedule-id"), "s");
     assert_eq!(tick.request.body, "tick");
@@ -566,7 +566,7 @@ async fn a_schedule_fires_once_for_each_time_and_once_for_a_downtime() {
             broker.delivery_counts().delivered == 1
         })
         .await;
-    machine.clock.advance(Duration::from_secs(600));
+    machine.clock.advance(Duration::from_mins(10));
     let mut machine = machine.restart().await;
     machine.attempt().await.answer(200, &[]);
     machine
@@ -615,6 +615,8 @@ async fn events_come_newest_first_page_by_page() {
             break;
         }
     }
-    use MessageState::{Active, Created, Delivered, Error, Retry};
-    assert_eq!(states, [Delivered, Active, Retry, Error, Active, Created]);
+    let [active, retry] = [MessageState::Active, MessageState::Retry];
+    let delivered = MessageState::Delivered;
+    let (error, created) = (MessageState::Error, MessageState::Created);
+    assert_eq!(states, [delivered, active, retry, error, active, created]);
 }

@@ -52,7 +52,8 @@ fn class_of_io(error: &io::Error) -> Option<ErrorClass> {
     // An alert may come after the handshake: in TLS 1.3 one for a client certificate that is missed.
     if error
         .get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>())
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        .is_some()
     {
         return Some(ErrorClass::TLS);
     }

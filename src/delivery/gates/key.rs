@@ -39,13 +39,16 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn configure(&mut self, flow: &FlowControl, since: TimestampMs) {
-        if self.since.is_none_or(|known| known <= since) {
-            self.parallelism = flow.parallelism;
-            self.rate = flow.rate;
-            self.period_ms = flow.period_ms;
-            self.since = Some(since);
+    /// Takes the settings of a message; returns whether they have changed anything.
+    pub(super) fn configure(&mut self, flow: &FlowControl, since: TimestampMs) -> bool {
+        if self.since.is_some_and(|known| known > since) {
+            return false;
         }
+        self.since = Some(since);
+        let next = (flow.parallelism, flow.rate, flow.period_ms);
+        let before = (self.parallelism, self.rate, self.period_ms);
+        (self.parallelism, self.rate, self.period_ms) = next;
+        next != before
     }
 
     /// A new pin begins a new period. What was pinned counts until a newer message says otherwise.

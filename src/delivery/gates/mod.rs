@@ -78,23 +78,25 @@ impl Gates {
         }
     }
 
-    /// Lets a message through, or makes it wait: then its pass comes from [`Gates::leave`] or [`Gates::tick`].
+    /// Lets a message through, or makes it wait: then its pass comes from a later call. Returns its pass, and the passes of
+    /// others who may start because of its settings.
     pub fn enter(
         &mut self,
         ticket: Ticket,
         flow: Option<(&FlowControl, TimestampMs)>,
         host: &str,
         now: TimestampMs,
-    ) -> Option<Pass> {
+    ) -> (Option<Pass>, Vec<Pass>) {
+        let mut others = Vec::new();
         let key = flow.map(|(flow, since)| {
-            self.note_config(flow, since);
+            others = self.note_config(flow, since, now);
             Arc::from(flow.key.as_str())
         });
         let host = match self.hosts.get_key_value(host) {
             Some((host, _)) => Arc::clone(host),
             None => Arc::from(host),
         };
-        self.admit(Waiting { ticket, key, host }, now)
+        (self.admit(Waiting { ticket, key, host }, now), others)
     }
 
     /// Gives a pass back. Returns the passes of those who may start because of it.
@@ -137,9 +139,19 @@ impl Gates {
         self.keys.values().filter_map(Key::opens_at).min()
     }
 
-    /// Takes a message's settings for its key; those of the newest message count, unless they are pinned.
-    pub fn note_config(&mut self, flow: &FlowControl, since: TimestampMs) {
-        self.key_mut(&flow.key).configure(flow, since);
+    /// Takes a message's settings for its key; those of the newest message count, unless they are pinned. Returns the passes
+    /// of those who may start because of it.
+    pub fn note_config(
+        &mut self,
+        flow: &FlowControl,
+        since: TimestampMs,
+        now: TimestampMs,
+    ) -> Vec<Pass> {
+        let mut passes = Vec::new();
+        if self.key_mut(&flow.key).configure(flow, since) {
+            self.drain_key(&Arc::from(flow.key.as_str()), now, &mut passes);
+        }
+        passes
     }
 
     /// Pauses a key or lets it go on, and pins its settings or lets them go. Returns the passes of those who may start.

@@ -38,10 +38,10 @@ fn messages(passes: &[Pass]) -> Vec<u64> {
 fn a_destination_that_hangs_fills_its_own_places_only() {
     let mut gates = Gates::new(LIMITS);
     let hung: Vec<_> = (0..20)
-        .filter_map(|n| gates.enter(ticket(n), None, "sick", NOW))
+        .filter_map(|n| gates.enter(ticket(n), None, "sick", NOW).0)
         .collect();
     assert_eq!(hung.len(), 2);
-    let well = gates.enter(ticket(99), None, "well", NOW).unwrap();
+    let well = gates.enter(ticket(99), None, "well", NOW).0.unwrap();
     assert_eq!(gates.waiting_count(), 18);
     assert_eq!(gates.leave(&well, NOW), []);
     assert_eq!(messages(&gates.leave(hung.first().unwrap(), NOW)), [2]);
@@ -51,7 +51,8 @@ fn a_destination_that_hangs_fills_its_own_places_only() {
 fn a_rate_lets_so_many_through_in_each_period() {
     let mut gates = Gates::new(LIMITS);
     let flow = flow("k", None, Some(2));
-    let mut enter = |n: u64, host: &str, now| gates.enter(ticket(n), Some((&flow, NOW)), host, now);
+    let mut enter =
+        |n: u64, host: &str, now| gates.enter(ticket(n), Some((&flow, NOW)), host, now).0;
     let first = enter(0, "a", NOW).unwrap();
     assert_eq!(first.period, Some(NOW));
     let second = enter(1, "a", NOW.saturating_add(10)).unwrap();
@@ -75,7 +76,7 @@ fn a_period_before_a_restart_still_counts() {
     gates.restore_period("k", NOW, 1);
     gates.restore_period("k", TimestampMs(1), 50);
     let flow = flow("k", None, Some(3));
-    let enter = |gates: &mut Gates, n| gates.enter(ticket(n), Some((&flow, NOW)), "a", NOW);
+    let enter = |gates: &mut Gates, n| gates.enter(ticket(n), Some((&flow, NOW)), "a", NOW).0;
     assert_eq!(enter(&mut gates, 0).unwrap().period, Some(NOW));
     assert_eq!(enter(&mut gates, 1), None);
 }
@@ -89,8 +90,8 @@ fn pins_and_pauses_count_before_messages() {
         ..Pin::default()
     };
     gates.set_pin("k", Some(&paused), NOW);
-    assert_eq!(gates.enter(ticket(0), Some((&open, NOW)), "a", NOW), None);
-    assert_eq!(gates.enter(ticket(1), Some((&open, NOW)), "b", NOW), None);
+    assert_eq!(gates.enter(ticket(0), Some((&open, NOW)), "a", NOW).0, None);
+    assert_eq!(gates.enter(ticket(1), Some((&open, NOW)), "b", NOW).0, None);
     let one = Pin {
         parallelism: Some(1),
         ..Pin::default()
@@ -103,9 +104,10 @@ fn pins_and_pauses_count_before_messages() {
     gates.set_pin("k", None, NOW);
     let view = gates.view("k", NOW).unwrap();
     assert_eq!(view.parallelism_max, Some(1), "until a newer message");
-    gates.note_config(&open, TimestampMs(1));
+    assert_eq!(gates.note_config(&open, TimestampMs(1), NOW), []);
     assert_eq!(gates.view("k", NOW).unwrap().parallelism_max, Some(1));
-    gates.note_config(&open, NOW.saturating_add(1));
+    let passes = gates.note_config(&open, NOW.saturating_add(1), NOW);
+    assert_eq!(messages(&passes), [1], "the one that had waited");
     assert_eq!(gates.view("k", NOW).unwrap().parallelism_max, None);
 }
 
@@ -115,6 +117,7 @@ fn an_idle_key_is_forgotten() {
     let flow = flow("k", Some(1), Some(1));
     let pass = gates
         .enter(ticket(0), Some((&flow, NOW)), "a", NOW)
+        .0
         .unwrap();
     gates.leave(&pass, NOW);
     gates.sweep(NOW, &|_| false);
@@ -141,9 +144,9 @@ proptest! {
                 0..=2 => {
                     entered.insert(next);
                     let flow = flows.get(usize::from(key)).map(|flow| (flow, NOW));
-                    let pass = gates.enter(ticket(next), flow, &format!("h{host}"), now);
+                    let (pass, others) = gates.enter(ticket(next), flow, &format!("h{host}"), now);
                     next += 1;
-                    pass.into_iter().collect()
+                    others.into_iter().chain(pass).collect()
                 }
                 3 if !inside.is_empty() => {
                     let pass = inside.swap_remove(usize::from(key) % inside.len());

@@ -195,7 +195,7 @@ fn a_field_without_a_value_does_not_select_everything() {
 #[test]
 fn cancelling_takes_ids_or_a_filter_with_a_count() {
     let read = |text: &str, body: &str| {
-        super::cancel(&query(text, &MESSAGES), body.as_bytes()).map_err(|error| error.message)
+        cancel(&query(text, &MESSAGES), body.as_bytes()).map_err(|error| error.message)
     };
     let all = CancelQuery::Filter(Box::default(), None);
     assert_eq!(read("", "").unwrap(), all);
@@ -234,7 +234,7 @@ fn cancelling_takes_ids_or_a_filter_with_a_count() {
 
 #[test]
 fn logs_are_asked_for_by_state_and_time() {
-    let read = |text: &str| super::logs(&query(text, &MESSAGES)).map_err(|error| error.message);
+    let read = |text: &str| logs(&query(text, &MESSAGES)).map_err(|error| error.message);
     let plain = read("").unwrap();
     assert_eq!(plain.filter, Some(LogFilter::default()));
     assert_eq!((plain.count, plain.cursor), (100, None));

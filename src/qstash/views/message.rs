@@ -58,10 +58,9 @@ pub(super) struct Labels {
 
 /// Flow control; the period in seconds.
 #[derive(Debug, Serialize, Default)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Flow {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flow_control_key: Option<String>,
+    #[serde(rename = "flowControlKey", skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parallelism: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,7 +180,7 @@ impl Flow {
             return Self::default();
         };
         Self {
-            flow_control_key: Some(flow.key.clone()),
+            key: Some(flow.key.clone()),
             parallelism: flow.parallelism,
             rate: flow.rate,
             period: flow.period_ms.map(|ms| ms.div_ceil(1000)),

@@ -146,7 +146,7 @@ fn redacted_parts_are_shown_as_hashes_everywhere() {
     let log = value(&LogEntryJson::from(event(envelope.clone(), None)));
     assert_eq!(log["body"], redacted(b"text"));
     assert_eq!(log["callbackHeaders"]["X-C"], json!([redacted(b"1")]));
-    let dead = dead(envelope, History::default());
+    let dead = dead(&envelope, History::default());
     assert_eq!(dead["body"], redacted(b"text"));
     assert!(!dead.to_string().contains("\"2\""), "{dead}");
 }
@@ -202,7 +202,7 @@ fn letter(headers: Vec<(String, Option<Bytes>)>, history: History) -> DeadMessag
     }
 }
 
-fn dead(envelope: Envelope, history: History) -> Value {
+fn dead(envelope: &Envelope, history: History) -> Value {
     let carried = (
         ENVELOPE_HEADER.to_owned(),
         Some(Bytes::from(envelope.encode())),
@@ -221,7 +221,7 @@ fn a_dead_letter_has_its_message_and_the_last_answer() {
         "dlqId": "d", "responseStatus": 503, "responseBodyBase64": "/w==",
         "responseHeader": {"Retry-After": ["5"]}, "responseHeaders": {"Retry-After": ["5"]},
     });
-    assert_is(&dead(full(), history), full_json(), more);
+    assert_is(&dead(&full(), history), full_json(), more);
 }
 
 #[test]
@@ -231,10 +231,10 @@ fn without_an_answer_the_status_is_0_and_the_reason_stands_in_the_body() {
         AttemptResult::Error(ErrorClass::TIMEOUT),
         b"timed out",
     ));
-    let shown = dead(least(), history);
+    let shown = dead(&least(), history);
     assert_eq!(shown["responseStatus"], 0);
     assert_eq!(shown["responseBody"], "timed out");
-    let shown = dead(least(), History::default());
+    let shown = dead(&least(), History::default());
     assert_eq!(shown["responseStatus"], 0);
     assert_eq!(shown["responseBody"], "the destination is forbidden");
 }

@@ -241,6 +241,15 @@ impl History {
         }
     }
 
+    /// Returns the status by which a letter is found: 0 when its last attempt had no answer, `None` when there was no attempt.
+    #[must_use]
+    pub fn filed_status(&self) -> Option<u16> {
+        self.last().map(|attempt| match attempt.result {
+            AttemptResult::Status(status) => status,
+            AttemptResult::Error(_) => 0,
+        })
+    }
+
     fn cut_to_fit(&mut self) {
         let weight: usize = self.attempts.iter().map(Attempt::weight).sum();
         let mut excess = (weight + HISTORY_FRAMING_BYTES).saturating_sub(HISTORY_BYTES_MAX);

@@ -221,7 +221,7 @@ fn causes(truth: &Truth, oracle: &mut Oracle) -> Result<(), Broken> {
         let Some(cause) = &found.cause else { continue };
         let (at, which) = match cause.kind {
             CauseKind::Schedule => (
-                cause.detail.due.unwrap().0 as u64,
+                cause.detail.due.unwrap().0.unsigned_abs(),
                 offset.since(found.base).unwrap(),
             ),
             _ => (cause.offset.0, 0),

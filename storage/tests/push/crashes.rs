@@ -287,7 +287,12 @@ pub fn same_again(machine: &Machine<'_>, watch: &Watch) -> Result<(), Stop> {
         .delivery()
         .is_some_and(|state| state.encode() == bytes);
     Ok(ensure(is_same, "a restart finds the same state", || {
-        format!("{:?}", again.delivery().map(|state| state.counts()))
+        format!(
+            "{:?}",
+            again
+                .delivery()
+                .map(storage::delivery::DeliveryState::counts)
+        )
     })?)
 }
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use storage::cause::{Cause, CauseDetail, CauseKind};
 use storage::checkpoint::{CheckpointStore, LogCheckpoint};
 use storage::data_dir::checkpoint_paths;
-use storage::delivery::{Callback, Entry, Envelope, FlowControl};
+use storage::delivery::{Callback, DeliveryLog, Entry, Envelope, FlowControl};
 use storage::disk::Disk;
 use storage::disk::fault::FaultDisk;
 use storage::disk::sim::SimDisk;
@@ -228,29 +228,18 @@ impl<'a> Machine<'a> {
             partition.append_messages(messages, now)
         })?;
         if self.order == Order::AcceptedBeforeSync {
-            self.accept(appended.base_offset, oracle)?;
+            accept(appended.base_offset, oracle)?;
         }
         if self.order == Order::AdmittedBeforeSync {
             self.admit_at_once(appended.base_offset, messages, now);
-            self.accept(appended.base_offset, oracle)?;
+            accept(appended.base_offset, oracle)?;
             self.attempt_at_once(appended.base_offset, oracle)?;
             return Ok(());
         }
         self.sync(LogKind::Main)?;
         self.owner.lock().admit_durable();
         if oracle.flight.is_some() {
-            self.accept(appended.base_offset, oracle)?;
-        }
-        Ok(())
-    }
-
-    /// The publisher is answered.
-    pub fn accept(&self, base: Offset, oracle: &mut Oracle) -> Result<(), Stop> {
-        let Some(Flight::Publish(messages)) = oracle.flight.take() else {
-            return Ok(());
-        };
-        for (at, message) in (base.0..).zip(messages) {
-            oracle.accept(Offset(at), message)?;
+            accept(appended.base_offset, oracle)?;
         }
         Ok(())
     }
@@ -405,7 +394,7 @@ impl<'a> Machine<'a> {
 
     fn snapshot(&mut self, oracle: &Oracle) -> Result<(), Stop> {
         self.watch.phase.set("snapshot");
-        self.upkeep(oracle, |upkeep| upkeep.snapshot())
+        self.upkeep(oracle, |upkeep: &PushUpkeep<'_>| upkeep.snapshot())
     }
 
     fn retain(&mut self, over: Option<&str>, oracle: &mut Oracle) -> Result<(), Stop> {
@@ -441,7 +430,7 @@ impl<'a> Machine<'a> {
 
     fn plan(&self, kind: LogKind, now: TimestampMs) -> Option<Offset> {
         let mut owner = self.owner.lock();
-        let snapshot = owner.delivery_log().and_then(|log| log.durable_snapshot());
+        let snapshot = owner.delivery_log().and_then(DeliveryLog::durable_snapshot);
         match (kind, self.order) {
             (LogKind::Main, Order::MainPastSnapshot) => {
                 let ceiling = owner.main().next_offset();
@@ -575,6 +564,17 @@ impl<'a> Machine<'a> {
         }
         acted.map_err(|error| self.watch.stop(&error))
     }
+}
+
+/// The publisher is answered.
+fn accept(base: Offset, oracle: &mut Oracle) -> Result<(), Stop> {
+    let Some(Flight::Publish(messages)) = oracle.flight.take() else {
+        return Ok(());
+    };
+    for (at, message) in (base.0..).zip(messages) {
+        oracle.accept(Offset(at), message)?;
+    }
+    Ok(())
 }
 
 fn cancelled(oracle: &mut Oracle) {

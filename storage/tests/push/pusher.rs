@@ -47,7 +47,7 @@ impl Machine<'_> {
         if self.order != Order::AttemptBeforeIntent {
             self.attempt_all(&messages, oracle)?;
         }
-        let (outcomes, ended) = self.outcomes(&messages, oracle)?;
+        let (outcomes, ended) = self.outcomes(&messages, oracle);
         self.watch.phase.set("outcomes");
         oracle.flight = Some(Flight::Outcomes(ended));
         self.append(&outcomes, now)?;
@@ -107,11 +107,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn outcomes(
-        &self,
-        messages: &[PushedMessage],
-        oracle: &Oracle,
-    ) -> Result<(Vec<Entry>, Vec<Ended>), Stop> {
+    fn outcomes(&self, messages: &[PushedMessage], oracle: &Oracle) -> (Vec<Entry>, Vec<Ended>) {
         let mut outcomes = Vec::new();
         let mut ended = Vec::new();
         for message in messages {
@@ -139,7 +135,7 @@ impl Machine<'_> {
             }));
             ended.push((message.offset, number, result));
         }
-        Ok((outcomes, ended))
+        (outcomes, ended)
     }
 
     /// Letters of dying messages, then the entries that say so.

@@ -80,6 +80,7 @@ impl Open {
         let partition_hints = PartitionHints {
             main: hint(MAIN),
             dead_letters: hint(LETTERS),
+            ..PartitionHints::default()
         };
         let (partition, report) = Partition::open(&place, config, &partition_hints, NOW).unwrap();
         Self {

@@ -74,6 +74,18 @@ async fn a_kept_connection_that_was_closed_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed() {
+    let server = Server::answering(OK).await;
+    let client = open_client();
+    attempt(&client, &server.url()).await;
+    // From here on time passes by itself whenever all wait.
+    tokio::time::pause();
+    let ended = tokio::time::timeout(LONG, server.ended()).await;
+    assert_eq!(ended, Ok(()));
+    drop(client);
+}
+
+#[tokio::test]
 async fn nobody_listening_is_an_error_of_the_connection() {
     let address = dead_address().await;
     let answer = attempt(&open_client(), &format!("http://{address}/")).await;

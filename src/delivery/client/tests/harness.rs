@@ -24,7 +24,7 @@ use crate::delivery::guard::{
 };
 
 /// Longer than any test takes.
-pub(super) const LONG: Duration = Duration::from_secs(120);
+pub(super) const LONG: Duration = Duration::from_mins(2);
 
 /// A server whose connections all behave alike.
 pub(super) struct Server {

@@ -218,9 +218,9 @@ async fn no_spelling_of_a_forbidden_address_is_dialled() {
             attempt(&client, url).await;
         }
     }
-    let dialled = std::mem::take(&mut *dialler.dialled.lock());
+    let reached = std::mem::take(&mut *dialler.dialled.lock());
     // One trick is none: the fragment ends the host.
-    assert_eq!(dialled, ["1.1.1.1:80".parse().unwrap()], "{dialled:?}");
+    assert_eq!(reached, ["1.1.1.1:80".parse().unwrap()], "{reached:?}");
     assert_eq!(*resolver.asked.lock(), [""; 0], "an address was looked up");
 }
 
@@ -247,7 +247,7 @@ async fn a_public_address_is_dialled_in_every_spelling() {
 #[tokio::test]
 async fn names_that_flip_between_lookups_lead_to_public_addresses_only() {
     let public = ["1.1.1.1", "2606:4700::1111"];
-    let mut dialled_count = 0;
+    let mut reached_count = 0;
     let members = FORBIDDEN_V4
         .iter()
         .chain(&FORBIDDEN_V6)
@@ -278,16 +278,16 @@ async fn names_that_flip_between_lookups_lead_to_public_addresses_only() {
         }
         // One lookup for each connection: what was checked is what is dialled.
         assert_eq!(resolver.asked.lock().len(), 10);
-        let dialled = dialler.dialled.lock();
-        let wrong: Vec<_> = dialled
+        let reached = dialler.dialled.lock();
+        let wrong: Vec<_> = reached
             .iter()
             .filter(|address| is_forbidden(address.ip()))
             .collect();
         assert!(wrong.is_empty(), "{wrong:?} dialled for {hostile}");
-        dialled_count += dialled.len();
+        reached_count += reached.len();
     }
     assert_eq!(
-        dialled_count,
+        reached_count,
         6 * 6 * (FORBIDDEN_V4.len() + FORBIDDEN_V6.len())
     );
 }
@@ -327,8 +327,8 @@ async fn an_allowed_host_is_dialled_and_its_neighbours_are_not() {
         let limits = GuardLimits::default();
         let client = client(rules(), limits, resolver, Arc::clone(&dialler) as _);
         attempt(&client, url).await;
-        let dialled: Vec<SocketAddr> = dialler.dialled.lock().clone();
-        dialled.len()
+        let reached: Vec<SocketAddr> = dialler.dialled.lock().clone();
+        reached.len()
     };
     assert_eq!(try_one("http://api.internal/", "192.168.0.9").await, 1);
     assert_eq!(

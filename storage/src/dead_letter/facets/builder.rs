@@ -71,7 +71,7 @@ impl FacetsBuilder {
             &letter.fingerprint.bytes(),
             relative,
         );
-        if let Some(status) = letter.history.last_status() {
+        if let Some(status) = letter.history.filed_status() {
             self.add_value(DictionaryField::Status, &status.to_be_bytes(), relative);
         }
         for label in &letter.labels {

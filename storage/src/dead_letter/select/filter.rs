@@ -14,7 +14,7 @@ pub struct LetterFilter {
     pub fingerprints: Vec<Fingerprint>,
     /// Dispositions.
     pub dispositions: Vec<Disposition>,
-    /// HTTP statuses of the last attempt.
+    /// HTTP statuses of the last attempt; 0 when it had no answer.
     pub statuses: Vec<u16>,
     /// Destination URLs, whole.
     pub urls: Vec<String>,
@@ -63,7 +63,7 @@ impl LetterFilter {
             && self.takes_destination(destination)
             && one_of(&self.fingerprints, Some(&letter.fingerprint))
             && one_of(&self.dispositions, Some(&letter.disposition))
-            && one_of(&self.statuses, letter.history.last_status().as_ref())
+            && one_of(&self.statuses, letter.history.filed_status().as_ref())
             && one_of(&self.labels, &letter.labels)
             && one_of(&self.message_ids, &letter.message_id)
             && one_of(&self.callers, &letter.caller)

@@ -313,7 +313,7 @@ proptest! {
             labels: letter.labels.clone(),
             message_ids: letter.message_id.clone().into_iter().collect(),
             callers: letter.caller.clone().into_iter().collect(),
-            statuses: letter.history.last_status().into_iter().collect(),
+            statuses: letter.history.filed_status().into_iter().collect(),
             died_from: Some(letter.died_at),
             ..Default::default()
         };

@@ -13,7 +13,8 @@ pub(super) const NO_NAME: NameId = 0;
 #[derive(Debug, Default, Clone)]
 pub(super) struct Names {
     ids: HashMap<Arc<str>, NameId>,
-    names: HashMap<NameId, (Arc<str>, u64)>,
+    /// Each name with its uses.
+    used: HashMap<NameId, (Arc<str>, u64)>,
     free: Vec<NameId>,
 }
 
@@ -21,36 +22,36 @@ impl Names {
     /// Returns the number of a name and counts one more use.
     pub(super) fn take(&mut self, name: &str) -> NameId {
         if let Some(id) = self.ids.get(name) {
-            if let Some((_, uses)) = self.names.get_mut(id) {
+            if let Some((_, uses)) = self.used.get_mut(id) {
                 *uses = uses.saturating_add(1);
             }
             return *id;
         }
         let fresh =
-            u32::try_from(self.names.len()).map_or(u32::MAX, |count| count.saturating_add(1));
+            u32::try_from(self.used.len()).map_or(u32::MAX, |count| count.saturating_add(1));
         let id = self.free.pop().unwrap_or(fresh);
         let name: Arc<str> = Arc::from(name);
         self.ids.insert(Arc::clone(&name), id);
-        self.names.insert(id, (name, 1));
+        self.used.insert(id, (name, 1));
         id
     }
 
     /// Gives one use back.
     pub(super) fn give_back(&mut self, id: NameId) {
-        let Some((name, uses)) = self.names.get_mut(&id) else {
+        let Some((name, uses)) = self.used.get_mut(&id) else {
             return;
         };
         *uses = uses.saturating_sub(1);
         if *uses == 0 {
             let name = Arc::clone(name);
             self.ids.remove(&name);
-            self.names.remove(&id);
+            self.used.remove(&id);
             self.free.push(id);
         }
     }
 
     pub(super) fn name(&self, id: NameId) -> Option<&Arc<str>> {
-        self.names.get(&id).map(|(name, _)| name)
+        self.used.get(&id).map(|(name, _)| name)
     }
 
     pub(super) fn id(&self, name: &str) -> Option<NameId> {
@@ -59,7 +60,7 @@ impl Names {
 
     /// Returns each name with its number and its uses.
     pub(super) fn iter(&self) -> impl Iterator<Item = (NameId, &str, u64)> {
-        self.names
+        self.used
             .iter()
             .map(|(id, (name, uses))| (*id, &**name, *uses))
     }

@@ -38,7 +38,7 @@ struct Queue {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Queues {
     names: Names,
-    queues: HashMap<NameId, Queue>,
+    by_id: HashMap<NameId, Queue>,
     rules: HashMap<String, QueueRule>,
 }
 
@@ -50,7 +50,7 @@ impl Queues {
     /// Adds a message at the end of its queue. Returns the queue's number.
     pub(super) fn join(&mut self, name: &str, message: Offset) -> NameId {
         let id = self.names.take(name);
-        let queue = self.queues.entry(id).or_default();
+        let queue = self.by_id.entry(id).or_default();
         queue.waiting.insert(message);
         queue.unprocessed = queue.unprocessed.saturating_add(1);
         id
@@ -59,7 +59,7 @@ impl Queues {
     /// Keeps a message's place for a callback of it, also when the message itself has come to its end.
     pub(super) fn hold(&mut self, name: &str, root: Offset) -> NameId {
         let id = self.names.take(name);
-        let queue = self.queues.entry(id).or_default();
+        let queue = self.by_id.entry(id).or_default();
         if !queue.waiting.contains(&root) {
             queue.active.insert(root);
         }
@@ -70,20 +70,20 @@ impl Queues {
     pub(super) fn give_back(&mut self, id: NameId) {
         self.names.give_back(id);
         if self.names.name(id).is_none() {
-            self.queues.remove(&id);
+            self.by_id.remove(&id);
         }
     }
 
     /// Notes that a message has come to its end; it keeps its place.
     pub(super) fn processed(&mut self, id: NameId) {
-        if let Some(queue) = self.queues.get_mut(&id) {
+        if let Some(queue) = self.by_id.get_mut(&id) {
             queue.unprocessed = queue.unprocessed.saturating_sub(1);
         }
     }
 
     /// Frees a message's place.
     pub(super) fn leave(&mut self, id: NameId, message: Offset) {
-        if let Some(queue) = self.queues.get_mut(&id) {
+        if let Some(queue) = self.by_id.get_mut(&id) {
             queue.active.remove(&message);
             queue.waiting.remove(&message);
         }
@@ -93,7 +93,7 @@ impl Queues {
     pub(super) fn promote(&mut self, id: NameId) -> Vec<Offset> {
         let rule = self.rule_of(id);
         let places = usize::try_from(rule.parallelism.max(1)).unwrap_or(usize::MAX);
-        let Some(queue) = self.queues.get_mut(&id) else {
+        let Some(queue) = self.by_id.get_mut(&id) else {
             return Vec::new();
         };
         let mut promoted = Vec::new();
@@ -109,7 +109,7 @@ impl Queues {
     /// Returns whether attempts of the message may be made now.
     pub(super) fn may_run(&self, id: NameId, message: Offset) -> bool {
         let is_active = |queue: &Queue| queue.active.contains(&message);
-        !self.rule_of(id).is_paused && self.queues.get(&id).is_some_and(is_active)
+        !self.rule_of(id).is_paused && self.by_id.get(&id).is_some_and(is_active)
     }
 
     /// Sets the rule of a queue; `None` is the default again. Returns its number and its active messages if it holds any.
@@ -123,20 +123,20 @@ impl Queues {
             None => self.rules.remove(name),
         };
         let id = self.names.id(name)?;
-        let active = self.queues.get(&id)?.active.iter().copied().collect();
+        let active = self.by_id.get(&id)?.active.iter().copied().collect();
         Some((id, active))
     }
 
     /// Returns how many messages of a queue have not come to their end.
     pub(super) fn unprocessed(&self, name: &str) -> u64 {
         let id = self.names.id(name);
-        id.and_then(|id| self.queues.get(&id))
+        id.and_then(|id| self.by_id.get(&id))
             .map_or(0, |queue| queue.unprocessed)
     }
 
     /// Returns the messages of a queue that stand in it, the oldest first.
     pub(super) fn messages(&self, name: &str) -> Vec<Offset> {
-        let queue = self.names.id(name).and_then(|id| self.queues.get(&id));
+        let queue = self.names.id(name).and_then(|id| self.by_id.get(&id));
         queue.map_or_else(Vec::new, |queue| {
             queue.active.iter().chain(&queue.waiting).copied().collect()
         })

@@ -3,7 +3,7 @@
 //! Where to read follows from the state, which only the owner has: a copy that the state knew may be gone when it is read,
 //! because a newer one stands and the head has been deleted. [`LogError::OffsetOutOfRange`] asks the caller to look again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
@@ -95,10 +95,10 @@ impl PushReader {
         &self,
         places: &[MessagePlace],
     ) -> Vec<(Offset, Result<PushedMessage, LogError>)> {
-        let sorted: BTreeMap<MessagePlace, ()> = places.iter().map(|place| (*place, ())).collect();
+        let sorted: BTreeSet<MessagePlace> = places.iter().copied().collect();
         let mut held = None;
         let mut read: BTreeMap<MessagePlace, Result<PushedMessage, LogError>> = sorted
-            .into_keys()
+            .into_iter()
             .map(|place| (place, self.read_message(place, &mut held)))
             .collect();
         places
@@ -162,7 +162,7 @@ impl PushReader {
         let Some(log) = self.delivery.get() else {
             return Ok(Vec::new());
         };
-        self.entries_between(log, (from, log.durable_end()), bytes_max)
+        Self::entries_between(log, (from, log.durable_end()), bytes_max)
     }
 
     /// Reads durable entries backwards, the newest below `to` first, until there are `bytes_max` bytes of them or the log start
@@ -179,7 +179,7 @@ impl PushReader {
         let mut end = to.min(log.durable_end());
         while end > log.log_start() && bytes < bytes_max {
             let start = Offset(end.0.saturating_sub(ENTRIES_PER_WINDOW)).max(log.log_start());
-            let window = self.entries_between(log, (start, end), usize::MAX)?;
+            let window = Self::entries_between(log, (start, end), usize::MAX)?;
             for placed in window.into_iter().rev() {
                 bytes = bytes.saturating_add(weight(&placed.2));
                 entries.push(placed);
@@ -190,7 +190,6 @@ impl PushReader {
     }
 
     fn entries_between(
-        &self,
         log: &LogReader,
         (from, to): (Offset, Offset),
         bytes_max: usize,

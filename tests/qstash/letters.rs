@@ -1,0 +1,120 @@
+//! Dead letters: finding, retrying with other settings, deleting.
+
+use hyper::Method;
+use serde_json::json;
+
+use crate::world::{NOWHERE, World, text};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_found_retried_once_and_gone() {
+    let world = World::start().await;
+    let letter = world
+        .dead(&[("upstash-label", "x"), ("upstash-forward-a", "1")])
+        .await;
+    assert_eq!(
+        (&letter["url"], &letter["body"]),
+        (&json!(NOWHERE), &json!("body"))
+    );
+    assert_eq!(
+        (&letter["responseStatus"], &letter["maxRetries"]),
+        (&json!(0), &json!(0))
+    );
+    assert_eq!(letter["header"]["A"], json!(["1"]));
+    let id = text(&letter, "dlqId");
+    let one = world.get(&format!("/v2/dlq/{id}")).await.expect(200);
+    assert_eq!(one["messageId"], letter["messageId"]);
+    for query in ["label=y", "queueName=q", "toDate=5", "responseStatus=500"] {
+        let page = world.get(&format!("/v2/dlq?{query}")).await.expect(200);
+        assert_eq!(page, json!({"messages": []}), "{query}");
+    }
+
+    let overrides = [
+        ("upstash-delay", "1h"),
+        ("upstash-retries", "7"),
+        ("upstash-forward-a", "2"),
+    ];
+    let target = format!("/v2/dlq/retry/{id}");
+    let retried = world
+        .send(Method::POST, &target, &overrides, "")
+        .await
+        .expect(201);
+    let message_id = text(&retried, "messageId");
+    assert_ne!(json!(message_id), letter["messageId"]);
+    let message = world
+        .get(&format!("/v2/messages/{message_id}"))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&message["maxRetries"], &message["body"]),
+        (&json!(7), &json!("body"))
+    );
+    assert_eq!(message["header"]["A"], json!(["2"]));
+    assert_eq!(message["label"], "x");
+    let again = world.post(&target, "").await.expect(201);
+    assert_eq!(again["messageId"], message_id);
+    world.get(&format!("/v2/dlq/{id}")).await.error(404);
+    world.delete(&format!("/v2/dlq/{id}")).await.error(404);
+    for id in ["nothing", "a%2Fb"] {
+        world.get(&format!("/v2/dlq/{id}")).await.error(404);
+        world.delete(&format!("/v2/dlq/{id}")).await.error(404);
+        world
+            .post(&format!("/v2/dlq/retry/{id}"), "")
+            .await
+            .error(404);
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bulk_calls_take_ids_filters_or_all_page_by_page() {
+    let world = World::start().await;
+    let mut ids = Vec::new();
+    for label in ["a", "a", "b", "b", "c", "c", "c"] {
+        let letter = world.dead(&[("upstash-label", label)]).await;
+        ids.push(text(&letter, "dlqId"));
+    }
+    let nothing = world
+        .send(Method::DELETE, "/v2/dlq", &[], r#"{"dlqIds": []}"#)
+        .await;
+    assert_eq!(nothing.expect(200), json!({"deleted": 0}));
+    let body = json!({"dlqIds": [ids[0]]}).to_string();
+    let by_body = world.send(Method::DELETE, "/v2/dlq", &[], &body).await;
+    assert_eq!(by_body.expect(200), json!({"deleted": 1}));
+    let by_query = world
+        .delete(&format!("/v2/dlq?dlqIds={}&dlqIds=nothing", ids[1]))
+        .await;
+    assert_eq!(by_query.expect(200), json!({"deleted": 1}));
+    let later = [("upstash-delay", "1h")];
+    let retried = world
+        .send(Method::POST, "/v2/dlq/retry?label=b", &later, "")
+        .await;
+    let retried = retried.expect(201);
+    assert_eq!(retried["responses"].as_array().unwrap().len(), 2);
+    world
+        .post("/v2/dlq/retry?dlqIds=nothing", "")
+        .await
+        .error(404);
+    world
+        .post(&format!("/v2/dlq/retry?dlqIds={}", ids[0]), "")
+        .await
+        .error(404);
+
+    let latest = world
+        .get("/v2/dlq?order=latestFirst&count=1")
+        .await
+        .expect(200);
+    assert_eq!(latest["messages"][0]["dlqId"], json!(ids[6]));
+    let first = world.delete("/v2/dlq?count=2").await.expect(200);
+    assert_eq!(first["deleted"], 2);
+    let cursor = text(&first, "cursor");
+    let second = world
+        .delete(&format!("/v2/dlq?count=2&cursor={cursor}"))
+        .await
+        .expect(200);
+    assert_eq!(second, json!({"deleted": 1}));
+    assert_eq!(
+        world.get("/v2/dlq").await.expect(200),
+        json!({"messages": []})
+    );
+    world.stop().await;
+}
