@@ -32,16 +32,33 @@ const PROTOCOL: [&str; 2] = [
     include_str!("../fixtures/protocol_v2.txt"),
 ];
 
+/// The golden bytes of deliveries.
+const DELIVERIES: [(&str, &str); 3] = [
+    (
+        "envelope",
+        include_str!("../../storage/tests/fixtures/envelope-v1.hex"),
+    ),
+    (
+        "entry",
+        include_str!("../../storage/tests/fixtures/delivery-entry-v1.hex"),
+    ),
+    (
+        "state",
+        include_str!("../../storage/tests/fixtures/delivery-state-v1.hex"),
+    ),
+];
+
 type Seed = (&'static str, String, Vec<u8>);
 type Files = fn() -> Vec<(String, Vec<u8>)>;
 
 pub(crate) fn all() -> Vec<Seed> {
-    let sources: [(&str, Files); 13] = [
+    let sources: [(&str, Files); 14] = [
         ("checkpoint", checkpoints),
         ("control_entry", control_entries),
         ("decode_batch", batches),
         ("decode_frame", frames),
         ("decode_letter", letters),
+        ("delivery_entry", deliveries),
         ("destination", destinations),
         ("dlq_query", dlq_queries),
         ("log_ops", log_ops),
@@ -83,6 +100,21 @@ fn checkpoints() -> Vec<(String, Vec<u8>)> {
         named("two", sound),
         named("two-say-three", miscounted),
     ]
+}
+
+/// Envelopes, entries and a state, as their golden bytes have them: a name and hexadecimal digits in each line.
+fn deliveries() -> Vec<(String, Vec<u8>)> {
+    let lines = DELIVERIES
+        .into_iter()
+        .flat_map(|(kind, text)| text.lines().map(move |line| (kind, line)));
+    lines
+        .map(|(kind, line)| {
+            let (name, digits) = line.split_once(' ').unwrap();
+            let pairs = digits.as_bytes().chunks(2);
+            let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+            (format!("{kind}-{name}"), pairs.map(byte).collect())
+        })
+        .collect()
 }
 
 /// What deliveries over HTTP go by: all of it set, and then changed and taken away.
