@@ -336,6 +336,16 @@ async fn a_message_that_keeps_failing_dies_and_comes_back_with_other_settings() 
         page: Page::first(Order::OldestFirst, 1),
         request_id: None,
     };
+    let large = PublishSettings {
+        headers: vec![("x".to_owned(), Bytes::from(vec![b'x'; 65_000]))],
+        ..PublishSettings::default()
+    };
+    let refused = machine
+        .broker
+        .retry_messages(request.clone(), large, "test".to_owned());
+    let answer = refused.await.unwrap();
+    let refusal = answer.letters.first().unwrap().1.as_ref().unwrap_err();
+    assert!(refusal.message.contains("bytes"), "{}", refusal.message);
     let overrides = PublishSettings {
         method: Some("PUT".to_owned()),
         ..PublishSettings::default()

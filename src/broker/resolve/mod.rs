@@ -33,8 +33,8 @@ const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long one step of that wait is, should no change be told.
 const BUSY_STEP: Duration = Duration::from_millis(100);
 
-/// What a retry changes in a letter before it is sent back.
-pub(super) type Change = Arc<dyn Fn(&mut DeadLetter) + Send + Sync>;
+/// What a retry changes in a letter before it is sent back; a letter that it refuses stays.
+pub(super) type Change = Arc<dyn Fn(&mut DeadLetter) -> Result<(), Refusal> + Send + Sync>;
 
 impl Broker {
     /// Republishes letters. Answered when their fresh records are synced.
@@ -108,9 +108,12 @@ impl Broker {
         let topic = self.topic(&request.topic)?;
         let page = select(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
         let (mut answers, mut shares) = share_out(page.letters);
-        let letters = shares.iter_mut().flat_map(|share| &mut share.letters);
         if let Some(change) = change {
-            letters.for_each(|(.., letter)| change(letter));
+            for (at, refusal) in change_all(&mut shares, &change) {
+                if let Some((_, place)) = answers.get_mut(at) {
+                    *place = Err(refusal);
+                }
+            }
         }
         let batch_bytes_max = topic.settings().batch_bytes_max;
         for share in shares {
@@ -315,6 +318,23 @@ impl Broker {
         partition.notify(LogKind::DeadLetter);
         result
     }
+}
+
+/// Changes every letter; those that are refused are taken out and returned with their places.
+fn change_all(shares: &mut [Share], change: &Change) -> Vec<(usize, Refusal)> {
+    let mut refused = Vec::new();
+    for share in shares {
+        share
+            .letters
+            .retain_mut(|(at, _, letter)| match change(letter) {
+                Ok(()) => true,
+                Err(refusal) => {
+                    refused.push((*at, refusal));
+                    false
+                }
+            });
+    }
+    refused
 }
 
 /// `None` as an error stands for a letter that is not there.
