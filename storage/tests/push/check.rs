@@ -221,7 +221,7 @@ fn causes(truth: &Truth, oracle: &mut Oracle) -> Result<(), Broken> {
         let Some(cause) = &found.cause else { continue };
         let (at, which) = match cause.kind {
             CauseKind::Schedule => (
-                cause.detail.due.unwrap().0 as u64,
+                cause.detail.due.unwrap().0.unsigned_abs(),
                 offset.since(found.base).unwrap(),
             ),
             _ => (cause.offset.0, 0),
@@ -320,7 +320,7 @@ fn counts(state: &DeliveryState, oracle: &Oracle) -> Result<(), Broken> {
     )
 }
 
-fn remembered(state: &DeliveryState, oracle: &mut Oracle) -> Result<(), Broken> {
+fn remembered(state: &DeliveryState, oracle: &Oracle) -> Result<(), Broken> {
     let known: BTreeMap<u8, Offset> = state.duplicates().map(|d| (d.key[0], d.base)).collect();
     ensure(
         oracle
@@ -330,12 +330,10 @@ fn remembered(state: &DeliveryState, oracle: &mut Oracle) -> Result<(), Broken> 
         "a deduplication key survives",
         || format!("{known:?}, not {:?}", oracle.keys),
     )?;
-    oracle.keys = known;
     let fired = state.fired().map(|(_, fired)| fired.due.0).max();
     ensure(fired >= oracle.fired, "a firing survives", || {
         format!("{fired:?}, not {:?}", oracle.fired)
     })?;
-    oracle.fired = fired;
     let (start, made) = oracle.period;
     let found = state.periods().find(|(key, _)| *key == KEY);
     let counted = found.map_or((i64::MIN, 0), |(_, p)| (p.start.0, p.count));

@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use storage::cause::{Cause, CauseDetail, CauseKind};
 use storage::checkpoint::{CheckpointStore, LogCheckpoint};
 use storage::data_dir::checkpoint_paths;
-use storage::delivery::{Callback, Entry, Envelope, FlowControl};
+use storage::delivery::{Callback, DeliveryLog, Entry, Envelope, FlowControl};
+use storage::disk::Disk;
+use storage::disk::fault::FaultDisk;
 use storage::disk::sim::SimDisk;
 use storage::error::LogError;
 use storage::log::{LogConfig, RetentionPolicy};
@@ -18,7 +20,7 @@ use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::{
     Hooks, NewMessage, Outcome, Partition, PartitionConfig, PartitionHints, PartitionPlace,
-    PartitionReport, PartitionRetention, PushUpkeep, Resolver, Who,
+    PartitionReport, PartitionRetention, PushUpkeep, PushUpkeepRun, Resolver, Who,
 };
 
 use crate::mutants::Order;
@@ -53,8 +55,10 @@ const RETENTION: PartitionRetention = PartitionRetention {
 pub struct Watch {
     pub disk: SimDisk,
     pub phase: Cell<&'static str>,
-    /// A sync will fail: whatever ends the run comes from that.
+    /// Something will fail: whatever ends the run comes from that.
     pub fails: bool,
+    /// Stands before the disk.
+    pub faults: Option<FaultDisk>,
 }
 
 impl Watch {
@@ -63,6 +67,14 @@ impl Watch {
             disk: disk.clone(),
             phase: Cell::new("open"),
             fails: false,
+            faults: None,
+        }
+    }
+
+    fn storage(&self) -> Arc<dyn Disk> {
+        match &self.faults {
+            Some(faults) => Arc::new(faults.clone()),
+            None => Arc::new(self.disk.clone()),
         }
     }
 
@@ -85,11 +97,13 @@ pub struct Machine<'a> {
     stored: HashMap<LogKind, LogCheckpoint>,
     pub watch: &'a Watch,
     pub order: Order,
+    /// What each upkeep did.
+    pub runs: Vec<PushUpkeepRun>,
 }
 
 /// Opens the partition on a disk, with what its checkpoints say.
 pub fn open_partition(
-    disk: &SimDisk,
+    disk: Arc<dyn Disk>,
     stored: &HashMap<LogKind, LogCheckpoint>,
     now: TimestampMs,
 ) -> Result<(Partition, PartitionReport), LogError> {
@@ -113,7 +127,7 @@ pub fn open_partition(
         ..PartitionConfig::default()
     };
     let place = PartitionPlace {
-        disk: Arc::new(disk.clone()),
+        disk,
         root: PathBuf::from(ROOT),
         number: NUMBER,
     };
@@ -142,13 +156,14 @@ impl<'a> Machine<'a> {
         now: TimestampMs,
     ) -> Result<(Self, PartitionReport), LogError> {
         let (store, stored) = read_checkpoints(&watch.disk)?;
-        let (partition, report) = open_partition(&watch.disk, &stored, now)?;
+        let (partition, report) = open_partition(watch.storage(), &stored, now)?;
         let machine = Self {
             owner: Mutex::new(partition),
             store,
             stored,
             watch,
             order,
+            runs: Vec::new(),
         };
         Ok((machine, report))
     }
@@ -165,6 +180,10 @@ impl<'a> Machine<'a> {
             Op::Retain => self.retain(None, oracle),
             Op::RetainOver(name) => self.retain(Some(name), oracle),
             Op::RetainLetters => self.retain_letters(oracle),
+            Op::Wait(ms) => {
+                oracle.now += ms;
+                Ok(())
+            }
             Op::Checkpoint => {
                 self.watch.phase.set("checkpoint");
                 self.checkpoint(None)
@@ -209,48 +228,20 @@ impl<'a> Machine<'a> {
             partition.append_messages(messages, now)
         })?;
         if self.order == Order::AcceptedBeforeSync {
-            self.accept(appended.base_offset, oracle)?;
+            accept(appended.base_offset, oracle)?;
         }
         if self.order == Order::AdmittedBeforeSync {
             self.admit_at_once(appended.base_offset, messages, now);
-            self.accept(appended.base_offset, oracle)?;
+            accept(appended.base_offset, oracle)?;
             self.attempt_at_once(appended.base_offset, oracle)?;
             return Ok(());
         }
         self.sync(LogKind::Main)?;
         self.owner.lock().admit_durable();
         if oracle.flight.is_some() {
-            self.accept(appended.base_offset, oracle)?;
+            accept(appended.base_offset, oracle)?;
         }
         Ok(())
-    }
-
-    /// The publisher is answered.
-    pub fn accept(&self, base: Offset, oracle: &mut Oracle) -> Result<(), Stop> {
-        let Some(Flight::Publish(messages)) = oracle.flight.take() else {
-            return Ok(());
-        };
-        for (at, message) in (base.0..).zip(messages) {
-            oracle.accept(Offset(at), message)?;
-        }
-        self.note_answers(oracle);
-        Ok(())
-    }
-
-    /// What the state remembers of publishers and schedules is now known to somebody.
-    fn note_answers(&self, oracle: &mut Oracle) {
-        let owner = self.owner.lock();
-        let Some(state) = owner.delivery() else {
-            return;
-        };
-        for duplicate in state.duplicates() {
-            oracle
-                .keys
-                .entry(duplicate.key[0])
-                .or_insert(duplicate.base);
-        }
-        let fired = state.fired().map(|(_, fired)| fired.due.0).max();
-        oracle.fired = oracle.fired.max(fired);
     }
 
     fn cancel(&mut self, name: &str, oracle: &mut Oracle) -> Result<(), Stop> {
@@ -319,7 +310,11 @@ impl<'a> Machine<'a> {
             cause: Some(cause),
             ..new_message(&spec, oracle.now)
         };
-        oracle.flight = Some(Flight::Publish(vec![Message::of(&spec); count]));
+        let known = Message {
+            due: Some(due),
+            ..Message::of(&spec)
+        };
+        oracle.flight = Some(Flight::Publish(vec![known; count]));
         self.append_messages(&vec![message; count], oracle)
     }
 
@@ -392,18 +387,22 @@ impl<'a> Machine<'a> {
             owner: &self.owner,
             now: &|| TimestampMs(now),
             wait: &|| panic!("nobody else is at it"),
+            rolled: &|_| {},
         });
         done.map_err(|error| self.watch.stop(&error))
     }
 
     fn snapshot(&mut self, oracle: &Oracle) -> Result<(), Stop> {
         self.watch.phase.set("snapshot");
-        self.upkeep(oracle, |upkeep| upkeep.snapshot())
+        self.upkeep(oracle, |upkeep: &PushUpkeep<'_>| upkeep.snapshot())
     }
 
     fn retain(&mut self, over: Option<&str>, oracle: &mut Oracle) -> Result<(), Stop> {
         self.watch.phase.set("carry and snapshot");
-        self.upkeep(oracle, |upkeep| upkeep.run(&RETENTION))?;
+        if self.order != Order::MainPastSnapshot {
+            let run = self.upkeep(oracle, |upkeep| upkeep.run(&RETENTION))?;
+            self.runs.push(run);
+        }
         let now = TimestampMs(oracle.now);
         for kind in [LogKind::Main, LogKind::Delivery] {
             self.watch.phase.set("retention");
@@ -431,7 +430,7 @@ impl<'a> Machine<'a> {
 
     fn plan(&self, kind: LogKind, now: TimestampMs) -> Option<Offset> {
         let mut owner = self.owner.lock();
-        let snapshot = owner.delivery_log().and_then(|log| log.durable_snapshot());
+        let snapshot = owner.delivery_log().and_then(DeliveryLog::durable_snapshot);
         match (kind, self.order) {
             (LogKind::Main, Order::MainPastSnapshot) => {
                 let ceiling = owner.main().next_offset();
@@ -525,7 +524,11 @@ impl<'a> Machine<'a> {
             }
         }
         if let Some((kind, start)) = start {
-            self.stored.get_mut(&kind).unwrap().log_start = start;
+            match self.stored.get_mut(&kind) {
+                Some(entry) => entry.log_start = start,
+                // Only a mutant has not synced the log before.
+                None => return Ok(()),
+            }
         }
         let entries: Vec<_> = self.stored.values().cloned().collect();
         let written = self.store.write(&entries);
@@ -563,6 +566,17 @@ impl<'a> Machine<'a> {
     }
 }
 
+/// The publisher is answered.
+fn accept(base: Offset, oracle: &mut Oracle) -> Result<(), Stop> {
+    let Some(Flight::Publish(messages)) = oracle.flight.take() else {
+        return Ok(());
+    };
+    for (at, message) in (base.0..).zip(messages) {
+        oracle.accept(Offset(at), message)?;
+    }
+    Ok(())
+}
+
 fn cancelled(oracle: &mut Oracle) {
     if let Some(Flight::Cancel(message)) = oracle.flight.take() {
         oracle.messages.get_mut(&message).unwrap().end = Some(End::Cancelled);
@@ -575,6 +589,7 @@ pub fn again(source: &Message) -> Message {
         name: source.name.clone(),
         script: source.script.clone(),
         generation: source.generation + 1,
+        key: 0,
         made: 0,
         recorded: 0,
         is_dying: false,
@@ -592,7 +607,7 @@ pub fn body_of(name: &str, pad: usize) -> Bytes {
     Bytes::from(format!("{name} ;{}", "x".repeat(pad)))
 }
 
-fn new_message(spec: &Spec, now: i64) -> NewMessage {
+pub fn new_message(spec: &Spec, now: i64) -> NewMessage {
     let callback = |has: bool| {
         has.then(|| Callback {
             url: "http://caller/".to_owned(),

@@ -9,6 +9,7 @@
     clippy::panic,
     clippy::cast_possible_truncation,
     clippy::print_stderr,
+    clippy::struct_excessive_bools,
     missing_docs,
     unreachable_pub,
     reason = "tests may panic, and say what they covered"

@@ -65,6 +65,9 @@ pub struct Message {
     pub has_callback: bool,
     pub has_failure_callback: bool,
     pub has_rate: bool,
+    pub key: u8,
+    /// Of a firing: when it was due.
+    pub due: Option<i64>,
     /// Of a callback: the message that it answers, and the one whose place it keeps.
     pub source: Option<Offset>,
     pub root: Option<Offset>,
@@ -93,6 +96,8 @@ impl Message {
             has_callback: spec.has_callback,
             has_failure_callback: spec.has_failure_callback,
             has_rate: spec.has_rate,
+            key: spec.key,
+            due: None,
             source: None,
             root: None,
             generation: 0,
@@ -185,6 +190,10 @@ impl Oracle {
                 || format!("{offset}: {message:?} of {source:?}"),
             )?;
         }
+        if message.key > 0 {
+            self.keys.entry(message.key).or_insert(offset);
+        }
+        self.fired = self.fired.max(message.due);
         self.messages.insert(offset, message);
         Ok(())
     }

@@ -44,22 +44,23 @@ impl Machine<'_> {
         }
         self.append(&intents, now)?;
         self.sync(LogKind::Delivery)?;
-        self.watch.phase.set("attempts");
         if self.order != Order::AttemptBeforeIntent {
             self.attempt_all(&messages, oracle)?;
         }
-        let (outcomes, ended) = self.outcomes(&messages, oracle)?;
+        let (outcomes, ended) = self.outcomes(&messages, oracle);
         self.watch.phase.set("outcomes");
         oracle.flight = Some(Flight::Outcomes(ended));
         self.append(&outcomes, now)?;
+        let mut called = Vec::new();
         match self.order {
             Order::OutcomeToldBeforeSync => recorded(oracle),
             Order::LettersBeforeOutcome => self.letters(oracle)?,
-            Order::CallbacksBeforeOutcome => self.callbacks(oracle)?,
+            Order::CallbacksBeforeOutcome => called = self.append_callbacks(oracle)?,
             _ => {}
         }
         self.sync(LogKind::Delivery)?;
         recorded(oracle);
+        accept(called, oracle)?;
         self.aftermath(oracle)?;
         Ok(true)
     }
@@ -106,11 +107,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn outcomes(
-        &self,
-        messages: &[PushedMessage],
-        oracle: &Oracle,
-    ) -> Result<(Vec<Entry>, Vec<Ended>), Stop> {
+    fn outcomes(&self, messages: &[PushedMessage], oracle: &Oracle) -> (Vec<Entry>, Vec<Ended>) {
         let mut outcomes = Vec::new();
         let mut ended = Vec::new();
         for message in messages {
@@ -138,7 +135,7 @@ impl Machine<'_> {
             }));
             ended.push((message.offset, number, result));
         }
-        Ok((outcomes, ended))
+        (outcomes, ended)
     }
 
     /// Letters of dying messages, then the entries that say so.
@@ -212,14 +209,18 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Callbacks that are owed, as one batch.
     fn callbacks(&mut self, oracle: &mut Oracle) -> Result<(), Stop> {
+        accept(self.append_callbacks(oracle)?, oracle)
+    }
+
+    /// Appends and syncs the callbacks that are owed, as one batch.
+    fn append_callbacks(&mut self, oracle: &Oracle) -> Result<Vec<(Offset, Message)>, Stop> {
         let owed: Vec<_> = {
             let owner = self.owner.lock();
             owner.delivery().unwrap().owed().collect()
         };
         if owed.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let reader = self.owner.lock().push_reader();
         let mut messages = Vec::new();
@@ -252,11 +253,16 @@ impl Machine<'_> {
         })?;
         self.sync(LogKind::Main)?;
         self.owner.lock().admit_durable();
-        for (at, message) in (appended.base_offset.0..).zip(known) {
-            oracle.accept(Offset(at), message)?;
-        }
-        Ok(())
+        let offsets = (appended.base_offset.0..).map(Offset);
+        Ok(offsets.zip(known).collect())
     }
+}
+
+fn accept(called: Vec<(Offset, Message)>, oracle: &mut Oracle) -> Result<(), Stop> {
+    for (offset, message) in called {
+        oracle.accept(offset, message)?;
+    }
+    Ok(())
 }
 
 /// What only mutants do.
@@ -363,6 +369,8 @@ pub fn known_callback(name: &str, source: Offset, root: Option<Offset>) -> Messa
         has_callback: false,
         has_failure_callback: false,
         has_rate: false,
+        key: 0,
+        due: None,
         source: Some(source),
         root,
         generation: 0,

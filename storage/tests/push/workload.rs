@@ -15,7 +15,7 @@ pub struct Spec {
     pub pad: usize,
 }
 
-const PLAIN: Spec = Spec {
+pub const PLAIN: Spec = Spec {
     name: "",
     script: "O",
     has_queue: false,
@@ -59,6 +59,7 @@ pub enum Op {
     /// Cancels a message, and lets retention run before anybody has synced that.
     RetainOver(&'static str),
     RetainLetters,
+    Wait(i64),
     Checkpoint,
 }
 
@@ -120,11 +121,15 @@ const THIRD: &[Spec] = &[
         has_rate: true,
         ..plain("i", "FFFFFO")
     },
+    Spec {
+        delay_ms: LONG_MS,
+        ..plain("gone", "O")
+    },
 ];
 
 const ALONE: &[Spec] = &[Spec {
     delay_ms: LONG_MS,
-    pad: 400,
+    pad: 1500,
     ..plain("alone", "O")
 }];
 
@@ -148,30 +153,35 @@ pub const WORKLOAD: &[Op] = &[
     Op::Deliver(2),
     Op::Publish(FILLERS),
     Op::Fire(60, 2),
-    Op::Deliver(3),
     Op::Snapshot,
-    Op::Deliver(3),
+    Op::Deliver(6),
     Op::Retain,
     Op::Republish("c"),
     Op::Publish(THIRD),
+    Op::Cancel("gone"),
     Op::Deliver(3),
     Op::Retain,
     Op::Checkpoint,
     Op::Fire(120, 1),
-    Op::Deliver(3),
+    Op::Deliver(7),
     Op::Publish(ALONE),
-    Op::Publish(LAST),
-    Op::Cancel("f3"),
-    Op::Deliver(2),
+    // The sleeper is carried.
     Op::Retain,
+    Op::Publish(LAST),
+    Op::Deliver(2),
+    // The lonely one is held.
+    Op::Retain,
+    Op::Snapshot,
     Op::RetainOver("alone"),
     Op::Deliver(3),
     Op::Republish("g"),
     Op::Republish("j"),
     Op::RetainLetters,
     Op::Deliver(3),
+    // The sleeper's copy is copied.
     Op::Retain,
-    Op::Cancel("sleeper"),
+    Op::Wait(LONG_MS),
     Op::Deliver(2),
+    Op::Retain,
     Op::Checkpoint,
 ];
