@@ -337,7 +337,7 @@ async fn a_message_that_keeps_failing_dies_and_comes_back_with_other_settings() 
         request_id: None,
     };
     let large = PublishSettings {
-        headers: vec![("x".to_owned(), Bytes::from(vec![b'x'; 65_000]))],
+        headers: vec![("x".to_owned(), Bytes::from(vec![b'x'; 70_000]))],
         ..PublishSettings::default()
     };
     let refused = machine
@@ -505,10 +505,15 @@ async fn too_many_messages_are_refused_and_a_sick_destination_keeps_its_places()
         "as many as one destination may have"
     );
     well.answer(200, &[]);
-    for _ in 0..40 {
-        machine.publish(to("http://sick/")).await;
-    }
-    let refusal = machine.try_publish(to("http://well/")).await.unwrap_err();
+    let mut taken = 10;
+    let refusal = loop {
+        match machine.try_publish(to("http://sick/")).await {
+            Ok(_) => taken += 1,
+            Err(refusal) => break refusal,
+        }
+    };
+    // One that has just been synced may be counted twice for a moment.
+    assert!((49..=50).contains(&taken), "{taken} were taken");
     assert_eq!(
         refusal.code,
         crate::protocol::error_code::ErrorCode::Overloaded

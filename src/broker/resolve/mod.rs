@@ -16,7 +16,8 @@ use storage::offset::Offset;
 use storage::partition::{Hooks, Outcome, Republished as Committed, Resolver, Step, Who};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use share::{Share, share_out};
+pub(super) use share::Change;
+use share::{Share, change_all, share_out};
 
 use super::select::{select, unknown_letter};
 use super::{Broker, refusal};
@@ -32,9 +33,6 @@ use crate::protocol::resolve_letters::{
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long one step of that wait is, should no change be told.
 const BUSY_STEP: Duration = Duration::from_millis(100);
-
-/// What a retry changes in a letter before it is sent back; a letter that it refuses stays.
-pub(super) type Change = Arc<dyn Fn(&mut DeadLetter) -> Result<(), Refusal> + Send + Sync>;
 
 impl Broker {
     /// Republishes letters. Answered when their fresh records are synced.
@@ -318,23 +316,6 @@ impl Broker {
         partition.notify(LogKind::DeadLetter);
         result
     }
-}
-
-/// Changes every letter; those that are refused are taken out and returned with their places.
-fn change_all(shares: &mut [Share], change: &Change) -> Vec<(usize, Refusal)> {
-    let mut refused = Vec::new();
-    for share in shares {
-        share
-            .letters
-            .retain_mut(|(at, _, letter)| match change(letter) {
-                Ok(()) => true,
-                Err(refusal) => {
-                    refused.push((*at, refusal));
-                    false
-                }
-            });
-    }
-    refused
 }
 
 /// `None` as an error stands for a letter that is not there.
