@@ -236,6 +236,20 @@ impl Machine {
         assert_eq!(c.accepted, sum, "{c:?}");
     }
 
+    /// A retry with settings that no record holds is refused, and the letter stays.
+    async fn refuse_too_large(&self, request: &RetryLettersRequest) {
+        let large = PublishSettings {
+            headers: vec![("x".to_owned(), Bytes::from(vec![b'x'; 70_000]))],
+            ..PublishSettings::default()
+        };
+        let refused = self
+            .broker
+            .retry_messages(request.clone(), large, "test".to_owned());
+        let answer = refused.await.unwrap();
+        let refusal = answer.letters.first().unwrap().1.as_ref().unwrap_err();
+        assert!(refusal.message.contains("bytes"), "{}", refusal.message);
+    }
+
     fn letters(&self) -> Vec<crate::delivery::api::DeadMessage> {
         let all = Selection::All;
         let page = Page::first(Order::OldestFirst, 100);
@@ -336,16 +350,7 @@ async fn a_message_that_keeps_failing_dies_and_comes_back_with_other_settings() 
         page: Page::first(Order::OldestFirst, 1),
         request_id: None,
     };
-    let large = PublishSettings {
-        headers: vec![("x".to_owned(), Bytes::from(vec![b'x'; 70_000]))],
-        ..PublishSettings::default()
-    };
-    let refused = machine
-        .broker
-        .retry_messages(request.clone(), large, "test".to_owned());
-    let answer = refused.await.unwrap();
-    let refusal = answer.letters.first().unwrap().1.as_ref().unwrap_err();
-    assert!(refusal.message.contains("bytes"), "{}", refusal.message);
+    machine.refuse_too_large(&request).await;
     let overrides = PublishSettings {
         method: Some("PUT".to_owned()),
         ..PublishSettings::default()
