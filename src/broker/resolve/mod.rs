@@ -16,7 +16,8 @@ use storage::offset::Offset;
 use storage::partition::{Hooks, Outcome, Republished as Committed, Resolver, Step, Who};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use share::{Share, share_out};
+pub(super) use share::Change;
+use share::{Share, change_all, share_out};
 
 use super::select::{select, unknown_letter};
 use super::{Broker, refusal};
@@ -32,9 +33,6 @@ use crate::protocol::resolve_letters::{
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long one step of that wait is, should no change be told.
 const BUSY_STEP: Duration = Duration::from_millis(100);
-
-/// What a retry changes in a letter before it is sent back.
-pub(super) type Change = Arc<dyn Fn(&mut DeadLetter) + Send + Sync>;
 
 impl Broker {
     /// Republishes letters. Answered when their fresh records are synced.
@@ -108,9 +106,12 @@ impl Broker {
         let topic = self.topic(&request.topic)?;
         let page = select(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
         let (mut answers, mut shares) = share_out(page.letters);
-        let letters = shares.iter_mut().flat_map(|share| &mut share.letters);
         if let Some(change) = change {
-            letters.for_each(|(.., letter)| change(letter));
+            for (at, refusal) in change_all(&mut shares, &change) {
+                if let Some((_, place)) = answers.get_mut(at) {
+                    *place = Err(refusal);
+                }
+            }
         }
         let batch_bytes_max = topic.settings().batch_bytes_max;
         for share in shares {

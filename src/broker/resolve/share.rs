@@ -10,6 +10,10 @@ use crate::broker::select::Selected;
 use crate::engine::PartitionHandle;
 use crate::protocol::error_code::Refusal;
 
+/// What a retry changes in a letter before it is sent back; a letter that it refuses stays.
+pub(in crate::broker) type Change =
+    Arc<dyn Fn(&mut DeadLetter) -> Result<(), Refusal> + Send + Sync>;
+
 pub(super) type Answers<T> = Vec<(String, Result<T, Refusal>)>;
 
 /// Letters of one partition that are resolved together, with their places in the answer.
@@ -48,4 +52,21 @@ pub(super) fn share_out<T>(
         }
     }
     (answers, shares)
+}
+
+/// Changes every letter; those that are refused are taken out and returned with their places.
+pub(super) fn change_all(shares: &mut [Share], change: &Change) -> Vec<(usize, Refusal)> {
+    let mut refused = Vec::new();
+    for share in shares {
+        share
+            .letters
+            .retain_mut(|(at, _, letter)| match change(letter) {
+                Ok(()) => true,
+                Err(refusal) => {
+                    refused.push((*at, refusal));
+                    false
+                }
+            });
+    }
+    refused
 }

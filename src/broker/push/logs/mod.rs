@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use storage::address::Address;
 use storage::offset::Offset;
-use storage::partition::PushedMessage;
+use storage::partition::{LastBatch, PushedMessage};
 
 use crate::broker::{Broker, refusal};
 use crate::delivery::api::{LogEvent, LogFilter};
@@ -29,6 +29,8 @@ const HELD_MAX: usize = 1_000;
 #[derive(Default)]
 struct Held {
     messages: HashMap<(u32, Offset), Option<Arc<PushedMessage>>>,
+    /// Of each partition: the events of one batch stand near each other, and it may hold thousands of messages.
+    batches: HashMap<u32, LastBatch>,
 }
 
 impl Broker {
@@ -103,7 +105,9 @@ impl Broker {
                     state.and_then(|state| state.carried_at(found.message))
                 };
                 let reader = desk.partition.push_reader();
-                reader.message(found.message, carried_at).ok().map(Arc::new)
+                let last = held.batches.entry(found.place.partition).or_default();
+                let message = reader.message_near((found.message, carried_at), last);
+                message.ok().map(Arc::new)
             })
             .clone();
         let id = Address::message(desk.partition.number(), found.message).to_string();

@@ -22,7 +22,7 @@ mod upkeep;
 
 pub use append::NewMessage;
 pub use letter::{PushDeath, push_letter};
-pub use read::{MessagePlace, PlacedEntry, PushReader, PushedMessage};
+pub use read::{LastBatch, MessagePlace, PlacedEntry, PushReader, PushedMessage};
 pub use retention::{MainRetentionTarget, StaleReferences};
 pub use upkeep::{PushUpkeep, PushUpkeepRun};
 

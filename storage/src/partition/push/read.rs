@@ -54,7 +54,12 @@ pub struct PushReader {
     delivery: Arc<OnceLock<LogReader>>,
 }
 
+/// The batch of the main log that was read last, kept for its other messages.
+#[derive(Debug, Default)]
+pub struct LastBatch(Option<HeldBatch>);
+
 /// The decoded records of one batch of the main log.
+#[derive(Debug)]
 struct HeldBatch {
     base: Offset,
     append_time: TimestampMs,
@@ -86,6 +91,18 @@ impl PushReader {
         carried_at: Option<Offset>,
     ) -> Result<PushedMessage, LogError> {
         self.read_message((offset, carried_at), &mut None)
+    }
+
+    /// Reads a message as [`PushReader::message`] does; messages of the batch that was read last are taken from there.
+    ///
+    /// # Errors
+    /// As [`PushReader::message`].
+    pub fn message_near(
+        &self,
+        (offset, carried_at): MessagePlace,
+        last: &mut LastBatch,
+    ) -> Result<PushedMessage, LogError> {
+        self.read_message((offset, carried_at), &mut last.0)
     }
 
     /// Reads messages, each batch of the main log once. They come in the order in which they were asked for, each with what
