@@ -206,7 +206,8 @@ fn arrival(record: &RecordRef<'_>) -> Result<Option<Arrival>, Corruption> {
     };
     let cause = record.headers.get(CAUSE_HEADER).flatten();
     let cause = cause.map(Cause::decode).transpose()?;
-    Ok(Some(Arrival::new(&Envelope::decode(envelope)?, cause)))
+    let envelope = Envelope::decode(envelope)?;
+    Ok(Some(Arrival::new(record.timestamp, &envelope, cause)))
 }
 
 /// Applies the entries from `from` on. Returns the bytes of the batches at or above `counted_from`.
