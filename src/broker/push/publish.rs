@@ -4,6 +4,7 @@
 //! queue goes to the queue's. A duplicate is found before anything is appended, and answered with the messages of the first publish.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use storage::error::LogError;
 use storage::log::Appended;
 use storage::log_id::LogKind;
 use storage::offset::{Offset, TimestampMs};
-use storage::partition::NewMessage;
+use storage::partition::{NewMessage, PushedMessage};
 
 use super::desk::Desk;
 use crate::broker::{Broker, refusal};
@@ -47,7 +48,7 @@ impl Broker {
     /// Each publication fares alone: [`ErrorCode::Overloaded`] while too many messages wait, [`ErrorCode::StorageFull`],
     /// [`ErrorCode::LimitExceeded`] for what is too large, [`ErrorCode::UnknownTopic`] for a URL group that is not there, or
     /// the log's error.
-    pub async fn publish(&self, publications: Vec<Publication>) -> Vec<Answer> {
+    pub async fn publish(self: &Arc<Self>, publications: Vec<Publication>) -> Vec<Answer> {
         let count = publications.len();
         if let Err(refusal) = self.may_publish() {
             self.metrics.deliveries.publish_refusals.inc();
@@ -64,12 +65,13 @@ impl Broker {
             }
         }
         let repeats = self.without_duplicates(&mut fresh, &mut answers).await;
-        let appends = self
-            .batches(fresh)
-            .into_iter()
-            .map(|(partition, batch)| self.append_all(partition, batch));
+        let appends = self.batches(fresh).into_iter().map(|(partition, batch)| {
+            let broker = Arc::clone(self);
+            // A task of its own: a publisher that hangs up must not give its keys back while its messages are being synced.
+            tokio::spawn(async move { broker.append_all(partition, batch).await })
+        });
         for appended in join_all(appends).await {
-            answers.extend(appended);
+            answers.extend(appended.unwrap_or_default());
         }
         for (at, first) in repeats {
             let answer = answers.get(&first).cloned().unwrap_or_else(|| Err(lost()));
@@ -126,7 +128,10 @@ impl Broker {
                 }
                 Reserve::Duplicate(first) => {
                     let is_group = fresh.iter().any(|one| one.at == at && one.is_group);
-                    answers.insert(at, self.published_before(&first, is_group));
+                    answers.insert(at, self.published_before(&first, is_group).await);
+                }
+                Reserve::Unknown => {
+                    answers.insert(at, Err(unknown_key()));
                 }
             }
         }
@@ -234,27 +239,26 @@ impl Broker {
         Ok(endpoints.iter().map(to).collect())
     }
 
-    /// Returns the answer of the publish that had come first.
-    fn published_before(&self, first: &FirstPublish, is_group: bool) -> Answer {
-        let push = self.push();
-        let desk = push.desk(first.partition).ok_or_else(lost)?;
-        let reader = desk.partition.push_reader();
-        let messages = (0..u64::from(first.count)).map(|at| {
-            let offset = Offset(first.base.0.saturating_add(at));
-            let carried_at = {
-                let owner = desk.partition.owner().lock();
-                owner.delivery().and_then(|state| state.carried_at(offset))
-            };
-            PublishedMessage {
-                id: Address::message(desk.partition.number(), offset).to_string(),
-                // What is no longer stored has no URL to show.
-                url: reader
-                    .message(offset, carried_at)
-                    .map_or_else(|_| String::new(), |message| message.envelope.url),
-            }
-        });
+    /// Returns the answer of the publish that had come first. Only a group's names the URLs, which are read back.
+    async fn published_before(&self, first: &FirstPublish, is_group: bool) -> Answer {
+        let desk = self.push().desk(first.partition).ok_or_else(lost)?;
+        let offset = |at: u64| Offset(first.base.0.saturating_add(at));
+        let offsets: Vec<_> = (0..u64::from(first.count)).map(offset).collect();
+        let urls = if is_group {
+            let desk = Arc::clone(desk);
+            let offsets = offsets.clone();
+            let read = tokio::task::spawn_blocking(move || urls_of(&desk, &offsets)).await;
+            read.unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let urls = urls.into_iter().chain(std::iter::repeat(String::new()));
+        let message = |(offset, url)| PublishedMessage {
+            id: Address::message(desk.partition.number(), offset).to_string(),
+            url,
+        };
         Ok(Published {
-            messages: messages.collect(),
+            messages: offsets.into_iter().zip(urls).map(message).collect(),
             is_duplicate: true,
             is_group,
         })
@@ -285,12 +289,16 @@ impl Broker {
                 self.push().hand_out(passes);
                 answers(&desk, &appended, ready)
             }
-            Err(error) => {
-                let refusal = refusal::of_log(&error);
-                ready
-                    .into_iter()
-                    .map(|one| (one.at, Err(refusal.clone())))
-                    .collect()
+            Err(unpublished) => {
+                let is_unknown = matches!(unpublished, Unpublished::Unknown(_));
+                let refusal = unpublished.refusal();
+                let refuse = |one: Checked| {
+                    if let Some(reservation) = one.reservation.filter(|_| is_unknown) {
+                        reservation.leave_unknown();
+                    }
+                    (one.at, Err(refusal.clone()))
+                };
+                ready.into_iter().map(refuse).collect()
             }
         }
     }
@@ -300,18 +308,36 @@ impl Broker {
         &self,
         desk: &Desk,
         messages: &[NewMessage],
-    ) -> Result<Appended, LogError> {
+    ) -> Result<Appended, Unpublished> {
         let publishing = Publishing::begin(self, messages.len());
         let partition = &desk.partition;
         let appended = partition
             .with_room(LogKind::Main, &|| self.clock.now(), |owner, now| {
                 owner.append_messages(messages, now)
             })
-            .await?;
+            .await
+            .map_err(Unpublished::Refused)?;
         partition.start_sync(DurabilityWanted::Synced, false);
-        partition.wait_durable(appended.next_offset).await?;
+        let synced = partition.wait_durable(appended.next_offset).await;
+        synced.map_err(Unpublished::Unknown)?;
         drop(publishing);
         Ok(appended)
+    }
+}
+
+/// Why messages are not known to be published.
+pub(super) enum Unpublished {
+    /// They were not appended.
+    Refused(LogError),
+    /// They were appended, and are not known to be synced.
+    Unknown(LogError),
+}
+
+impl Unpublished {
+    pub(super) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Refused(error) | Self::Unknown(error) => refusal::of_log(error),
+        }
     }
 }
 
@@ -386,6 +412,29 @@ fn check_sizes(envelope: &Envelope, body: &Bytes, body_bytes_max: u32) -> Result
         return Err(Refusal::new(ErrorCode::LimitExceeded, message));
     }
     Ok(())
+}
+
+/// Reads the URLs of messages back. What is no longer stored has none to show.
+fn urls_of(desk: &Desk, offsets: &[Offset]) -> Vec<String> {
+    let places: Vec<_> = {
+        let owner = desk.partition.owner().lock();
+        let state = owner.delivery();
+        let carried_at = |offset| state.and_then(|state| state.carried_at(offset));
+        offsets.iter().map(|at| (*at, carried_at(*at))).collect()
+    };
+    let read = desk.partition.push_reader().messages(&places);
+    let url = |(_, read): (_, Result<PushedMessage, LogError>)| {
+        read.map_or_else(|_| String::new(), |message| message.envelope.url)
+    };
+    read.into_iter().map(url).collect()
+}
+
+fn unknown_key() -> Refusal {
+    Refusal::new(
+        ErrorCode::OutcomeUnknown,
+        "a sync failed when this deduplication id was published first: whether that message is stored shows when the broker \
+         is started again",
+    )
 }
 
 fn lost() -> Refusal {
