@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use storage::control::push::Queue;
 use storage::control::{ControlState, Durability, TopicSettings};
 use storage::delivery::QueueRule;
 use storage::limits::{BATCH_BYTES_CEILING, LETTER_OVERHEAD_BYTES};
@@ -93,24 +94,16 @@ impl Push {
         self.window.restore(publishes.into_iter());
     }
 
-    /// Takes over queues and decisions about flow-control keys. `before` is what was in force, to undo what is gone.
+    /// Takes over queues and decisions about flow-control keys, as far as they differ from `before`, which was in force.
     fn follow(&self, before: Option<&PushSettings>, settings: &PushSettings, now: TimestampMs) {
-        for desk in &self.desks {
+        let rules = changed_rules(before, settings);
+        for desk in self.desks.iter().filter(|_| !rules.is_empty()) {
             let mut owner = desk.partition.owner().lock();
             let Some(state) = owner.delivery_mut() else {
                 continue;
             };
-            for (name, _) in before.iter().flat_map(|before| before.state.queues()) {
-                if settings.state.queue(name).is_none() {
-                    state.set_queue_rule(name, None);
-                }
-            }
-            for (name, queue) in settings.state.queues() {
-                let rule = QueueRule {
-                    parallelism: queue.parallelism,
-                    is_paused: queue.is_paused,
-                };
-                state.set_queue_rule(name, Some(rule));
+            for (name, rule) in &rules {
+                state.set_queue_rule(name, *rule);
             }
             drop(owner);
             desk.arrived.notify_one();
@@ -122,7 +115,11 @@ impl Push {
                 passes.extend(gates.set_pin(key, None, now));
             }
         }
+        let was = |key: &str| before.and_then(|before| before.state.flow_key(key));
         for (key, decided) in settings.state.flow_keys() {
+            if was(key) == Some(decided) {
+                continue;
+            }
             let pin = Pin {
                 is_paused: decided.is_paused,
                 parallelism: decided.parallelism,
@@ -137,6 +134,28 @@ impl Push {
     }
 }
 
+/// Returns the rules of queues that are other than before, `None` for the default again.
+fn changed_rules<'a>(
+    before: Option<&'a PushSettings>,
+    settings: &'a PushSettings,
+) -> Vec<(&'a str, Option<QueueRule>)> {
+    let rule = |queue: Queue| QueueRule {
+        parallelism: queue.parallelism,
+        is_paused: queue.is_paused,
+    };
+    let was = |name: &str| before.and_then(|before| before.state.queue(name));
+    let set = settings.state.queues();
+    let set = set.map(|(name, queue)| (name, rule(queue)));
+    let mut rules: Vec<_> = set
+        .filter(|(name, now)| was(name).map(rule) != Some(*now))
+        .map(|(name, now)| (name, Some(now)))
+        .collect();
+    let gone = before.iter().flat_map(|before| before.state.queues());
+    let gone = gone.filter(|(name, _)| settings.state.queue(name).is_none());
+    rules.extend(gone.map(|(name, _)| (name, None)));
+    rules
+}
+
 impl Broker {
     /// Delivers messages until the broker shuts down and the attempts under way have ended, or have had their time.
     pub async fn deliver(self: Arc<Self>, client: Arc<dyn AttemptClient>) {
@@ -148,10 +167,7 @@ impl Broker {
         tasks.spawn(Arc::clone(&self).tick());
         tasks.spawn(Arc::clone(&self).fire_schedules());
         for desk in &self.push().desks {
-            let aftermath = Aftermath {
-                broker: Arc::clone(&self),
-                desk: Arc::clone(desk),
-            };
+            let aftermath = Aftermath::new(Arc::clone(&self), Arc::clone(desk));
             tasks.spawn(aftermath.run());
             let dispatcher = Dispatcher {
                 broker: Arc::clone(&self),
