@@ -19,6 +19,7 @@ pub mod control_entry;
 pub mod decode_batch;
 pub mod decode_frame;
 pub mod decode_letter;
+pub mod delivery_entry;
 pub mod destination;
 pub mod dlq_query;
 pub mod log_ops;
@@ -32,12 +33,13 @@ pub mod scan_segment;
 pub type Body = fn(&[u8]);
 
 /// Every target with its name, which is also that of its corpus.
-pub const TARGETS: [(&str, Body); 13] = [
+pub const TARGETS: [(&str, Body); 14] = [
     ("checkpoint", checkpoint::run),
     ("control_entry", control_entry::run),
     ("decode_batch", decode_batch::run),
     ("decode_frame", decode_frame::run),
     ("decode_letter", decode_letter::run),
+    ("delivery_entry", delivery_entry::run),
     ("destination", destination::run),
     ("dlq_query", dlq_query::run),
     ("log_ops", log_ops::run),

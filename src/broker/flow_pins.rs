@@ -75,7 +75,7 @@ impl Broker {
         key: &FlowKey,
         decide: impl FnOnce(FlowOverride) -> Result<FlowOverride, Refusal>,
     ) -> Result<FlowOverride, Refusal> {
-        self.control.change_push(self.clock.now(), |state| {
+        self.change_push(self.clock.now(), |state| {
             let known = state.flow_key(key.as_str()).unwrap_or_default();
             let flow = decide(known)?;
             let key = key.to_string();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::{Mutex, RwLock};
 use storage::checkpoint::LogCheckpoint;
-use storage::control::{ControlError, ControlLog, Entry, Gap, TopicSettings};
+use storage::control::{ControlError, ControlLog, Gap, TopicSettings};
 use storage::data_dir::{self, DataDir};
 use storage::disk::Disk;
 use storage::error::LogError;
@@ -111,9 +111,9 @@ impl Broker {
             now,
         };
         opener.finish_deletions(control.state())?;
-        ensure_push_topic(&mut control, config, now)?;
+        push::ensure_topic(&mut control, config, now)?;
         let topics = opener.topics(control.state())?;
-        let push = push_of(&topics, config)?;
+        let push = push::over(&topics, config)?;
         let broker = Self {
             disk,
             root,
@@ -350,35 +350,6 @@ impl Opener {
         }
         Ok(())
     }
-}
-
-/// Creates the topic of pushed messages when the data directory is first used.
-fn ensure_push_topic(
-    control: &mut ControlLog,
-    config: &ServeConfig,
-    now: TimestampMs,
-) -> Result<(), OpenError> {
-    if !push::topic_is_missing(control.state()) {
-        return Ok(());
-    }
-    let count = config.delivery.partition_count;
-    let entry = Entry::TopicCreated {
-        name: PUSH_TOPIC.to_owned(),
-        settings: push::topic_settings(&config.delivery, &config.topic),
-        partitions: control.state().next_partitions(count).unwrap_or_default(),
-    };
-    control.change(&entry, now)?;
-    Ok(())
-}
-
-fn push_of(
-    topics: &BTreeMap<TopicName, Arc<Topic>>,
-    config: &ServeConfig,
-) -> Result<push::Push, OpenError> {
-    let topic = topics.get(PUSH_TOPIC).ok_or_else(|| OpenError::TopicName {
-        name: PUSH_TOPIC.to_owned(),
-    })?;
-    Ok(push::Push::new(Arc::clone(topic), config.delivery))
 }
 
 fn is_pushed(topic: &TopicName) -> bool {

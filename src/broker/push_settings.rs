@@ -1,9 +1,11 @@
 //! What deliveries go by, as readers see it: they never wait for a change that is being synced, and learn of each.
 
-use storage::control::push::{PushState, SigningKeys};
+use storage::control::push::{PushEntry, PushState, SigningKeys};
+use storage::offset::TimestampMs;
 use tokio::sync::watch;
 
 use super::Broker;
+use crate::protocol::error_code::Refusal;
 
 /// What deliveries go by. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,6 +45,17 @@ impl Broker {
     #[must_use]
     pub fn push_settings(&self) -> PushSettings {
         self.control.push().borrow().clone()
+    }
+
+    /// Changes what deliveries go by; answered when the change is durable and in force. Blocks on the disk.
+    pub(super) fn change_push<T>(
+        &self,
+        now: TimestampMs,
+        decide: impl FnOnce(&PushState) -> Result<(Option<PushEntry>, T), Refusal>,
+    ) -> Result<T, Refusal> {
+        let changed = self.control.change_push(now, decide)?;
+        self.follow_push_settings();
+        Ok(changed)
     }
 
     /// Returns a receiver of what deliveries go by, which is told of each change after it is durable. Changes that come

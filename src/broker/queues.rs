@@ -48,7 +48,7 @@ impl Broker {
     /// # Errors
     /// [`ErrorCode::NotFound`], or the control log's.
     pub fn delete_queue(&self, name: &QueueName) -> Result<(), Refusal> {
-        self.control.change_push(self.clock.now(), |state| {
+        self.change_push(self.clock.now(), |state| {
             state
                 .queue(name.as_str())
                 .map(|_| {
@@ -86,7 +86,7 @@ impl Broker {
         decide: impl FnOnce(Option<Queue>) -> Result<(u32, bool), Refusal>,
     ) -> Result<Queue, Refusal> {
         let now = self.clock.now();
-        self.control.change_push(now, |state| {
+        self.change_push(now, |state| {
             let known = state.queue(name.as_str());
             let (parallelism, is_paused) = decide(known)?;
             if let Some(queue) = known

@@ -65,6 +65,7 @@ impl Broker {
             owner: partition.owner(),
             now: &now,
             wait: &wait,
+            rolled: &|kind| partition.notify(kind),
         };
         let done = upkeep.run(&self.retention_of(topic));
         // Its syncs may have made durable what others wait for.

@@ -50,7 +50,7 @@ impl Broker {
             ..new.envelope
         };
         let now = self.clock.now();
-        self.control.change_push(now, |state| {
+        self.change_push(now, |state| {
             let known = state.schedule(&id);
             let number = known.map_or(state.next_schedule_number(), |known| known.number);
             let schedule = Schedule {
@@ -80,7 +80,7 @@ impl Broker {
     /// [`ErrorCode::NotFound`], or the control log's.
     pub fn pause_schedule(&self, id: &ScheduleId, is_paused: bool) -> Result<(), Refusal> {
         let now = self.clock.now();
-        self.control.change_push(now, |state| {
+        self.change_push(now, |state| {
             let known = state.schedule(id.as_str());
             let known = known.ok_or_else(|| no_schedule(id))?;
             let entry = PushEntry::SchedulePaused {
@@ -97,7 +97,7 @@ impl Broker {
     /// # Errors
     /// [`ErrorCode::NotFound`], or the control log's.
     pub fn delete_schedule(&self, id: &ScheduleId) -> Result<(), Refusal> {
-        self.control.change_push(self.clock.now(), |state| {
+        self.change_push(self.clock.now(), |state| {
             let known = state.schedule(id.as_str());
             known.ok_or_else(|| no_schedule(id))?;
             let id = id.to_string();

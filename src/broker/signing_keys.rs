@@ -66,7 +66,7 @@ impl Broker {
             return Ok(keys);
         }
         let in_force = self.signing_keys();
-        self.control.change_push(self.clock.now(), |state| {
+        self.change_push(self.clock.now(), |state| {
             let keys = rotated(state.signing_keys().unwrap_or(&in_force));
             Ok((Some(PushEntry::SigningKeysSet(keys.clone())), keys))
         })

@@ -33,7 +33,7 @@ impl Broker {
     ) -> Result<Arc<UrlGroup>, Refusal> {
         check_count(name, added.len())?;
         let now = self.clock.now();
-        self.control.change_push(now, |state| {
+        self.change_push(now, |state| {
             let known = state.url_group(name.as_str());
             let before = known.map_or(&[][..], |group| &group.endpoints);
             let endpoints = with_added(before, added);
@@ -68,7 +68,7 @@ impl Broker {
             return Err(Refusal::new(ErrorCode::InvalidSettings, message));
         }
         let now = self.clock.now();
-        self.control.change_push(now, |state| {
+        self.change_push(now, |state| {
             let known = state.url_group(name.as_str());
             let known = known.ok_or_else(|| no_group(name))?;
             let is_kept = |endpoint: &&Endpoint| !removed.iter().any(|one| one.matches(endpoint));
@@ -94,7 +94,7 @@ impl Broker {
     /// # Errors
     /// [`ErrorCode::NotFound`], or the control log's.
     pub fn delete_url_group(&self, name: &UrlGroupName) -> Result<(), Refusal> {
-        self.control.change_push(self.clock.now(), |state| {
+        self.change_push(self.clock.now(), |state| {
             let known = state.url_group(name.as_str());
             known.ok_or_else(|| no_group(name))?;
             Ok((Some(deleted(name)), ()))

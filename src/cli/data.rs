@@ -180,7 +180,7 @@ fn write_report(report: &VerifyReport, output: &mut Output) -> Result<(), CliErr
     }
     let counts = &report.counts;
     output.line(&format!(
-        "{} partitions, {} segments, {} bytes, {} batches, {} records, {} dead letters, {} markers: {} findings",
+        "{} partitions, {} segments, {} bytes, {} batches, {} records, {} dead letters, {} markers, {} delivery entries, {} pending messages: {} findings",
         counts.partitions,
         counts.segments,
         counts.bytes,
@@ -188,6 +188,8 @@ fn write_report(report: &VerifyReport, output: &mut Output) -> Result<(), CliErr
         counts.records,
         counts.letters,
         counts.markers,
+        counts.entries,
+        counts.pending,
         report.finding_count()
     ))
 }
@@ -245,6 +247,8 @@ struct VerifyJson<'a> {
     records: u64,
     letters: u64,
     markers: u64,
+    entries: u64,
+    pending: u64,
 }
 
 #[derive(Serialize)]
@@ -315,6 +319,8 @@ impl<'a> VerifyJson<'a> {
             records: counts.records,
             letters: counts.letters,
             markers: counts.markers,
+            entries: counts.entries,
+            pending: counts.pending,
         }
     }
 }

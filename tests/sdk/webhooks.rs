@@ -242,15 +242,18 @@ impl Run {
         }
         let mut repeated_at_kill = vec![0_usize; self.kills.len()];
         for ((id, retried), times) in &attempts {
+            // Two repetitions of one attempt need two kills.
+            let mut next = 0;
             for pair in times.windows(2) {
-                let kill = self
-                    .kills
-                    .iter()
-                    .position(|(before, after)| pair[0] <= *after && pair[1] >= *before);
-                let kill = kill.unwrap_or_else(|| {
-                    panic!("attempt {retried} of {id} was repeated without a kill")
-                });
+                let is_between =
+                    |(before, after): &(Instant, Instant)| pair[0] <= *after && pair[1] >= *before;
+                let kill = self.kills[next..].iter().position(is_between);
+                let kill = next
+                    + kill.unwrap_or_else(|| {
+                        panic!("attempt {retried} of {id} was repeated without a kill")
+                    });
                 repeated_at_kill[kill] += 1;
+                next = kill + 1;
             }
         }
         let extra: usize = repeated_at_kill.iter().sum();

@@ -15,7 +15,7 @@ use crate::broker::{Broker, refusal};
 use crate::delivery::api::DeadMessage;
 use crate::delivery::settings::PublishSettings;
 use crate::limits::LETTER_PAGE_BYTES_MAX;
-use crate::protocol::error_code::Refusal;
+use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::resolve_letters::{RetryLettersAnswer, RetryLettersRequest};
 use crate::protocol::selection::{Page, Selection};
 use crate::topic::PUSH_TOPIC;
@@ -85,22 +85,33 @@ fn dead_message(offset: Offset, letter: DeadLetter) -> DeadMessage {
     }
 }
 
-/// Overrides the settings that stand in a letter's envelope. What would make it larger than a record takes is left as it is.
-fn override_letter(letter: &mut DeadLetter, overrides: &PublishSettings, now: TimestampMs) {
+/// Overrides the settings that stand in a letter's envelope.
+fn override_letter(
+    letter: &mut DeadLetter,
+    overrides: &PublishSettings,
+    now: TimestampMs,
+) -> Result<(), Refusal> {
     let header = letter
         .record
         .headers
         .iter_mut()
         .find(|(name, _)| name == ENVELOPE_HEADER);
     let Some((_, Some(value))) = header else {
-        return;
+        return Ok(());
     };
-    let Ok(mut envelope) = Envelope::decode(value) else {
-        return;
-    };
+    let mut envelope = Envelope::decode(value).map_err(|error| {
+        let message = format!("the dead letter's settings cannot be read: {error}");
+        Refusal::new(ErrorCode::DamagedRecords, message)
+    })?;
     overrides.apply(&mut envelope, now);
     let encoded = envelope.encode();
-    if encoded.len() <= ENVELOPE_BYTES_MAX {
-        *value = Bytes::from(encoded);
+    if encoded.len() > ENVELOPE_BYTES_MAX {
+        let message = format!(
+            "with what overrides them the message's headers and settings have {} bytes, at most {ENVELOPE_BYTES_MAX} are taken",
+            encoded.len()
+        );
+        return Err(Refusal::new(ErrorCode::LimitExceeded, message));
     }
+    *value = Bytes::from(encoded);
+    Ok(())
 }

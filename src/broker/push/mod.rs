@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use storage::offset::{Offset, TimestampMs};
 
-use super::Broker;
+use super::{Broker, PushSettings};
 use crate::config::DeliveryConfig;
 use crate::delivery::gates::{GateLimits, Gates, Pass};
 use crate::delivery::window::DedupWindow;
@@ -48,7 +48,7 @@ use crate::topic::partitioner::partition_of_key;
 use desk::Desk;
 
 pub use schedules::LastFiring;
-pub(super) use start::{settings as topic_settings, topic_is_missing};
+pub(super) use start::{ensure_topic, over};
 
 /// What the tasks of all partitions share.
 #[derive(Debug)]
@@ -64,6 +64,8 @@ pub(super) struct Push {
     next_partition: AtomicU32,
     /// Last firing of each schedule: what was due, and the messages that it made.
     fired: Mutex<BTreeMap<String, Firing>>,
+    /// The settings of queues and flow-control keys that are in force.
+    followed: Mutex<Option<PushSettings>>,
     /// Messages that are being published and are not in any state yet.
     publishing: AtomicU64,
     /// Messages were called off since the gates were last swept: some may wait there.
@@ -101,6 +103,7 @@ impl Push {
             config,
             next_partition: AtomicU32::new(0),
             fired: Mutex::new(BTreeMap::new()),
+            followed: Mutex::new(None),
             publishing: AtomicU64::new(0),
             has_cancelled: AtomicBool::new(false),
         };

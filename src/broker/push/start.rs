@@ -1,10 +1,11 @@
 //! Making the topic of pushed messages, restoring what its states remember, and starting its tasks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::control::push::Queue;
-use storage::control::{ControlState, Durability, TopicSettings};
+use storage::control::push::{FlowOverride, PushState, Queue};
+use storage::control::{ControlLog, Durability, Entry, TopicSettings};
 use storage::delivery::QueueRule;
 use storage::limits::{BATCH_BYTES_CEILING, LETTER_OVERHEAD_BYTES};
 use storage::offset::TimestampMs;
@@ -13,28 +14,50 @@ use tokio::task::JoinSet;
 use super::aftermath::Aftermath;
 use super::dispatch::Dispatcher;
 use super::{Firing, Push};
-use crate::broker::{Broker, PushSettings};
-use crate::config::{DeliveryConfig, TopicDefaults};
+use crate::broker::{Broker, OpenError, PushSettings};
+use crate::config::{DeliveryConfig, ServeConfig, TopicDefaults};
 use crate::delivery::client::AttemptClient;
 use crate::delivery::gates::Pin;
 use crate::delivery::window::FirstPublish;
-use crate::topic::PUSH_TOPIC;
+use crate::names::TopicName;
+use crate::topic::{PUSH_TOPIC, Topic};
 
 /// Shortest time between two looks at the ends of periods.
 const TICK_MIN: Duration = Duration::from_millis(2);
 /// Longest: the wall clock may jump.
 const TICK_MAX: Duration = Duration::from_secs(1);
 
-/// Returns whether the topic is still to be created.
-pub(in crate::broker) fn topic_is_missing(state: &ControlState) -> bool {
-    state.topic(PUSH_TOPIC).is_none()
+/// Creates the topic of pushed messages when the data directory is first used.
+pub(in crate::broker) fn ensure_topic(
+    control: &mut ControlLog,
+    config: &ServeConfig,
+    now: TimestampMs,
+) -> Result<(), OpenError> {
+    if control.state().topic(PUSH_TOPIC).is_some() {
+        return Ok(());
+    }
+    let count = config.delivery.partition_count;
+    let entry = Entry::TopicCreated {
+        name: PUSH_TOPIC.to_owned(),
+        settings: settings(&config.delivery, &config.topic),
+        partitions: control.state().next_partitions(count).unwrap_or_default(),
+    };
+    control.change(&entry, now)?;
+    Ok(())
 }
 
-/// Returns the settings of the topic.
-pub(in crate::broker) fn settings(
-    config: &DeliveryConfig,
-    defaults: &TopicDefaults,
-) -> TopicSettings {
+/// Takes over the topic of pushed messages, which is open.
+pub(in crate::broker) fn over(
+    topics: &BTreeMap<TopicName, Arc<Topic>>,
+    config: &ServeConfig,
+) -> Result<Push, OpenError> {
+    let topic = topics.get(PUSH_TOPIC).ok_or_else(|| OpenError::TopicName {
+        name: PUSH_TOPIC.to_owned(),
+    })?;
+    Ok(Push::new(Arc::clone(topic), config.delivery))
+}
+
+fn settings(config: &DeliveryConfig, defaults: &TopicDefaults) -> TopicSettings {
     TopicSettings {
         durability: Durability::Synced,
         segment_bytes: defaults.segment_bytes,
@@ -94,76 +117,81 @@ impl Push {
         self.window.restore(publishes.into_iter());
     }
 
-    /// Takes over queues and decisions about flow-control keys, as far as they differ from `before`, which was in force.
-    fn follow(&self, before: Option<&PushSettings>, settings: &PushSettings, now: TimestampMs) {
-        let rules = changed_rules(before, settings);
-        for desk in self.desks.iter().filter(|_| !rules.is_empty()) {
-            let mut owner = desk.partition.owner().lock();
-            let Some(state) = owner.delivery_mut() else {
-                continue;
-            };
-            for (name, rule) in &rules {
-                state.set_queue_rule(name, *rule);
+    /// Puts queues and decisions about flow-control keys in force, as far as they differ from those that are.
+    fn follow(&self, newest: impl FnOnce() -> PushSettings, now: TimestampMs) {
+        // One at a time, and read behind the lock, so that an older change never comes behind a newer one.
+        let mut followed = self.followed.lock();
+        let settings = newest();
+        let none = PushState::default();
+        let before = followed.as_ref().map_or(&none, |known| &known.state);
+        let rules = changed_queues(before, &settings.state);
+        let pins = changed_pins(before, &settings.state);
+        if !rules.is_empty() {
+            for desk in &self.desks {
+                let mut owner = desk.partition.owner().lock();
+                if let Some(state) = owner.delivery_mut() {
+                    for (name, rule) in &rules {
+                        state.set_queue_rule(name, *rule);
+                    }
+                }
+                drop(owner);
+                desk.arrived.notify_one();
             }
-            drop(owner);
-            desk.arrived.notify_one();
         }
         let mut passes = Vec::new();
         let mut gates = self.gates.lock();
-        for (key, _) in before.iter().flat_map(|before| before.state.flow_keys()) {
-            if settings.state.flow_key(key).is_none() {
-                passes.extend(gates.set_pin(key, None, now));
-            }
-        }
-        let was = |key: &str| before.and_then(|before| before.state.flow_key(key));
-        for (key, decided) in settings.state.flow_keys() {
-            if was(key) == Some(decided) {
-                continue;
-            }
-            let pin = Pin {
-                is_paused: decided.is_paused,
-                parallelism: decided.parallelism,
-                rate: decided.rate,
-                period_ms: decided.period_ms,
-            };
-            passes.extend(gates.set_pin(key, Some(&pin), now));
+        for (key, pin) in &pins {
+            passes.extend(gates.set_pin(key, pin.as_ref(), now));
         }
         drop(gates);
+        *followed = Some(settings);
+        drop(followed);
         self.hand_out(passes);
         self.ticks.notify_one();
     }
 }
 
-/// Returns the rules of queues that are other than before, `None` for the default again.
-fn changed_rules<'a>(
-    before: Option<&'a PushSettings>,
-    settings: &'a PushSettings,
-) -> Vec<(&'a str, Option<QueueRule>)> {
+/// Returns the queues whose rules differ, with the new ones; `None` for a queue that is gone.
+fn changed_queues(before: &PushState, after: &PushState) -> Vec<(String, Option<QueueRule>)> {
+    let gone = before
+        .queues()
+        .filter(|(name, _)| after.queue(name).is_none());
+    let set = after
+        .queues()
+        .filter(|(name, queue)| before.queue(name) != Some(*queue));
     let rule = |queue: Queue| QueueRule {
         parallelism: queue.parallelism,
         is_paused: queue.is_paused,
     };
-    let was = |name: &str| before.and_then(|before| before.state.queue(name));
-    let set = settings.state.queues();
-    let set = set.map(|(name, queue)| (name, rule(queue)));
-    let mut rules: Vec<_> = set
-        .filter(|(name, now)| was(name).map(rule) != Some(*now))
-        .map(|(name, now)| (name, Some(now)))
-        .collect();
-    let gone = before.iter().flat_map(|before| before.state.queues());
-    let gone = gone.filter(|(name, _)| settings.state.queue(name).is_none());
-    rules.extend(gone.map(|(name, _)| (name, None)));
-    rules
+    gone.map(|(name, _)| (name.to_owned(), None))
+        .chain(set.map(|(name, queue)| (name.to_owned(), Some(rule(queue)))))
+        .collect()
+}
+
+/// Returns the flow-control keys of which something else is decided; `None` for one of which nothing is any more.
+fn changed_pins(before: &PushState, after: &PushState) -> Vec<(String, Option<Pin>)> {
+    let gone = before
+        .flow_keys()
+        .filter(|(key, _)| after.flow_key(key).is_none());
+    let set = after
+        .flow_keys()
+        .filter(|(key, flow)| before.flow_key(key) != Some(*flow));
+    let pin = |flow: FlowOverride| Pin {
+        is_paused: flow.is_paused,
+        parallelism: flow.parallelism,
+        rate: flow.rate,
+        period_ms: flow.period_ms,
+    };
+    gone.map(|(key, _)| (key.to_owned(), None))
+        .chain(set.map(|(key, flow)| (key.to_owned(), Some(pin(flow)))))
+        .collect()
 }
 
 impl Broker {
     /// Delivers messages until the broker shuts down and the attempts under way have ended, or have had their time.
     pub async fn deliver(self: Arc<Self>, client: Arc<dyn AttemptClient>) {
         let mut tasks = JoinSet::new();
-        let mut settings = self.subscribe_push_settings();
-        let first = settings.borrow_and_update().clone();
-        self.push().follow(None, &first, self.clock.now());
-        tasks.spawn(Arc::clone(&self).follow_settings(first, settings));
+        self.follow_push_settings();
         tasks.spawn(Arc::clone(&self).tick());
         tasks.spawn(Arc::clone(&self).fire_schedules());
         for desk in &self.push().desks {
@@ -184,21 +212,10 @@ impl Broker {
         }
     }
 
-    async fn follow_settings(
-        self: Arc<Self>,
-        mut before: PushSettings,
-        mut changes: tokio::sync::watch::Receiver<PushSettings>,
-    ) {
-        loop {
-            tokio::select! {
-                told = changes.changed() => if told.is_err() { return },
-                () = self.shutdown.wait() => return,
-            }
-            let settings = changes.borrow_and_update().clone();
-            self.push()
-                .follow(Some(&before), &settings, self.clock.now());
-            before = settings;
-        }
+    /// Puts what deliveries go by in force as it is now. Called before a change of it is answered.
+    pub(in crate::broker) fn follow_push_settings(&self) {
+        let push = self.push();
+        push.follow(|| self.push_settings(), self.clock.now());
     }
 
     /// Lets messages through whose flow-control period has ended.

@@ -2,11 +2,13 @@
 //!
 //! Both sides send batches that were encoded before the clock was started, so that the client's work is not what is
 //! measured: `bench produce` puts them straight on its connections, without a producer id. Bytes are those of the values.
+//! `bench push` is about deliveries and has a yardstick of its own.
 
 mod consume;
 mod limit;
 mod load;
 mod produce;
+mod push;
 mod report;
 
 use std::path::PathBuf;
@@ -35,6 +37,12 @@ The yardstick for `bench produce`: what a broker cannot be faster than. The same
 loopback, get a CRC-32 and are written to one file. Written: without a sync. Synced: a second thread syncs every 8 MiB, \
 with at most 64 MiB that are not synced.")]
     Limit(LimitArgs),
+    /// Publish to destinations of its own, and measure deliveries beside a bare HTTP client
+    #[command(after_help = "\
+The bare client posts the same bodies straight to the same destination over --connections kept-alive connections; it and \
+the broker take turns. Everything that is published must arrive exactly once. With --isolation there are a hundred \
+destinations; in every other run one of them takes requests and answers none, and only the others are measured.")]
+    Push(push::PushArgs),
 }
 
 /// The load of `bench limit`, and where its file goes.
@@ -84,5 +92,6 @@ pub(super) fn run(
         BenchCommand::Produce(load) => produce::run(load, connection, output),
         BenchCommand::Consume(load) => consume::run(load, connection, output),
         BenchCommand::Limit(arguments) => limit::run(arguments, output),
+        BenchCommand::Push(arguments) => push::run(arguments, connection, output),
     }
 }

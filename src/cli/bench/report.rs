@@ -34,7 +34,8 @@ impl Latencies {
         self.0.add(&other.0).ok();
     }
 
-    fn us(&self, quantile: f64) -> f64 {
+    /// Returns a quantile in microseconds.
+    pub(super) fn us(&self, quantile: f64) -> f64 {
         let ns = u32::try_from(self.0.value_at_quantile(quantile)).map_or(f64::MAX, f64::from);
         if ns < f64::MAX {
             return ns / 1000.0;

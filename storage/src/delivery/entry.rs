@@ -368,9 +368,8 @@ mod tests {
     use super::*;
     use crate::dead_letter::AttemptResult;
 
-    fn samples() -> Vec<Entry> {
-        let message = Offset(7);
-        let attempt = Attempt {
+    fn attempt() -> Attempt {
+        Attempt {
             number: 2,
             time: TimestampMs(5),
             duration_ms: 3,
@@ -379,14 +378,19 @@ mod tests {
             body: Bytes::from_static(b"no"),
             is_body_cut: true,
             are_headers_cut: false,
-        };
-        let outcome = |verdict, previous| {
+        }
+    }
+
+    fn samples() -> Vec<Entry> {
+        let message = Offset(7);
+        let attempt = attempt();
+        let outcome = |verdict, previous: Option<Offset>| {
             Entry::Outcome(Outcome {
                 message,
                 verdict,
                 owes: Owes {
                     callback: true,
-                    failure_callback: previous == None,
+                    failure_callback: previous.is_none(),
                 },
                 previous,
                 attempt: attempt.clone(),

@@ -118,14 +118,45 @@ fn begins_with_snapshot(log: &LogReader, base: Offset) -> Result<bool, LogError>
 /// Reads the parts of the snapshot that begins at `start`. Other entries may stand between them. Returns the bytes of the
 /// state and the first offset behind the last part; `None` when the last part never came.
 fn read_parts(log: &LogReader, start: Offset) -> Result<Option<(Vec<u8>, Offset)>, LogError> {
-    let mut bytes = Vec::new();
-    let mut last: Option<SnapshotPart> = None;
-    let mut end = None;
+    let mut parts = Parts::default();
+    let mut complete = None;
     scan_entries(log, start, ReadBound::LogEnd, &mut |offset, _, entry| {
         let Entry::Snapshot(part) = entry else {
             return ControlFlow::Continue(());
         };
-        let follows = match &last {
+        match parts.take(part) {
+            PartsStep::More => ControlFlow::Continue(()),
+            PartsStep::Broken => ControlFlow::Break(()),
+            PartsStep::Complete(bytes) => {
+                complete = Some((bytes, offset.next()));
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    Ok(complete)
+}
+
+/// The parts of one snapshot, put together in order.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    bytes: Vec<u8>,
+    last: Option<SnapshotPart>,
+}
+
+/// What a part made of the ones before it.
+#[derive(Debug)]
+pub(crate) enum PartsStep {
+    /// Others are to follow.
+    More,
+    /// It was the last one: the bytes of the state.
+    Complete(Vec<u8>),
+    /// It does not follow, or the whole does not verify: the snapshot counts for nothing.
+    Broken,
+}
+
+impl Parts {
+    pub(crate) fn take(&mut self, part: SnapshotPart) -> PartsStep {
+        let follows = match &self.last {
             None => part.index == 0,
             Some(last) => {
                 last.index.checked_add(1) == Some(part.index)
@@ -133,20 +164,23 @@ fn read_parts(log: &LogReader, start: Offset) -> Result<Option<(Vec<u8>, Offset)
             }
         };
         if !follows || part.index >= part.count {
-            return ControlFlow::Break(());
+            return PartsStep::Broken;
         }
-        bytes.extend_from_slice(&part.bytes);
+        self.bytes.extend_from_slice(&part.bytes);
         if part.index.checked_add(1) == Some(part.count) {
-            end = (crc32(&bytes) == part.state_crc).then_some(offset.next());
-            return ControlFlow::Break(());
+            let bytes = std::mem::take(&mut self.bytes);
+            return if crc32(&bytes) == part.state_crc {
+                PartsStep::Complete(bytes)
+            } else {
+                PartsStep::Broken
+            };
         }
-        last = Some(SnapshotPart {
+        self.last = Some(SnapshotPart {
             bytes: Vec::new(),
             ..part
         });
-        ControlFlow::Continue(())
-    })?;
-    Ok(end.map(|end| (bytes, end)))
+        PartsStep::More
+    }
 }
 
 /// Admits what the main log holds from where the state ends. Returns how many bytes that were.
@@ -187,8 +221,16 @@ pub fn admit_main(main: &LogReader, state: &mut DeliveryState) -> Result<u64, Lo
 /// batches that the broker built.
 fn arrivals(header: &BatchHeader, body: &[u8]) -> Result<Vec<Option<Arrival>>, Corruption> {
     let section = unpack(header, body, BATCH_BYTES_CEILING)?;
+    arrivals_in(header, &section)
+}
+
+/// As [`arrivals`], of an unpacked records section.
+pub(crate) fn arrivals_in(
+    header: &BatchHeader,
+    section: &[u8],
+) -> Result<Vec<Option<Arrival>>, Corruption> {
     let is_broker_built = header.attributes.is_broker_built;
-    Records::new(header, &section)
+    Records::new(header, section)
         .map(|record| {
             let record = record?;
             if is_broker_built {

@@ -266,6 +266,7 @@ impl Resolver<'_> {
             owner: self.owner,
             now: self.hooks.now,
             wait: self.hooks.wait,
+            rolled: &|_| {},
         }
     }
 

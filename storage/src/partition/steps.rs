@@ -15,6 +15,8 @@ pub(super) struct Steps<'a> {
     pub(super) now: &'a dyn Fn() -> TimestampMs,
     /// Called to wait until somebody else's roll may have got on.
     pub(super) wait: &'a dyn Fn(),
+    /// Called when a log has a new segment: others may wait for that.
+    pub(super) rolled: &'a dyn Fn(LogKind),
 }
 
 impl Steps<'_> {
@@ -42,7 +44,9 @@ impl Steps<'_> {
         match begun {
             Ok(task) => {
                 let done = task.run();
-                let facets = self.owner.lock().finish_roll(kind, done)?;
+                let finished = self.owner.lock().finish_roll(kind, done);
+                (self.rolled)(kind);
+                let facets = finished?;
                 if let Some(facets) = facets {
                     facets.run();
                 }

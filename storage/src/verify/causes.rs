@@ -21,7 +21,7 @@ pub(super) struct LetterSide<'a> {
 /// Checks the causes of a main log.
 pub(super) struct Causes<'a> {
     /// `None` when the partition has no dead-letter log.
-    side: Option<LetterSide<'a>>,
+    pub(super) side: Option<LetterSide<'a>>,
     /// Letters whose marker names the record that was met.
     met: HashSet<Offset>,
     /// Letters without a marker, by the record that came of them.

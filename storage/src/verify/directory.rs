@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::causes::{Causes, LetterSide};
 use super::control::ControlFold;
+use super::deliveries::{DeliverySide, Entries, Fold, MainVisit};
 use super::letters::Letters;
 use super::report::{Fault, Finding, Note, Remark, VerifyOptions, VerifyReport};
-use super::scan::{Found, LogScan, Scanned, Visit};
+use super::scan::{LogScan, Scanned, Visit};
 use crate::checkpoint::{self, CHECKPOINT_VERSION, CheckpointError, LogCheckpoint};
 use crate::control::ControlState;
 use crate::data_dir;
@@ -62,15 +63,6 @@ struct Verifier<'a> {
     options: &'a VerifyOptions<'a>,
     report: VerifyReport,
     hints: HashMap<LogId, LogCheckpoint>,
-}
-
-/// A log of which only batches and records are checked.
-struct Plain;
-
-impl Visit for Plain {
-    fn batch(&mut self, _found: &Found<'_>, _report: &mut VerifyReport) -> Result<(), Fault> {
-        Ok(())
-    }
 }
 
 impl Verifier<'_> {
@@ -252,14 +244,34 @@ impl Verifier<'_> {
         } else {
             None
         };
+        let delivery = self.place(LogId::new(number, LogKind::Delivery));
+        let delivery_gaps = gaps_of(state, delivery.id);
+        let delivery_hint = hints.get(&delivery.id);
+        let mut entries = Entries::default();
+        let scanned = self.scan_with(&delivery, delivery_hint, &delivery_gaps, &mut entries)?;
+        let mut deliveries = DeliverySide::new(&delivery, entries, scanned, &mut self.report);
         let main = self.place(LogId::new(number, LogKind::Main));
         let hint = hints.get(&main.id);
         let mut causes = Causes::new(side, settled_up_to(hint), is_live);
-        let scanned = self.scan_with(&main, hint, &gaps_of(state, main.id), &mut causes)?;
+        let mut visit = MainVisit {
+            causes: &mut causes,
+            deliveries: deliveries.as_mut(),
+        };
+        let scanned = self.scan_with(&main, hint, &gaps_of(state, main.id), &mut visit)?;
+        if let Some(mut side) = deliveries {
+            let main_end = (!scanned.is_damaged && !is_live).then_some(scanned.log_end);
+            let mut fold = Fold {
+                side: &mut side,
+                main_end,
+            };
+            // What is to be said of the log itself was said when it was read first.
+            let report = self.report.clone();
+            let folded = self.scan_with(&delivery, delivery_hint, &delivery_gaps, &mut fold);
+            self.report = report;
+            folded?;
+            side.finish(&scanned, causes.side.as_ref(), &mut self.report);
+        }
         causes.finish(&main, &scanned, &mut self.report);
-        let delivery = self.place(LogId::new(number, LogKind::Delivery));
-        let gaps = gaps_of(state, delivery.id);
-        self.scan_with(&delivery, hints.get(&delivery.id), &gaps, &mut Plain)?;
         self.hints = hints;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The entries of a dead-letter log: each letter and marker decodes, and the hints of the live set and of the facets are
 //! what the log folds to.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::hints;
 use super::report::{Fault, Finding, Note, Remark, VerifyReport};
@@ -12,7 +12,7 @@ use crate::dead_letter::facets::{Facets, FacetsBuilder};
 use crate::dead_letter::letter::LETTER_KIND;
 use crate::dead_letter::live::LiveSet;
 use crate::dead_letter::marker::MARKER_KIND;
-use crate::dead_letter::{DeadLetter, Marker, Resolution};
+use crate::dead_letter::{DeadLetter, Marker, Receiver, Resolution};
 use crate::disk::MappedBytes;
 use crate::error::{Corruption, LogError};
 use crate::log::LogPlace;
@@ -31,6 +31,8 @@ pub(super) struct Letters<'a> {
     /// Records that letters were republished as, by letter.
     pub(super) republished: BTreeMap<Offset, (PartitionNumber, Offset)>,
     pub(super) deleted: HashSet<Offset>,
+    /// The records that pushed letters came from.
+    pub(super) sources: HashMap<Offset, Offset>,
     facets: FacetsBuilder,
     failure: Option<LogError>,
     is_live: bool,
@@ -45,6 +47,7 @@ impl<'a> Letters<'a> {
             live_at_hint: None,
             republished: BTreeMap::new(),
             deleted: HashSet::new(),
+            sources: HashMap::new(),
             facets: FacetsBuilder::new(Offset::ZERO),
             failure: None,
             is_live,
@@ -64,6 +67,9 @@ impl<'a> Letters<'a> {
                 let letter = DeadLetter::decode(value)?;
                 self.live.begin_segment(found.segment);
                 self.live.insert(offset);
+                if matches!(letter.receiver, Receiver::Destination(_)) {
+                    self.sources.insert(offset, letter.source.offset);
+                }
                 self.facets.add_letter(relative, &letter);
                 Ok(true)
             }

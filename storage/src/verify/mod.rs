@@ -17,6 +17,7 @@ mod ends;
 mod scan;
 mod letters;
 mod causes;
+mod deliveries;
 mod control;
 mod directory;
 

@@ -104,6 +104,52 @@ pub enum Fault {
         /// The record.
         target: Offset,
     },
+    /// Entries that the state of deliveries depends on are gone.
+    #[error("the delivery log has neither its first record nor a complete snapshot")]
+    DeliveryHeadMissing,
+    /// The main log begins behind what the newest snapshot has seen of it.
+    #[error("these records were deleted before the state of deliveries had seen them")]
+    UnseenMessages,
+    /// An entry is about a record that is not there.
+    #[error("the entry is about record {message}, which the main log has never held")]
+    UnknownMessage {
+        /// The record.
+        message: Offset,
+    },
+    /// A record that is still to be delivered, or to be told about, stands nowhere.
+    #[error("record {message} is still needed, and neither the main log nor a copy holds it")]
+    MessageMissing {
+        /// The record.
+        message: Offset,
+    },
+    /// A message counts as dead, and its letter is not there or is another one's.
+    #[error("record {message} has died, and letter {letter} is not its own")]
+    WrongLetter {
+        /// The record.
+        message: Offset,
+        /// The letter.
+        letter: Offset,
+    },
+    /// A callback answers an outcome that is not there or asks for none.
+    #[error("the callback answers entry {outcome} of the delivery log, which asks for none")]
+    UnknownOutcome {
+        /// The outcome.
+        outcome: Offset,
+    },
+    /// A callback stands twice.
+    #[error("the callback that entry {outcome} of the delivery log asks for stands twice")]
+    CalledBackTwice {
+        /// The outcome.
+        outcome: Offset,
+    },
+    /// Messages are neither pending nor at their ends.
+    #[error("{accepted} messages were accepted, and {known} are pending or at their ends")]
+    NotConserved {
+        /// Messages accepted.
+        accepted: u64,
+        /// Messages that are known.
+        known: u64,
+    },
     /// A partition directory whose number was never given out.
     #[error("the control log never gave out this partition number")]
     UnknownPartition,
@@ -168,6 +214,16 @@ pub enum Remark {
         /// How many.
         count: u64,
     },
+    /// Letters and callbacks that are still to be appended.
+    #[error(
+        "{letters} letters and {callbacks} outcomes with callbacks are due, the next start goes on with them"
+    )]
+    DeliveriesDue {
+        /// Messages that die.
+        letters: u64,
+        /// Outcomes that owe callbacks.
+        callbacks: u64,
+    },
     /// Damaged offsets that an operator has given up.
     #[error("{count} damaged offsets were given up")]
     GivenUp {
@@ -196,6 +252,10 @@ pub struct VerifyCounts {
     pub letters: u64,
     /// Resolution markers.
     pub markers: u64,
+    /// Entries of delivery logs.
+    pub entries: u64,
+    /// Messages that are not at their ends.
+    pub pending: u64,
 }
 
 /// What a verification found.

@@ -189,6 +189,7 @@ impl<'a> Machine<'a> {
         let hints = PartitionHints {
             main: stored.get(&LogKind::Main).cloned(),
             dead_letters: stored.get(&LogKind::DeadLetter).cloned(),
+            ..PartitionHints::default()
         };
         let log = LogConfig {
             segment_bytes: SEGMENT_BYTES,

@@ -10,6 +10,7 @@
     reason = "tests may panic"
 )]
 
+mod deliveries;
 mod gaps;
 mod sample;
 

@@ -21,6 +21,7 @@ use storage::partition::{
 pub(crate) const NOW: TimestampMs = TimestampMs(1_000_000);
 pub(crate) const NUMBER: PartitionNumber = PartitionNumber(1);
 pub(crate) const MAIN: LogId = LogId::new(NUMBER, LogKind::Main);
+pub(crate) const DELIVERIES: LogId = LogId::new(NUMBER, LogKind::Delivery);
 pub(crate) const LETTERS: LogId = LogId::new(NUMBER, LogKind::DeadLetter);
 
 /// A directory that is open, as a broker has it.
@@ -41,6 +42,15 @@ fn hints(disk: &dyn Disk, root: &Path) -> Vec<LogCheckpoint> {
 
 impl Open {
     pub(crate) fn new(disk: &Arc<dyn Disk>, root: &Path) -> Self {
+        Self::with(disk, root, false)
+    }
+
+    /// As [`Open::new`], of a topic whose records are pushed.
+    pub(crate) fn pushed(disk: &Arc<dyn Disk>, root: &Path) -> Self {
+        Self::with(disk, root, true)
+    }
+
+    fn with(disk: &Arc<dyn Disk>, root: &Path, is_pushed: bool) -> Self {
         let data_dir = DataDir::open(disk.as_ref(), root, "test", 1).unwrap();
         let hints = hints(disk.as_ref(), root);
         let hint = |id: LogId| hints.iter().find(|hint| hint.id == id).cloned();
@@ -70,6 +80,7 @@ impl Open {
         let config = PartitionConfig {
             main: config(MAIN),
             dead_letters: config(LETTERS),
+            delivery: is_pushed.then(|| config(DELIVERIES)),
             ..PartitionConfig::default()
         };
         let place = PartitionPlace {
@@ -80,6 +91,7 @@ impl Open {
         let partition_hints = PartitionHints {
             main: hint(MAIN),
             dead_letters: hint(LETTERS),
+            delivery: hint(DELIVERIES),
         };
         let (partition, report) = Partition::open(&place, config, &partition_hints, NOW).unwrap();
         Self {
@@ -163,6 +175,7 @@ impl Open {
         let owner = self.owner.lock();
         let mut entries = vec![self.control.checkpoint(), owner.main_checkpoint()];
         entries.extend(owner.dead_letter_checkpoint());
+        entries.extend(owner.delivery_checkpoint());
         store.write(&entries).unwrap();
     }
 

@@ -84,7 +84,11 @@ async fn a_paused_key_holds_its_messages(sdk: Sdk) {
     publish(&world, "/ok", json!({"key": "k", "parallelism": 10})).await;
     world.barrier("paused").await;
     assert_eq!(world.sink.count("/ok"), 0);
-    assert_eq!(get(&world, "k").await["waitListSize"], 1);
+    world
+        .eventually("one that waits", async || {
+            (get(&world, "k").await["waitListSize"] == 1).then_some(())
+        })
+        .await;
     lever(&world, "resume", "k").await;
     world.sink.delivery("/ok").await;
     assert_eq!(get(&world, "k").await["isPaused"], false);

@@ -12,11 +12,11 @@ use super::*;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-fn callback(url: &str) -> Option<Callback> {
-    Some(Callback {
+fn callback(url: &str) -> Callback {
+    Callback {
         url: url.to_owned(),
         ..Callback::default()
-    })
+    }
 }
 
 fn publication(envelope: Envelope, body: Bytes) -> Publication {
@@ -64,7 +64,7 @@ async fn a_message_that_cannot_be_read_holds_up_no_other_letter() {
     let mut machine = Machine::new();
     let dying = |url: &str| Envelope {
         retries: 0,
-        failure_callback: callback("http://c/failed"),
+        failure_callback: Some(callback("http://c/failed")),
         ..to(url)
     };
     // The partitions take turns: the first and the third are in one.
@@ -100,7 +100,7 @@ async fn callbacks_of_large_messages_are_appended_however_many_are_owed() {
     let body = Bytes::from(vec![b'x'; 1 << 20]);
     let later = |_| {
         let envelope = Envelope {
-            callback: callback("http://c/each"),
+            callback: Some(callback("http://c/each")),
             not_before: Some(NOW.saturating_add(1_000_000)),
             ..to("http://h/a")
         };

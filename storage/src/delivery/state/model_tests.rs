@@ -192,25 +192,7 @@ impl World {
                     });
                 self.admit(arrivals.collect());
             }
-            Step::Fire(which, count) => {
-                let due = self.firings.get(&which).copied().unwrap_or(0) + 60;
-                self.firings.insert(which, due);
-                let cause = Cause {
-                    kind: CauseKind::Schedule,
-                    log: LogId::CONTROL,
-                    offset: Offset(0),
-                    detail: CauseDetail {
-                        request_id: Some(format!("s{which}")),
-                        due: Some(TimestampMs(due)),
-                        ..CauseDetail::default()
-                    },
-                };
-                let arrival = Arrival {
-                    cause: Some(cause),
-                    ..Arrival::default()
-                };
-                self.admit(vec![arrival; usize::from(count)]);
-            }
+            Step::Fire(which, count) => self.fire(which, count),
             Step::CallBack => self.call_back(),
             Step::Begin(which) => self.begin(which),
             Step::End {
@@ -250,6 +232,26 @@ impl World {
             Step::Crash => self.crash(),
             Step::Pass(ms) => self.now += ms,
         }
+    }
+
+    fn fire(&mut self, which: u8, count: u8) {
+        let due = self.firings.get(&which).copied().unwrap_or(0) + 60;
+        self.firings.insert(which, due);
+        let cause = Cause {
+            kind: CauseKind::Schedule,
+            log: LogId::CONTROL,
+            offset: Offset(0),
+            detail: CauseDetail {
+                request_id: Some(format!("s{which}")),
+                due: Some(TimestampMs(due)),
+                ..CauseDetail::default()
+            },
+        };
+        let arrival = Arrival {
+            cause: Some(cause),
+            ..Arrival::default()
+        };
+        self.admit(vec![arrival; usize::from(count)]);
     }
 
     fn call_back(&mut self) {
@@ -305,7 +307,9 @@ impl World {
             message,
             attempt: self.messages[at].ended + 1,
             time: TimestampMs(self.now),
-            period: (which % 2 == 0).then_some(TimestampMs(self.now / 50)),
+            period: which
+                .is_multiple_of(2)
+                .then_some(TimestampMs(self.now / 50)),
         };
         self.append(Entry::Intent(intent));
         self.messages[at].begun += 1;
@@ -360,7 +364,7 @@ impl World {
             return;
         };
         let message = Offset(at as u64);
-        if which % 2 == 0 {
+        if which.is_multiple_of(2) {
             self.append(Entry::Carried {
                 message,
                 append_time: TimestampMs(0),

@@ -25,3 +25,6 @@ pub use letter::{PushDeath, push_letter};
 pub use read::{MessagePlace, PlacedEntry, PushReader, PushedMessage};
 pub use retention::{MainRetentionTarget, StaleReferences};
 pub use upkeep::{PushUpkeep, PushUpkeepRun};
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,8 @@ pub struct PushUpkeep<'a> {
     pub now: &'a dyn Fn() -> TimestampMs,
     /// Called to wait until somebody else's roll may have got on.
     pub wait: &'a dyn Fn(),
+    /// Called when a log has a new segment: others may wait for that.
+    pub rolled: &'a dyn Fn(LogKind),
 }
 
 impl std::fmt::Debug for PushUpkeep<'_> {
@@ -176,6 +178,7 @@ impl PushUpkeep<'_> {
             owner: self.owner,
             now: self.now,
             wait: self.wait,
+            rolled: self.rolled,
         }
     }
 }

@@ -8,22 +8,21 @@
 //!    written: nothing follows from an entry before its sync.
 //! 3. What is read back of a message never lies below the log's head: see [`DeliveryState::head_ceiling`].
 
+mod heads;
+mod opening;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use super::entry::Entry;
-use super::fold::{self, Fresh};
-use super::limits::SNAPSHOT_PARTS_PER_STEP;
-use super::snapshots::{Snapshot, SnapshotStep, Snapshots, Writing};
+use super::fold::Fresh;
+use super::snapshots::Snapshots;
 use super::state::{Arrival, DeliveryState};
 use crate::batch::{BatchBuilder, BatchHeader, BrokerMark, BuildOptions, Codec, NewRecord};
 use crate::checkpoint::LogCheckpoint;
 use crate::error::{Corruption, LogError, PoisonCause};
-use crate::log::{
-    Appended, DamagedRange, Log, LogConfig, LogPlace, LogReader, RecoveryReport, RetentionPolicy,
-    Unlink,
-};
+use crate::log::{Appended, DamagedRange, Log, LogConfig, LogPlace, LogReader, RecoveryReport};
 use crate::offset::{FilePosition, Offset, TimestampMs};
 
 /// Where entries stand that were appended together.
@@ -250,133 +249,6 @@ impl DeliveryLog {
         Ok((appended, bytes))
     }
 
-    /// Appends copies as one batch, without syncing it, but for those that are of no use any more: their messages have come to
-    /// their ends, or have something newer. Returns how many were appended.
-    ///
-    /// # Errors
-    /// As [`DeliveryLog::append_entries`].
-    pub fn append_copies(
-        &mut self,
-        copies: &[EntryCopy],
-        now: TimestampMs,
-    ) -> Result<usize, LogError> {
-        let entries: Vec<_> = copies
-            .iter()
-            .filter(|copy| self.is_needed(copy))
-            .map(|copy| copy.entry.clone())
-            .collect();
-        let (_, bytes) = self.append_applied(&entries, now)?;
-        self.snapshots.note_copies(bytes);
-        Ok(entries.len())
-    }
-
-    fn is_needed(&self, copy: &EntryCopy) -> bool {
-        match &copy.entry {
-            Entry::History { message, .. } => self.state.history_at(*message) == copy.of,
-            Entry::Carried { message, .. } => {
-                self.state.holds(*message) && self.state.carried_at(*message) == copy.of
-            }
-            _ => false,
-        }
-    }
-
-    /// Returns whether so much was written since the newest snapshot that the next one is due.
-    #[must_use]
-    pub fn has_grown(&self) -> bool {
-        self.snapshots.is_due()
-    }
-
-    /// Returns the newest snapshot that survives a crash.
-    #[must_use]
-    pub fn durable_snapshot(&self) -> Option<Snapshot> {
-        let log = self.log.as_ref()?;
-        self.snapshots.durable(log.reader().durable_end())
-    }
-
-    /// Appends some parts of a snapshot, without syncing them: of the one that was begun, or of the state as it is now.
-    ///
-    /// # Errors
-    /// As [`DeliveryLog::append_entries`]; [`LogError::Rolling`] also before the first part when the active segment is not
-    /// empty. After any other error the snapshot counts for nothing, and the next call begins another one.
-    pub fn append_snapshot(&mut self, now: TimestampMs) -> Result<SnapshotStep, LogError> {
-        self.check_state()?;
-        let mut writing = match self.snapshots.writing.take() {
-            Some(writing) => writing,
-            None => self.begin_snapshot(now)?,
-        };
-        for _ in 0..SNAPSHOT_PARTS_PER_STEP {
-            let Some(part) = writing.part() else { break };
-            match self.append(&[Entry::Snapshot(part)], now) {
-                Ok(_) => writing.index = writing.index.saturating_add(1),
-                Err(error) => {
-                    let may_go_on = writing.index > 0 && matches!(error, LogError::Rolling { .. });
-                    self.snapshots.writing = may_go_on.then_some(writing);
-                    return Err(error);
-                }
-            }
-        }
-        if writing.part().is_some() {
-            self.snapshots.writing = Some(writing);
-            return Ok(SnapshotStep::More);
-        }
-        let end = self.log.as_ref().map_or(Offset::ZERO, Log::next_offset);
-        self.snapshots.complete(&writing, end, self.durable_end());
-        Ok(SnapshotStep::Written { end })
-    }
-
-    fn begin_snapshot(&mut self, now: TimestampMs) -> Result<Writing, LogError> {
-        let log = self.log_or_create(now)?;
-        if log.active_base() != log.next_offset() {
-            return Err(LogError::Rolling {
-                log: log.reader().id(),
-            });
-        }
-        let start = log.next_offset();
-        let segment_bytes = self.config.segment_bytes;
-        Ok(self.snapshots.begin(&self.state, start, segment_bytes))
-    }
-
-    /// Returns the checkpoint of what is written now; `None` before the first entry. It may be stored once the durable end has
-    /// reached its `durable_end`.
-    #[must_use]
-    pub fn checkpoint(&self) -> Option<LogCheckpoint> {
-        self.log.as_ref().map(Log::checkpoint)
-    }
-
-    /// Plans retention: returns the new log start, which never passes the newest durable snapshot or what is read back of a
-    /// message. It holds once everything that the log has now is durable: a message may have come to its end by an entry that a
-    /// crash takes back.
-    #[must_use]
-    pub fn plan_retention(&self, policy: &RetentionPolicy, now: TimestampMs) -> Option<Offset> {
-        self.check_state().ok()?;
-        let log = self.log.as_ref()?;
-        let ceiling = self.durable_snapshot()?.start;
-        log.plan_retention(policy, ceiling, now)?;
-        let read_from = self.state.head_ceiling().unwrap_or(ceiling);
-        log.plan_retention(policy, ceiling.min(read_from), now)
-    }
-
-    /// Returns the log start that retention would give the log if nothing held it: what is still needed below it is to be
-    /// copied, and a snapshot made.
-    #[must_use]
-    pub fn wanted_start(&self, policy: &RetentionPolicy, now: TimestampMs) -> Option<Offset> {
-        let log = self.log.as_ref()?;
-        log.plan_retention(policy, log.next_offset(), now)
-    }
-
-    /// Moves the log start, which must already be durable in the checkpoint.
-    ///
-    /// # Panics
-    /// Past the newest durable snapshot: the state would be lost.
-    pub fn apply_log_start(&mut self, start: Offset) -> Option<Unlink> {
-        let newest = self.durable_snapshot().map(|snapshot| snapshot.start);
-        assert!(
-            newest.is_some_and(|newest| start <= newest),
-            "the delivery log is never deleted past its newest snapshot"
-        );
-        Some(self.log.as_mut()?.apply_log_start(start))
-    }
-
     fn set_log(&mut self, log: Log) {
         self.reader.get_or_init(|| log.reader());
         self.log = Some(log);
@@ -394,60 +266,6 @@ impl DeliveryLog {
     fn durable_end(&self) -> Offset {
         let log = self.log.as_ref();
         log.map_or(Offset::ZERO, |log| log.reader().durable_end())
-    }
-
-    fn fold(&mut self, report: &RecoveryReport, main: &LogReader) -> Result<(), LogError> {
-        let found = match &self.log {
-            Some(log) => fold::newest_snapshot(&log.reader())?,
-            None => None,
-        };
-        let (snapshot, mut state) = found.map_or_else(Default::default, |(snapshot, state)| {
-            (Some(snapshot), state)
-        });
-        self.check_head(snapshot, report)?;
-        check_main(main, &state)?;
-        let main_bytes = fold::admit_main(main, &mut state)?;
-        let mut delivery_bytes = 0;
-        if let Some(log) = &self.log {
-            let reader = log.reader();
-            let from = snapshot.map_or(reader.log_start(), |snapshot| snapshot.start);
-            let counted_from = snapshot.map_or(from, |snapshot| snapshot.end);
-            // What a damaged tail of the main log hides is not lost.
-            let main_end = (main.poison() != Some(PoisonCause::Damaged)).then(|| main.log_end());
-            delivery_bytes =
-                fold::apply_entries(&reader, (from, counted_from), main_end, &mut state)?;
-        }
-        state.finish_fold();
-        self.state = state;
-        self.snapshots = Snapshots::found(snapshot, delivery_bytes, main_bytes);
-        Ok(())
-    }
-
-    /// Refuses a log of which anything is missing or damaged that the state comes from.
-    fn check_head(
-        &self,
-        snapshot: Option<Snapshot>,
-        report: &RecoveryReport,
-    ) -> Result<(), LogError> {
-        let Some(log) = &self.log else { return Ok(()) };
-        let log_start = log.reader().log_start();
-        let start = snapshot.map_or(Offset::ZERO, |snapshot| snapshot.start);
-        let is_read_only = log.poison().is_some();
-        let counts =
-            |range: &&DamagedRange| is_read_only || range.to > start || range.from >= start;
-        if let Some(range) = report.damage.iter().find(counts) {
-            return Err(range.clone().into());
-        }
-        if snapshot.is_none() && log_start > Offset::ZERO {
-            return Err(LogError::Corrupt {
-                path: self.place.dir.clone(),
-                position: FilePosition(0),
-                from: Offset::ZERO,
-                to: log_start,
-                reason: Corruption::MissingSegment,
-            });
-        }
-        Ok(())
     }
 
     /// Links outcomes to the entries that their messages' attempts are read from, as they will stand when the first of
@@ -528,33 +346,5 @@ impl DeliveryLog {
             to: Offset::ZERO,
             reason,
         }
-    }
-}
-
-/// Refuses a main log that has lost records which the state has not seen, or that the state has.
-fn check_main(main: &LogReader, state: &DeliveryState) -> Result<(), LogError> {
-    let seen = state.admitted_up_to();
-    let (start, end) = (main.log_start(), main.log_end());
-    let is_cut = end < seen && main.poison() != Some(PoisonCause::Damaged);
-    let (from, to) = match (start > seen, is_cut) {
-        (true, _) => (seen, start),
-        (false, true) => (end, seen),
-        (false, false) => return Ok(()),
-    };
-    match main.undecodable(from, Corruption::MissingSegment) {
-        LogError::Corrupt {
-            path,
-            position,
-            from,
-            reason,
-            ..
-        } => Err(LogError::Corrupt {
-            path,
-            position,
-            from,
-            to,
-            reason,
-        }),
-        error => Err(error),
     }
 }

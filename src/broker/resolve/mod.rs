@@ -3,6 +3,8 @@
 //! The work blocks on the disk, so it runs on threads of its own, a few at a time. A caller is answered at the commit point;
 //! the markers follow on the same thread.
 
+mod share;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,10 @@ use storage::offset::Offset;
 use storage::partition::{Hooks, Outcome, Republished as Committed, Resolver, Step, Who};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::select::{Selected, select, unknown_letter};
+pub(super) use share::Change;
+use share::{Share, change_all, share_out};
+
+use super::select::{select, unknown_letter};
 use super::{Broker, refusal};
 use crate::engine::PartitionHandle;
 use crate::failpoint;
@@ -28,18 +33,6 @@ use crate::protocol::resolve_letters::{
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long one step of that wait is, should no change be told.
 const BUSY_STEP: Duration = Duration::from_millis(100);
-
-/// What a retry changes in a letter before it is sent back.
-pub(super) type Change = Arc<dyn Fn(&mut DeadLetter) + Send + Sync>;
-
-type Answers<T> = Vec<(String, Result<T, Refusal>)>;
-
-/// Letters of one partition that are resolved together, with their places in the answer.
-struct Share {
-    partition: Arc<PartitionHandle>,
-    index: u32,
-    letters: Vec<(usize, Offset, DeadLetter)>,
-}
 
 impl Broker {
     /// Republishes letters. Answered when their fresh records are synced.
@@ -113,9 +106,12 @@ impl Broker {
         let topic = self.topic(&request.topic)?;
         let page = select(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
         let (mut answers, mut shares) = share_out(page.letters);
-        let letters = shares.iter_mut().flat_map(|share| &mut share.letters);
         if let Some(change) = change {
-            letters.for_each(|(.., letter)| change(letter));
+            for (at, refusal) in change_all(&mut shares, &change) {
+                if let Some((_, place)) = answers.get_mut(at) {
+                    *place = Err(refusal);
+                }
+            }
         }
         let batch_bytes_max = topic.settings().batch_bytes_max;
         for share in shares {
@@ -320,35 +316,6 @@ impl Broker {
         partition.notify(LogKind::DeadLetter);
         result
     }
-}
-
-/// Sorts selected letters by partition. Those that led nowhere are answered already.
-fn share_out<T>(letters: Vec<(String, Result<Selected, Refusal>)>) -> (Answers<T>, Vec<Share>) {
-    let mut answers = Vec::new();
-    let mut shares: Vec<Share> = Vec::new();
-    for (at, (id, selected)) in letters.into_iter().enumerate() {
-        let selected = match selected {
-            Ok(selected) => selected,
-            Err(refusal) => {
-                answers.push((id, Err(refusal)));
-                continue;
-            }
-        };
-        answers.push((id, Err(still_busy())));
-        let letter = (at, selected.offset, selected.letter);
-        match shares
-            .iter_mut()
-            .find(|share| share.partition.number() == selected.partition.number())
-        {
-            Some(share) => share.letters.push(letter),
-            None => shares.push(Share {
-                partition: selected.partition,
-                index: selected.index,
-                letters: vec![letter],
-            }),
-        }
-    }
-    (answers, shares)
 }
 
 /// `None` as an error stands for a letter that is not there.

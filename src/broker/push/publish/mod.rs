@@ -3,6 +3,9 @@
 //! Everything that a request publishes without a queue goes to one partition, in as few batches as it fits; what stands in a
 //! queue goes to the queue's. A duplicate is found before anything is appended, and answered with the messages of the first publish.
 
+mod duplicates;
+mod sizes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,17 +15,18 @@ use futures_util::future::join_all;
 use storage::address::Address;
 use storage::cause::Cause;
 use storage::delivery::Envelope;
-use storage::delivery::limits::ENVELOPE_BYTES_MAX;
 use storage::error::LogError;
 use storage::log::Appended;
 use storage::log_id::LogKind;
-use storage::offset::{Offset, TimestampMs};
-use storage::partition::{NewMessage, PushedMessage};
+use storage::offset::TimestampMs;
+use storage::partition::NewMessage;
+
+use sizes::check_sizes;
 
 use super::desk::Desk;
 use crate::broker::{Broker, refusal};
 use crate::delivery::api::{Publication, Published, PublishedMessage, Target};
-use crate::delivery::window::{DedupKey, FirstPublish, Reservation, Reserve};
+use crate::delivery::window::{DedupKey, FirstPublish, Reservation};
 use crate::engine::DurabilityWanted;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 
@@ -95,51 +99,6 @@ impl Broker {
             messages: self.messages_of(publication)?,
             reservation: None,
         })
-    }
-
-    /// Takes out what was published before, and answers it. Returns what repeats an earlier publication of the same request,
-    /// with that one's place.
-    ///
-    /// Keys are reserved in their order, so that two requests with the same keys never wait for each other.
-    async fn without_duplicates(
-        &self,
-        fresh: &mut Vec<Checked>,
-        answers: &mut BTreeMap<usize, Answer>,
-    ) -> Vec<(usize, usize)> {
-        let mut first_of: BTreeMap<DedupKey, usize> = BTreeMap::new();
-        let mut repeats = Vec::new();
-        fresh.retain(|one| match one.key {
-            Some(key) if first_of.contains_key(&key) => {
-                let first = first_of.get(&key).copied().unwrap_or_default();
-                repeats.push((one.at, first));
-                false
-            }
-            Some(key) => {
-                first_of.insert(key, one.at);
-                true
-            }
-            None => true,
-        });
-        let mut reservations = BTreeMap::new();
-        for (key, at) in first_of {
-            match self.push().window.reserve(key, self.clock.now()).await {
-                Reserve::Yours(reservation) => {
-                    reservations.insert(at, reservation);
-                }
-                Reserve::Duplicate(first) => {
-                    let is_group = fresh.iter().any(|one| one.at == at && one.is_group);
-                    answers.insert(at, self.published_before(&first, is_group).await);
-                }
-                Reserve::Unknown => {
-                    answers.insert(at, Err(unknown_key()));
-                }
-            }
-        }
-        fresh.retain_mut(|one| {
-            one.reservation = reservations.remove(&one.at);
-            !answers.contains_key(&one.at)
-        });
-        repeats
     }
 
     /// Sorts publications into batches, each of one partition.
@@ -237,31 +196,6 @@ impl Broker {
             ..envelope.clone()
         };
         Ok(endpoints.iter().map(to).collect())
-    }
-
-    /// Returns the answer of the publish that had come first. Only a group's names the URLs, which are read back.
-    async fn published_before(&self, first: &FirstPublish, is_group: bool) -> Answer {
-        let desk = self.push().desk(first.partition).ok_or_else(lost)?;
-        let offset = |at: u64| Offset(first.base.0.saturating_add(at));
-        let offsets: Vec<_> = (0..u64::from(first.count)).map(offset).collect();
-        let urls = if is_group {
-            let desk = Arc::clone(desk);
-            let offsets = offsets.clone();
-            let read = tokio::task::spawn_blocking(move || urls_of(&desk, &offsets)).await;
-            read.unwrap_or_default()
-        } else {
-            Vec::new()
-        };
-        let urls = urls.into_iter().chain(std::iter::repeat(String::new()));
-        let message = |(offset, url)| PublishedMessage {
-            id: Address::message(desk.partition.number(), offset).to_string(),
-            url,
-        };
-        Ok(Published {
-            messages: offsets.into_iter().zip(urls).map(message).collect(),
-            is_duplicate: true,
-            is_group,
-        })
     }
 
     /// Appends the publications of one partition as one batch and answers them when it is synced.
@@ -393,48 +327,6 @@ fn answers(desk: &Desk, appended: &Appended, ready: Vec<Checked>) -> Vec<(usize,
         answers.push((one.at, Ok(published)));
     }
     answers
-}
-
-fn check_sizes(envelope: &Envelope, body: &Bytes, body_bytes_max: u32) -> Result<(), Refusal> {
-    let max = usize::try_from(body_bytes_max).unwrap_or(usize::MAX);
-    if body.len() > max {
-        let message = format!(
-            "the message has {} bytes, at most {max} are taken (delivery.message_bytes_max)",
-            body.len()
-        );
-        return Err(Refusal::new(ErrorCode::BatchTooLarge, message));
-    }
-    let bytes = envelope.encode().len();
-    if bytes > ENVELOPE_BYTES_MAX {
-        let message = format!(
-            "the message's headers and settings have {bytes} bytes, at most {ENVELOPE_BYTES_MAX} are taken"
-        );
-        return Err(Refusal::new(ErrorCode::LimitExceeded, message));
-    }
-    Ok(())
-}
-
-/// Reads the URLs of messages back. What is no longer stored has none to show.
-fn urls_of(desk: &Desk, offsets: &[Offset]) -> Vec<String> {
-    let places: Vec<_> = {
-        let owner = desk.partition.owner().lock();
-        let state = owner.delivery();
-        let carried_at = |offset| state.and_then(|state| state.carried_at(offset));
-        offsets.iter().map(|at| (*at, carried_at(*at))).collect()
-    };
-    let read = desk.partition.push_reader().messages(&places);
-    let url = |(_, read): (_, Result<PushedMessage, LogError>)| {
-        read.map_or_else(|_| String::new(), |message| message.envelope.url)
-    };
-    read.into_iter().map(url).collect()
-}
-
-fn unknown_key() -> Refusal {
-    Refusal::new(
-        ErrorCode::OutcomeUnknown,
-        "a sync failed when this deduplication id was published first: whether that message is stored shows when the broker \
-         is started again",
-    )
 }
 
 fn lost() -> Refusal {

@@ -1,0 +1,72 @@
+//! Selected letters sorted by partition, with their places in the answer. PURE.
+
+use std::sync::Arc;
+
+use storage::dead_letter::DeadLetter;
+use storage::offset::Offset;
+
+use super::still_busy;
+use crate::broker::select::Selected;
+use crate::engine::PartitionHandle;
+use crate::protocol::error_code::Refusal;
+
+/// What a retry changes in a letter before it is sent back; a letter that it refuses stays.
+pub(in crate::broker) type Change =
+    Arc<dyn Fn(&mut DeadLetter) -> Result<(), Refusal> + Send + Sync>;
+
+pub(super) type Answers<T> = Vec<(String, Result<T, Refusal>)>;
+
+/// Letters of one partition that are resolved together, with their places in the answer.
+pub(super) struct Share {
+    pub(super) partition: Arc<PartitionHandle>,
+    pub(super) index: u32,
+    pub(super) letters: Vec<(usize, Offset, DeadLetter)>,
+}
+
+/// Sorts selected letters by partition. Those that led nowhere are answered already.
+pub(super) fn share_out<T>(
+    letters: Vec<(String, Result<Selected, Refusal>)>,
+) -> (Answers<T>, Vec<Share>) {
+    let mut answers = Vec::new();
+    let mut shares: Vec<Share> = Vec::new();
+    for (at, (id, selected)) in letters.into_iter().enumerate() {
+        let selected = match selected {
+            Ok(selected) => selected,
+            Err(refusal) => {
+                answers.push((id, Err(refusal)));
+                continue;
+            }
+        };
+        answers.push((id, Err(still_busy())));
+        let letter = (at, selected.offset, selected.letter);
+        match shares
+            .iter_mut()
+            .find(|share| share.partition.number() == selected.partition.number())
+        {
+            Some(share) => share.letters.push(letter),
+            None => shares.push(Share {
+                partition: selected.partition,
+                index: selected.index,
+                letters: vec![letter],
+            }),
+        }
+    }
+    (answers, shares)
+}
+
+/// Changes every letter; those that are refused are taken out and returned with their places.
+pub(super) fn change_all(shares: &mut [Share], change: &Change) -> Vec<(usize, Refusal)> {
+    let mut refused = Vec::new();
+    for share in shares {
+        share
+            .letters
+            .retain_mut(|(at, _, letter)| match change(letter) {
+                Ok(()) => true,
+                Err(refusal) => {
+                    refused.push((*at, refusal));
+                    false
+                }
+            });
+    }
+    refused
+}
