@@ -86,6 +86,10 @@ pub const HTTP_BODY_BYTES_MAX: u32 = 1 << 20;
 /// Longest time that a drain takes from the signal to the exit.
 pub const DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// Longest time that attempts under way get to end in a drain: well within what the process has from the signal to its
+/// exit, so that the logs are closed in good order however a destination hangs.
+pub const ATTEMPT_DRAIN_WAIT_MAX: Duration = Duration::from_secs(6);
+
 /// How far the wall clock may depart from the monotonic clock before ages are no longer trusted, in milliseconds.
 pub const CLOCK_DEPARTURE_MS_MAX: i64 = 60_000;
 

@@ -35,6 +35,8 @@ enum Slot {
     /// Somebody is publishing. The channel closes when it is decided.
     Reserved(watch::Receiver<()>),
     Known(FirstPublish),
+    /// A sync failed: whether there is a message shows at the next start.
+    Unknown,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +59,8 @@ pub enum Reserve {
     Yours(Reservation),
     /// It was published.
     Duplicate(FirstPublish),
+    /// Whether it was published shows at the next start of the broker.
+    Unknown,
 }
 
 /// A key that the caller may publish under. Dropping it gives the key up.
@@ -77,6 +81,7 @@ impl DedupWindow {
                 slots.forget(now);
                 match slots.by_key.get(&key) {
                     Some(Slot::Known(first)) => return Reserve::Duplicate(*first),
+                    Some(Slot::Unknown) => return Reserve::Unknown,
                     Some(Slot::Reserved(waiting)) => waiting.clone(),
                     None => {
                         let (sender, receiver) = watch::channel(());
@@ -123,6 +128,13 @@ impl Reservation {
     pub fn fulfil(mut self, first: FirstPublish) {
         self.is_decided = true;
         self.window.slots.lock().know(self.key, first);
+    }
+
+    /// Keeps the key until the broker ends: its messages were written, and whether they survive is unknown.
+    pub fn leave_unknown(mut self) {
+        self.is_decided = true;
+        let slots = &mut self.window.slots.lock().by_key;
+        slots.insert(self.key, Slot::Unknown);
     }
 }
 
@@ -175,14 +187,14 @@ mod tests {
     async fn yours(window: &Arc<DedupWindow>, now: TimestampMs) -> Reservation {
         match window.reserve(KEY, now).await {
             Reserve::Yours(reservation) => reservation,
-            Reserve::Duplicate(first) => panic!("a duplicate of {first:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
     async fn duplicate(window: &Arc<DedupWindow>, now: TimestampMs) -> FirstPublish {
         match window.reserve(KEY, now).await {
-            Reserve::Yours(_) => panic!("no duplicate"),
             Reserve::Duplicate(first) => first,
+            other => panic!("{other:?}"),
         }
     }
 

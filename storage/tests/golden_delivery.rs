@@ -207,8 +207,8 @@ fn state() -> DeliveryState {
     let time = TimestampMs(1_700_000_000_000);
     let full = full();
     let message = Envelope { root: None, ..full };
-    let published = Some(Arrival::new(&message, None));
-    let plain = Some(Arrival::new(&least(), None));
+    let published = Some(Arrival::new(time, &message, None));
+    let plain = Some(Arrival::new(time, &least(), None));
     let cause = Cause {
         kind: CauseKind::Schedule,
         log: LogId::CONTROL,
@@ -219,7 +219,7 @@ fn state() -> DeliveryState {
             ..CauseDetail::default()
         },
     };
-    let fired = Some(Arrival::new(&least(), Some(cause)));
+    let fired = Some(Arrival::new(time, &least(), Some(cause)));
     let arrivals = [
         published.clone(),
         published,

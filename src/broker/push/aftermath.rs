@@ -18,13 +18,16 @@ use storage::offset::{Offset, TimestampMs};
 use storage::partition::{NewMessage, PushDeath, PushReader, PushedMessage, push_letter};
 
 use super::desk::Desk;
+use super::postponed::Postponed;
 use crate::broker::Broker;
 use crate::delivery::callback::{Told, callback_body, callback_envelope};
 use crate::metrics::DispositionLabel;
 use crate::topic::PUSH_TOPIC;
 
-/// Messages of one step: bounds the bodies that it holds in memory.
+/// Messages of one step.
 const STEP_MAX: usize = 64;
+/// Bytes of letters or of callbacks at which a step ends early: bounds what it holds in memory, and what one batch holds.
+const STEP_BYTES_GOAL: usize = 8 << 20;
 /// How soon it looks again by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// First and longest wait after a failure.
@@ -33,13 +36,26 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// Turns ends into what follows from them, for one partition.
 pub(super) struct Aftermath {
-    pub(super) broker: Arc<Broker>,
-    pub(super) desk: Arc<Desk>,
+    broker: Arc<Broker>,
+    desk: Arc<Desk>,
+    /// Dying messages that could not be read.
+    unburied: Postponed,
+    /// Outcomes whose callbacks could not be made.
+    untold: Postponed,
 }
 
 impl Aftermath {
+    pub(super) fn new(broker: Arc<Broker>, desk: Arc<Desk>) -> Self {
+        Self {
+            broker,
+            desk,
+            unburied: Postponed::default(),
+            untold: Postponed::default(),
+        }
+    }
+
     /// Works until the broker shuts down.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let shutdown = self.broker.shutdown().clone();
         let mut backoff = BACKOFF;
         while !shutdown.is_triggered() {
@@ -64,24 +80,25 @@ impl Aftermath {
     }
 
     /// Does some of what is due; returns whether there was anything.
-    async fn step(&self) -> Result<bool, LogError> {
+    async fn step(&mut self) -> Result<bool, LogError> {
+        self.unburied.release();
+        self.untold.release();
         let has_buried = self.bury().await?;
         let has_told = self.tell().await?;
         Ok(has_buried || has_told)
     }
 
     /// Makes letters of dying messages. The synced letter is the commit point; the entry that says so follows it.
-    async fn bury(&self) -> Result<bool, LogError> {
+    async fn bury(&mut self) -> Result<bool, LogError> {
         let dying = self.dying();
         if dying.is_empty() {
             return Ok(false);
         }
+        let letters = self.letters(&dying);
+        if letters.is_empty() {
+            return Ok(true);
+        }
         let partition = &self.desk.partition;
-        let reader = partition.push_reader();
-        let letters = dying
-            .iter()
-            .map(|dying| Ok((dying.message, self.letter(&reader, dying)?)))
-            .collect::<Result<Vec<_>, LogError>>()?;
         let places = partition
             .with_room(
                 LogKind::DeadLetter,
@@ -125,6 +142,7 @@ impl Aftermath {
         };
         state
             .dying()
+            .filter(|(message, _)| !self.unburied.holds(*message))
             .take(STEP_MAX)
             .map(|(message, outcome)| Dying {
                 message,
@@ -133,6 +151,33 @@ impl Aftermath {
                 history_at: state.get(message).and_then(|known| known.history_at),
             })
             .collect()
+    }
+
+    /// Makes the letters of the first of these messages. One that cannot be read is told, and comes later again.
+    fn letters(&mut self, dying: &[Dying]) -> Vec<(Offset, DeadLetter)> {
+        let reader = self.desk.partition.push_reader();
+        let mut letters = Vec::new();
+        let mut bytes = 0usize;
+        for one in dying {
+            if bytes >= STEP_BYTES_GOAL {
+                break;
+            }
+            match self.letter(&reader, one) {
+                Ok(letter) => {
+                    bytes = bytes.saturating_add(letter.record.weight());
+                    letters.push((one.message, letter));
+                }
+                Err(error) => {
+                    self.tell_unreadable(one.message, &error);
+                    self.unburied.add(one.message);
+                }
+            }
+        }
+        letters
+    }
+
+    fn tell_unreadable(&self, message: Offset, error: &LogError) {
+        tracing::error!(partition = self.desk.partition.number().0, offset = message.0, %error, "a message cannot be read: its dead letter or its callbacks wait");
     }
 
     fn letter(&self, reader: &PushReader, dying: &Dying) -> Result<DeadLetter, LogError> {
@@ -155,17 +200,16 @@ impl Aftermath {
     }
 
     /// Appends callbacks that are owed, as messages of their own. Their synced append is the commit point.
-    async fn tell(&self) -> Result<bool, LogError> {
+    async fn tell(&mut self) -> Result<bool, LogError> {
         let owed = self.owed();
         if owed.is_empty() {
             return Ok(false);
         }
-        let partition = &self.desk.partition;
-        let reader = partition.push_reader();
-        let mut messages = Vec::new();
-        for one in &owed {
-            messages.extend(self.callbacks(&reader, one)?);
+        let messages = self.all_callbacks(&owed);
+        if messages.is_empty() {
+            return Ok(true);
         }
+        let partition = &self.desk.partition;
         let appended = partition
             .with_room(LogKind::Main, &|| self.broker.clock.now(), |owner, now| {
                 owner.append_messages(&messages, now)
@@ -184,13 +228,41 @@ impl Aftermath {
         let Some(state) = owner.delivery() else {
             return Vec::new();
         };
-        let due = state.owed().take(STEP_MAX);
+        let due = state
+            .owed()
+            .filter(|(outcome, _)| !self.untold.holds(*outcome));
+        let due = due.take(STEP_MAX);
         due.map(|(outcome, owed)| Due {
             outcome,
             owed,
             carried_at: state.carried_at(owed.message),
         })
         .collect()
+    }
+
+    /// Makes the callbacks of the first of these outcomes, those of one together.
+    fn all_callbacks(&mut self, owed: &[Due]) -> Vec<NewMessage> {
+        let reader = self.desk.partition.push_reader();
+        let mut messages: Vec<NewMessage> = Vec::new();
+        let mut bytes = 0usize;
+        for one in owed {
+            if bytes >= STEP_BYTES_GOAL {
+                break;
+            }
+            match self.callbacks(&reader, one) {
+                Ok(made) if !made.is_empty() => {
+                    let made_bytes: usize = made.iter().map(|message| message.body.len()).sum();
+                    bytes = bytes.saturating_add(made_bytes);
+                    messages.extend(made);
+                }
+                Ok(_none) => self.untold.add(one.outcome),
+                Err(error) => {
+                    self.tell_unreadable(one.owed.message, &error);
+                    self.untold.add(one.outcome);
+                }
+            }
+        }
+        messages
     }
 
     fn callbacks(&self, reader: &PushReader, due: &Due) -> Result<Vec<NewMessage>, LogError> {

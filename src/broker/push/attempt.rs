@@ -1,8 +1,10 @@
 //! One attempt: what is sent, and what its end comes to.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use storage::address::Address;
 use storage::dead_letter::{Attempt, AttemptResult, ErrorClass};
 use storage::delivery::{Outcome, Owes, Verdict};
@@ -45,10 +47,22 @@ pub(super) async fn make(
 ) {
     let now = broker.clock.now();
     let id = Address::message(desk.partition.number(), start.message.offset).to_string();
-    let answer = match request(&start, &id, &key, &broker.push().config, now) {
-        Ok(request) => client.attempt(request).await,
-        Err(answer) => answer,
+    let config = &broker.push().config;
+    let attempt = async {
+        match request(&start, &id, &key, config, now) {
+            Ok(request) => client.attempt(request).await,
+            Err(answer) => answer,
+        }
     };
+    // A panic would keep the pass for ever, and the message in flight.
+    let attempted = AssertUnwindSafe(attempt).catch_unwind().await;
+    let answer = attempted.unwrap_or_else(|_panic| {
+        tracing::error!(message = id, "an attempt has failed inside the broker");
+        failed(
+            ErrorClass::BROKEN,
+            "the attempt failed inside the broker".to_owned(),
+        )
+    });
     let metrics = &broker.metrics.deliveries;
     metrics.count_attempt(answer.result, answer.duration);
     let ended_at = broker.clock.now();
@@ -95,8 +109,12 @@ fn request(
 
 /// What was published under looser rules than are in force now is forbidden.
 fn refused(why: String) -> Answer {
+    failed(ErrorClass::FORBIDDEN, why)
+}
+
+fn failed(class: ErrorClass, why: String) -> Answer {
     Answer {
-        result: AttemptResult::Error(ErrorClass::FORBIDDEN),
+        result: AttemptResult::Error(class),
         headers: Vec::new(),
         body: why.into(),
         is_body_cut: false,

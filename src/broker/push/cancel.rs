@@ -2,6 +2,9 @@
 //!
 //! A message whose attempt is under way is called off too: the attempt may still arrive, and is the last one.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
 use storage::address::{Address, AddressKind};
 use storage::delivery::{Entry, Phase};
 use storage::error::LogError;
@@ -111,6 +114,7 @@ impl Broker {
             .wait_durable_of(LogKind::Delivery, end)
             .await
             .map_err(|error| refusal::of_log(&error))?;
+        self.push().has_cancelled.store(true, Ordering::Release);
         // The next one of its queue may have got its place.
         desk.arrived.notify_one();
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
@@ -143,7 +147,8 @@ fn append_cancelled(
         return Ok(None);
     };
     let mut entries = Vec::new();
-    for message in messages {
+    // A message may be named more than once.
+    for message in messages.iter().collect::<BTreeSet<_>>() {
         let known = state.get(*message);
         if known.is_some_and(|known| !matches!(known.phase, Phase::Dying | Phase::Owing)) {
             entries.push(Entry::Cancelled {

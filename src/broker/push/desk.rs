@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use storage::delivery::DeliveryLog;
 use tokio::sync::Notify;
 
 use super::attempt::Ended;
@@ -42,6 +43,15 @@ impl Desk {
             aftermath: Notify::new(),
             under_way: AtomicUsize::new(0),
         }
+    }
+
+    /// Returns whether messages are taken and delivered: none of the logs waits to be recovered.
+    pub(super) fn is_well(&self) -> bool {
+        let owner = self.partition.owner().lock();
+        let log = owner.delivery_log().and_then(DeliveryLog::log);
+        let is_delivering =
+            owner.delivery().is_some() && log.is_none_or(|log| log.poison().is_none());
+        is_delivering && self.partition.poison().is_none()
     }
 
     pub(super) fn grant(&self, pass: Pass) {

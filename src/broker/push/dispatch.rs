@@ -19,10 +19,12 @@ use crate::delivery::client::AttemptClient;
 use crate::delivery::destination::Destination;
 use crate::delivery::gates::{Pass, Ticket};
 use crate::delivery::signature::SigningKey;
-use crate::limits::DRAIN_WAIT_MAX;
+use crate::limits::ATTEMPT_DRAIN_WAIT_MAX;
 
-/// Messages that one round begins with: bounds the bodies that it holds in memory.
+/// Messages that one round takes up.
 const ROUND_MESSAGES_MAX: usize = 256;
+/// Messages that are read together before it shows which of them may start: the others' bodies are let go at once.
+const READ_TOGETHER_MAX: usize = 16;
 /// Longest wait for the next due message: the wall clock may jump.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Wait after a log has refused an append.
@@ -64,7 +66,7 @@ impl Dispatcher {
                 break;
             }
         }
-        tokio::time::timeout(DRAIN_WAIT_MAX, self.drain())
+        tokio::time::timeout(ATTEMPT_DRAIN_WAIT_MAX, self.drain())
             .await
             .ok();
     }
@@ -101,8 +103,15 @@ impl Dispatcher {
         if granted.is_empty() && ended.is_empty() && due.is_empty() {
             return Ok(false);
         }
-        let mut starts = self.granted(granted, may_begin);
-        self.pass_gates(&due, &mut starts);
+        // A pass that comes while the broker drains is not given back: its place would only go to the next one who waits.
+        let mut starts = if may_begin {
+            self.granted(granted)
+        } else {
+            Vec::new()
+        };
+        for due in due.chunks(READ_TOGETHER_MAX) {
+            self.pass_gates(due, &mut starts);
+        }
         self.write(ended, starts).await?;
         Ok(true)
     }
@@ -118,7 +127,7 @@ impl Dispatcher {
     }
 
     /// Reads the messages that passes were granted for. A pass whose message is called off meanwhile is given back.
-    fn granted(&self, passes: Vec<Pass>, may_begin: bool) -> Vec<Start> {
+    fn granted(&self, passes: Vec<Pass>) -> Vec<Start> {
         let places: Vec<_> = {
             let owner = self.desk.partition.owner().lock();
             let state = owner.delivery();
@@ -133,12 +142,12 @@ impl Dispatcher {
         let mut starts = Vec::new();
         for (pass, message) in passes.into_iter().zip(self.read(&places)) {
             match message {
-                Some(message) if may_begin => starts.push(Start {
+                Some(message) => starts.push(Start {
                     message,
                     pass,
                     number: 0,
                 }),
-                _ => self.give_up(&pass),
+                None => self.give_up(&pass),
             }
         }
         starts

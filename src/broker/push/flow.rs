@@ -1,7 +1,17 @@
 //! Looking at flow control.
 
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::Ordering;
+
+use storage::offset::TimestampMs;
+
 use crate::broker::Broker;
 use crate::delivery::api::{FlowView, ParallelismView};
+use crate::delivery::gates::Ticket;
+use crate::delivery::window::DEDUP_WINDOW_MS;
+
+/// How long the attempts of a flow-control period are remembered, in milliseconds: as long as the longest period, a week.
+const PERIOD_MEMORY_MS: i64 = 7 * 24 * 3600 * 1000;
 
 impl Broker {
     /// Returns what is known of a flow-control key; `None` when nobody has used it lately and nothing is decided about it.
@@ -38,7 +48,9 @@ impl Broker {
     /// Forgets flow-control keys and deduplication keys that nothing depends on any more.
     pub(in crate::broker) fn sweep_push(&self) {
         let now = self.clock.now();
-        let mut used = std::collections::BTreeSet::new();
+        self.forget_old(now);
+        self.withdraw_cancelled();
+        let mut used = BTreeSet::new();
         for desk in &self.push().desks {
             let owner = desk.partition.owner().lock();
             if let Some(state) = owner.delivery() {
@@ -49,5 +61,44 @@ impl Broker {
             .gates
             .lock()
             .sweep(now, &|key| used.contains(key));
+    }
+
+    /// Forgets what no later message can depend on.
+    fn forget_old(&self, now: TimestampMs) {
+        let settings = self.push_settings();
+        let is_known = |id: &str| settings.state.schedule(id).is_some();
+        let dedup_from = now.saturating_add(DEDUP_WINDOW_MS.saturating_neg());
+        let periods_from = now.saturating_add(PERIOD_MEMORY_MS.saturating_neg());
+        for desk in &self.push().desks {
+            let mut owner = desk.partition.owner().lock();
+            if let Some(state) = owner.delivery_mut() {
+                state.forget(dedup_from, periods_from, &is_known);
+            }
+        }
+        self.push().fired.lock().retain(|id, _| is_known(id));
+    }
+
+    /// Takes messages that were called off out of the lists at the gates: their turn there may never come.
+    fn withdraw_cancelled(&self) {
+        let push = self.push();
+        if !push.has_cancelled.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let mut waiting: Vec<_> = push.gates.lock().waiting().collect();
+        waiting.sort_unstable_by_key(|ticket| ticket.partition);
+        let mut gone = HashSet::new();
+        for tickets in waiting.chunk_by(|one, two| one.partition == two.partition) {
+            let first = tickets.first().map(|ticket| ticket.partition);
+            let Some(desk) = first.and_then(|index| push.desk(index)) else {
+                continue;
+            };
+            let owner = desk.partition.owner().lock();
+            let Some(state) = owner.delivery() else {
+                continue;
+            };
+            let is_gone = |ticket: &&Ticket| !state.holds(ticket.message);
+            gone.extend(tickets.iter().filter(is_gone).copied());
+        }
+        push.gates.lock().withdraw(&gone);
     }
 }

@@ -21,6 +21,7 @@ mod dispatch;
 mod flow;
 mod letters;
 mod logs;
+mod postponed;
 mod publish;
 mod schedules;
 mod start;
@@ -32,7 +33,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use storage::offset::{Offset, TimestampMs};
@@ -67,6 +68,8 @@ pub(super) struct Push {
     followed: Mutex<Option<PushSettings>>,
     /// Messages that are being published and are not in any state yet.
     publishing: AtomicU64,
+    /// Messages were called off since the gates were last swept: some may wait there.
+    has_cancelled: AtomicBool,
 }
 
 /// The last firing of a schedule.
@@ -102,6 +105,7 @@ impl Push {
             fired: Mutex::new(BTreeMap::new()),
             followed: Mutex::new(None),
             publishing: AtomicU64::new(0),
+            has_cancelled: AtomicBool::new(false),
         };
         push.restore();
         push
@@ -120,6 +124,10 @@ impl Push {
     fn leave(&self, pass: &Pass, now: TimestampMs) {
         let passes = self.gates.lock().leave(pass, now);
         self.hand_out(passes);
+        if pass.period.is_some() {
+            // Who has waited for this place may still wait for the end of the period.
+            self.ticks.notify_one();
+        }
     }
 
     fn desk(&self, index: u32) -> Option<&Arc<Desk>> {
@@ -131,10 +139,13 @@ impl Push {
         partition_of_key(name.as_bytes(), self.partition_count())
     }
 
-    /// Returns the partitions in turn.
+    /// Returns the partitions in turn, but for those that take nothing or deliver nothing, while there are others.
     fn any_partition(&self) -> u32 {
         let next = self.next_partition.fetch_add(1, Ordering::Relaxed);
-        next % self.partition_count()
+        let count = self.partition_count();
+        let mut turns = (0..count.get()).map(|step| next.wrapping_add(step) % count);
+        let is_well = |index: &u32| self.desk(*index).is_some_and(|desk| desk.is_well());
+        turns.find(is_well).unwrap_or(next % count)
     }
 
     fn partition_count(&self) -> NonZeroU32 {

@@ -17,7 +17,7 @@ use storage::offset::{Offset, TimestampMs};
 
 use super::Firing;
 use super::publish::firing_messages;
-use crate::broker::{Broker, refusal};
+use crate::broker::Broker;
 use crate::delivery::cron;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 
@@ -46,6 +46,7 @@ impl Broker {
     pub(super) async fn fire_schedules(self: Arc<Self>) {
         let mut changes = self.subscribe_push_settings();
         let mut parsed = BTreeMap::new();
+        let mut told = BTreeMap::new();
         loop {
             let settings = changes.borrow_and_update().clone();
             parsed.retain(|id: &String, _| settings.state.schedule(id).is_some());
@@ -56,21 +57,34 @@ impl Broker {
                     continue;
                 };
                 match self.fire_if_due(id, schedule, clockwork).await {
-                    Ok(due) => next = [next, due].into_iter().flatten().min(),
+                    Ok(due) => {
+                        told.remove(id);
+                        next = [next, due].into_iter().flatten().min();
+                    }
                     Err(error) => {
                         has_failed = true;
-                        tracing::warn!(schedule = id, error = %error.message, "a schedule has not fired; it is tried again");
+                        // Said once, however often it is tried.
+                        if told.get(id) != Some(&error.message) {
+                            tracing::warn!(schedule = id, error = %error.message, "a schedule has not fired; it is tried again");
+                            told.insert(id.to_owned(), error.message);
+                        }
                     }
                 }
             }
+            told.retain(|id: &String, _| settings.state.schedule(id).is_some());
             let now = self.clock.now();
             let until = next.map_or(LOOK_AGAIN, |next: TimestampMs| {
                 Duration::from_millis(next.since(now).max(0).unsigned_abs())
             });
-            let wait = if has_failed { BACKOFF } else { until };
+            // The others fire in time.
+            let wait = if has_failed {
+                until.min(BACKOFF)
+            } else {
+                until
+            };
             tokio::select! {
                 () = tokio::time::sleep(wait.min(LOOK_AGAIN)) => {}
-                told = changes.changed() => if told.is_err() { return },
+                seen = changes.changed() => if seen.is_err() { return },
                 () = self.shutdown.wait() => return,
             }
         }
@@ -156,7 +170,7 @@ impl Broker {
         let appended = self
             .append_messages(desk, &messages)
             .await
-            .map_err(|error| refusal::of_log(&error))?;
+            .map_err(|unpublished| unpublished.refusal())?;
         let firing = Firing {
             due,
             partition: place,

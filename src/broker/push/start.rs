@@ -195,10 +195,7 @@ impl Broker {
         tasks.spawn(Arc::clone(&self).tick());
         tasks.spawn(Arc::clone(&self).fire_schedules());
         for desk in &self.push().desks {
-            let aftermath = Aftermath {
-                broker: Arc::clone(&self),
-                desk: Arc::clone(desk),
-            };
+            let aftermath = Aftermath::new(Arc::clone(&self), Arc::clone(desk));
             tasks.spawn(aftermath.run());
             let dispatcher = Dispatcher {
                 broker: Arc::clone(&self),

@@ -82,14 +82,16 @@ impl Key {
     }
 
     pub(super) fn is_open(&self, now: TimestampMs) -> bool {
-        let inside = u64::try_from(self.line.inside()).unwrap_or(u64::MAX);
-        let has_place = self
-            .parallelism_max()
-            .is_none_or(|max| inside < u64::from(max));
         let has_rate = self
             .rate_max()
             .is_none_or(|max| self.is_over(now) || self.count < max);
-        !self.pin.is_paused && has_place && has_rate
+        !self.pin.is_paused && self.has_place() && has_rate
+    }
+
+    fn has_place(&self) -> bool {
+        let inside = u64::try_from(self.line.inside()).unwrap_or(u64::MAX);
+        self.parallelism_max()
+            .is_none_or(|max| inside < u64::from(max))
     }
 
     /// Returns the start of the period that the attempt counts in, when there is a rate.
@@ -107,10 +109,10 @@ impl Key {
         self.line.leave();
     }
 
-    /// Returns when the period ends that somebody waits for.
+    /// Returns when the period ends that somebody waits for. Who waits for a place as well gets it from whoever leaves.
     pub(super) fn opens_at(&self) -> Option<TimestampMs> {
         let is_full = self.rate_max().is_some_and(|max| self.count >= max);
-        if self.line.waiting.is_empty() || self.pin.is_paused || !is_full {
+        if self.line.waiting.is_empty() || self.pin.is_paused || !is_full || !self.has_place() {
             return None;
         }
         self.period_end()
@@ -157,7 +159,12 @@ impl Key {
         self.period_start.map(|start| start.saturating_add(ms))
     }
 
+    /// A period that begins more than its length from now is over too: the clock was set back. Less is the time between
+    /// two looks at the clock.
     fn is_over(&self, now: TimestampMs) -> bool {
-        self.period_end().is_none_or(|end| end <= now)
+        let (Some(start), Some(end)) = (self.period_start, self.period_end()) else {
+            return true;
+        };
+        end <= now || start.since(now) > end.since(start)
     }
 }

@@ -10,7 +10,7 @@
 mod key;
 mod line;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use storage::delivery::FlowControl;
@@ -123,7 +123,7 @@ impl Gates {
         let due: Vec<_> = self
             .keys
             .iter()
-            .filter(|(_, key)| key.opens_at().is_some_and(|at| at <= now))
+            .filter(|(_, key)| key.opens_at().is_some() && key.is_open(now))
             .map(|(name, _)| Arc::clone(name))
             .collect();
         let mut passes = Vec::new();
@@ -223,6 +223,23 @@ impl Gates {
         let keys: usize = self.keys.values().map(|key| key.line.waiting.len()).sum();
         let hosts: usize = self.hosts.values().map(|line| line.waiting.len()).sum();
         keys + hosts + self.total.waiting.len()
+    }
+
+    /// Returns who waits at a gate, in no order.
+    pub fn waiting(&self) -> impl Iterator<Item = Ticket> {
+        let keys = self.keys.values().map(|key| &key.line);
+        let lines = keys.chain(self.hosts.values()).chain([&self.total]);
+        lines.flat_map(|line| line.waiting.iter().map(|waiting| waiting.ticket))
+    }
+
+    /// Lets those go who need not wait any more.
+    pub fn withdraw(&mut self, gone: &HashSet<Ticket>) {
+        let keys = self.keys.values_mut().map(|key| &mut key.line);
+        let lines = keys.chain(self.hosts.values_mut()).chain([&mut self.total]);
+        for line in lines {
+            line.waiting
+                .retain(|waiting| !gone.contains(&waiting.ticket));
+        }
     }
 
     fn key_mut(&mut self, name: &str) -> &mut Key {

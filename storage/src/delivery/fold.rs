@@ -124,7 +124,7 @@ fn read_parts(log: &LogReader, start: Offset) -> Result<Option<(Vec<u8>, Offset)
         let Entry::Snapshot(part) = entry else {
             return ControlFlow::Continue(());
         };
-        match parts.take(part) {
+        match parts.take(&part) {
             PartsStep::More => ControlFlow::Continue(()),
             PartsStep::Broken => ControlFlow::Break(()),
             PartsStep::Complete(bytes) => {
@@ -155,7 +155,7 @@ pub(crate) enum PartsStep {
 }
 
 impl Parts {
-    pub(crate) fn take(&mut self, part: SnapshotPart) -> PartsStep {
+    pub(crate) fn take(&mut self, part: &SnapshotPart) -> PartsStep {
         let follows = match &self.last {
             None => part.index == 0,
             Some(last) => {
@@ -176,8 +176,10 @@ impl Parts {
             };
         }
         self.last = Some(SnapshotPart {
+            index: part.index,
+            count: part.count,
+            state_crc: part.state_crc,
             bytes: Vec::new(),
-            ..part
         });
         PartsStep::More
     }
@@ -248,7 +250,8 @@ fn arrival(record: &RecordRef<'_>) -> Result<Option<Arrival>, Corruption> {
     };
     let cause = record.headers.get(CAUSE_HEADER).flatten();
     let cause = cause.map(Cause::decode).transpose()?;
-    Ok(Some(Arrival::new(&Envelope::decode(envelope)?, cause)))
+    let envelope = Envelope::decode(envelope)?;
+    Ok(Some(Arrival::new(record.timestamp, &envelope, cause)))
 }
 
 /// Applies the entries from `from` on. Returns the bytes of the batches at or above `counted_from`.

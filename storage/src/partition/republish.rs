@@ -144,6 +144,7 @@ impl Partition {
                     let arrival = |(offset, letter): &(Offset, DeadLetter)| {
                         let envelope = fresh_envelope(letter)?;
                         Some(Arrival::new(
+                            letter.record.timestamp,
                             &envelope,
                             Some(self.republish_cause(*offset, letter, who)),
                         ))

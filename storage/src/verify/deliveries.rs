@@ -90,7 +90,7 @@ impl Entries {
                 let Some((start, parts)) = self.parts.as_mut() else {
                     return Ok(());
                 };
-                match parts.take(part) {
+                match parts.take(&part) {
                     PartsStep::More => {}
                     PartsStep::Broken => self.parts = None,
                     PartsStep::Complete(bytes) => {

@@ -270,7 +270,10 @@ impl Machine<'_> {
     pub fn admit_at_once(&self, base: Offset, messages: &[NewMessage], now: TimestampMs) {
         let arrivals: Vec<_> = messages
             .iter()
-            .map(|message| Some(Arrival::new(&message.envelope, message.cause.clone())))
+            .map(|message| {
+                let cause = message.cause.clone();
+                Some(Arrival::new(message.timestamp, &message.envelope, cause))
+            })
             .collect();
         let mut owner = self.owner.lock();
         owner.delivery_mut().unwrap().admit(base, now, &arrivals);

@@ -1,14 +1,19 @@
 //! Publications that repeat an earlier one: they get its answer, and nothing is appended for them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use storage::address::Address;
+use storage::error::LogError;
 use storage::offset::Offset;
+use storage::partition::PushedMessage;
 
+use super::super::desk::Desk;
 use super::{Answer, Checked, lost};
 use crate::broker::Broker;
 use crate::delivery::api::{Published, PublishedMessage};
 use crate::delivery::window::{DedupKey, FirstPublish, Reserve};
+use crate::protocol::error_code::{ErrorCode, Refusal};
 
 impl Broker {
     /// Takes out what was published before, and answers it. Returns what repeats an earlier publication of the same request,
@@ -42,7 +47,10 @@ impl Broker {
                 }
                 Reserve::Duplicate(first) => {
                     let is_group = fresh.iter().any(|one| one.at == at && one.is_group);
-                    answers.insert(at, self.published_before(&first, is_group));
+                    answers.insert(at, self.published_before(&first, is_group).await);
+                }
+                Reserve::Unknown => {
+                    answers.insert(at, Err(unknown_key()));
                 }
             }
         }
@@ -53,29 +61,51 @@ impl Broker {
         repeats
     }
 
-    /// Returns the answer of the publish that had come first.
-    fn published_before(&self, first: &FirstPublish, is_group: bool) -> Answer {
-        let push = self.push();
-        let desk = push.desk(first.partition).ok_or_else(lost)?;
-        let reader = desk.partition.push_reader();
-        let messages = (0..u64::from(first.count)).map(|at| {
-            let offset = Offset(first.base.0.saturating_add(at));
-            let carried_at = {
-                let owner = desk.partition.owner().lock();
-                owner.delivery().and_then(|state| state.carried_at(offset))
-            };
-            PublishedMessage {
-                id: Address::message(desk.partition.number(), offset).to_string(),
-                // What is no longer stored has no URL to show.
-                url: reader
-                    .message(offset, carried_at)
-                    .map_or_else(|_| String::new(), |message| message.envelope.url),
-            }
-        });
+    /// Returns the answer of the publish that had come first. Only a group's names the URLs, which are read back.
+    async fn published_before(&self, first: &FirstPublish, is_group: bool) -> Answer {
+        let desk = self.push().desk(first.partition).ok_or_else(lost)?;
+        let offset = |at: u64| Offset(first.base.0.saturating_add(at));
+        let offsets: Vec<_> = (0..u64::from(first.count)).map(offset).collect();
+        let urls = if is_group {
+            let desk = Arc::clone(desk);
+            let offsets = offsets.clone();
+            let read = tokio::task::spawn_blocking(move || urls_of(&desk, &offsets)).await;
+            read.unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let urls = urls.into_iter().chain(std::iter::repeat(String::new()));
+        let message = |(offset, url)| PublishedMessage {
+            id: Address::message(desk.partition.number(), offset).to_string(),
+            url,
+        };
         Ok(Published {
-            messages: messages.collect(),
+            messages: offsets.into_iter().zip(urls).map(message).collect(),
             is_duplicate: true,
             is_group,
         })
     }
+}
+
+/// Reads the URLs of messages back. What is no longer stored has none to show.
+fn urls_of(desk: &Desk, offsets: &[Offset]) -> Vec<String> {
+    let places: Vec<_> = {
+        let owner = desk.partition.owner().lock();
+        let state = owner.delivery();
+        let carried_at = |offset| state.and_then(|state| state.carried_at(offset));
+        offsets.iter().map(|at| (*at, carried_at(*at))).collect()
+    };
+    let read = desk.partition.push_reader().messages(&places);
+    let url = |(_, read): (_, Result<PushedMessage, LogError>)| {
+        read.map_or_else(|_| String::new(), |message| message.envelope.url)
+    };
+    read.into_iter().map(url).collect()
+}
+
+fn unknown_key() -> Refusal {
+    Refusal::new(
+        ErrorCode::OutcomeUnknown,
+        "a sync failed when this deduplication id was published first: whether that message is stored shows when the broker \
+         is started again",
+    )
 }

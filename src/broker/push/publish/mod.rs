@@ -7,6 +7,7 @@ mod duplicates;
 mod sizes;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -51,7 +52,7 @@ impl Broker {
     /// Each publication fares alone: [`ErrorCode::Overloaded`] while too many messages wait, [`ErrorCode::StorageFull`],
     /// [`ErrorCode::LimitExceeded`] for what is too large, [`ErrorCode::UnknownTopic`] for a URL group that is not there, or
     /// the log's error.
-    pub async fn publish(&self, publications: Vec<Publication>) -> Vec<Answer> {
+    pub async fn publish(self: &Arc<Self>, publications: Vec<Publication>) -> Vec<Answer> {
         let count = publications.len();
         if let Err(refusal) = self.may_publish() {
             self.metrics.deliveries.publish_refusals.inc();
@@ -68,12 +69,13 @@ impl Broker {
             }
         }
         let repeats = self.without_duplicates(&mut fresh, &mut answers).await;
-        let appends = self
-            .batches(fresh)
-            .into_iter()
-            .map(|(partition, batch)| self.append_all(partition, batch));
+        let appends = self.batches(fresh).into_iter().map(|(partition, batch)| {
+            let broker = Arc::clone(self);
+            // A task of its own: a publisher that hangs up must not give its keys back while its messages are being synced.
+            tokio::spawn(async move { broker.append_all(partition, batch).await })
+        });
         for appended in join_all(appends).await {
-            answers.extend(appended);
+            answers.extend(appended.unwrap_or_default());
         }
         for (at, first) in repeats {
             let answer = answers.get(&first).cloned().unwrap_or_else(|| Err(lost()));
@@ -221,12 +223,16 @@ impl Broker {
                 self.push().hand_out(passes);
                 answers(&desk, &appended, ready)
             }
-            Err(error) => {
-                let refusal = refusal::of_log(&error);
-                ready
-                    .into_iter()
-                    .map(|one| (one.at, Err(refusal.clone())))
-                    .collect()
+            Err(unpublished) => {
+                let is_unknown = matches!(unpublished, Unpublished::Unknown(_));
+                let refusal = unpublished.refusal();
+                let refuse = |one: Checked| {
+                    if let Some(reservation) = one.reservation.filter(|_| is_unknown) {
+                        reservation.leave_unknown();
+                    }
+                    (one.at, Err(refusal.clone()))
+                };
+                ready.into_iter().map(refuse).collect()
             }
         }
     }
@@ -236,18 +242,36 @@ impl Broker {
         &self,
         desk: &Desk,
         messages: &[NewMessage],
-    ) -> Result<Appended, LogError> {
+    ) -> Result<Appended, Unpublished> {
         let publishing = Publishing::begin(self, messages.len());
         let partition = &desk.partition;
         let appended = partition
             .with_room(LogKind::Main, &|| self.clock.now(), |owner, now| {
                 owner.append_messages(messages, now)
             })
-            .await?;
+            .await
+            .map_err(Unpublished::Refused)?;
         partition.start_sync(DurabilityWanted::Synced, false);
-        partition.wait_durable(appended.next_offset).await?;
+        let synced = partition.wait_durable(appended.next_offset).await;
+        synced.map_err(Unpublished::Unknown)?;
         drop(publishing);
         Ok(appended)
+    }
+}
+
+/// Why messages are not known to be published.
+pub(super) enum Unpublished {
+    /// They were not appended.
+    Refused(LogError),
+    /// They were appended, and are not known to be synced.
+    Unknown(LogError),
+}
+
+impl Unpublished {
+    pub(super) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Refused(error) | Self::Unknown(error) => refusal::of_log(error),
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use crate::offset::{Offset, TimestampMs};
 /// What the state needs to know of a record that has arrived in the main log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Arrival {
+    /// When it was created.
+    pub created: Option<TimestampMs>,
     /// Time before which it is not attempted.
     pub not_before: Option<TimestampMs>,
     /// Its queue.
@@ -25,8 +27,9 @@ pub struct Arrival {
 impl Arrival {
     /// Takes what the state needs from an envelope. What the broker made from a cause is never a duplicate.
     #[must_use]
-    pub fn new(envelope: &Envelope, cause: Option<Cause>) -> Self {
+    pub fn new(created: TimestampMs, envelope: &Envelope, cause: Option<Cause>) -> Self {
         Self {
+            created: Some(created),
             not_before: envelope.not_before,
             queue: envelope.queue.clone(),
             flow: envelope.flow.as_ref().map(|flow| flow.key.clone()),
@@ -74,8 +77,10 @@ impl DeliveryState {
             .flow
             .as_ref()
             .map_or(NO_NAME, |flow| self.flows.take(flow));
+        // Append times do not fall: after the clock was set back they are ahead of it.
+        let created = arrival.created.unwrap_or(append_time);
         let pending = Pending {
-            due: arrival.not_before.unwrap_or(append_time),
+            due: arrival.not_before.unwrap_or(created.min(append_time)),
             history_at: None,
             history_from: Offset::ZERO,
             queue,

@@ -83,9 +83,10 @@ impl Partition {
                 .undecodable(self.main.next_offset(), reason)
         })?;
         let appended = self.main.append(&header, &mut batch, now)?;
-        let arrivals = messages
-            .iter()
-            .map(|message| Some(Arrival::new(&message.envelope, message.cause.clone())));
+        let arrivals = messages.iter().map(|message| {
+            let cause = message.cause.clone();
+            Some(Arrival::new(message.timestamp, &message.envelope, cause))
+        });
         self.note_fresh(&appended, &header, arrivals.collect());
         Ok(appended)
     }

@@ -384,7 +384,8 @@ impl PushedMessage {
             offset,
             append_time,
             timestamp: record.timestamp,
-            body: record.value.clone().unwrap_or_default(),
+            // A copy: what the log gives out shares the memory of its whole batch, and a message in flight would keep it.
+            body: Bytes::copy_from_slice(record.value.as_deref().unwrap_or_default()),
             envelope: Envelope::decode(envelope)?,
             cause: cause.transpose()?,
             lineage: lineage.transpose()?,
