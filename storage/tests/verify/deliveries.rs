@@ -445,7 +445,7 @@ fn every_flipped_bit_of_a_delivery_log_is_found_or_harmless() {
     assert!(whole.is_some());
     for path in disk.paths() {
         let text = path.to_string_lossy().into_owned();
-        if !text.contains("/delivery/") || !text.ends_with(".log") {
+        if !text.contains("/delivery/") || !text.ends_with("log") {
             continue;
         }
         let bytes = disk.read_file(&path).unwrap();

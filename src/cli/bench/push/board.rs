@@ -12,7 +12,7 @@ use super::super::report::Latencies;
 /// Bytes at the head of a body: run and number of the message, each as eight hexadecimal digits.
 pub(super) const HEAD_BYTES: usize = 16;
 /// Longest time without an arrival, before a run is given up.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// The messages of one run, by their numbers. Message n goes to destination n modulo the number of destinations.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Board {
 
     /// Returns whether a message goes to a destination that never hangs: the first of several may.
     fn is_watched(&self, at: u64) -> bool {
-        self.destinations == 1 || at % self.destinations != 0
+        self.destinations == 1 || !at.is_multiple_of(self.destinations)
     }
 
     /// Returns the body of a message, filled up to `size`.
