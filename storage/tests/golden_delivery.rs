@@ -220,7 +220,14 @@ fn state() -> DeliveryState {
         },
     };
     let fired = Some(Arrival::new(&least(), Some(cause)));
-    let arrivals = [published.clone(), published, None, plain.clone(), plain, fired];
+    let arrivals = [
+        published.clone(),
+        published,
+        None,
+        plain.clone(),
+        plain,
+        fired,
+    ];
     state.admit(Offset(100), time, &arrivals);
     let intent = |message: u64| {
         Entry::Intent(Intent {
@@ -268,7 +275,11 @@ fn state() -> DeliveryState {
 fn envelopes_are_the_golden_bytes() {
     let all = [("full", full()), ("least", least())];
     for (what, envelope) in &all {
-        assert_eq!(Envelope::decode(&envelope.encode()).as_ref(), Ok(envelope), "{what}");
+        assert_eq!(
+            Envelope::decode(&envelope.encode()).as_ref(),
+            Ok(envelope),
+            "{what}"
+        );
     }
     assert_golden("envelope-v1.hex", &all.map(|(what, e)| (what, e.encode())));
 }
@@ -279,7 +290,10 @@ fn delivery_entries_are_the_golden_bytes() {
     for (what, entry) in &all {
         assert_eq!(Entry::decode(&entry.encode()).as_ref(), Ok(entry), "{what}");
     }
-    let all: Vec<_> = all.into_iter().map(|(what, e)| (what, e.encode())).collect();
+    let all: Vec<_> = all
+        .into_iter()
+        .map(|(what, e)| (what, e.encode()))
+        .collect();
     assert_golden("delivery-entry-v1.hex", &all);
 }
 
