@@ -1,8 +1,8 @@
 //! The document that describes what is served, made from the handlers and their types.
 
 use bytes::Bytes;
-use serde_json::Value;
 use serde_json::map::Entry;
+use serde_json::{Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, SecurityRequirement};
 use utoipa::{Modify, OpenApi};
@@ -57,6 +57,7 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
 /// Returns the document as JSON, with the paths and components of `described` in it.
 pub(super) fn encode(document: &utoipa::openapi::OpenApi, described: &str) -> Bytes {
     let joined = serde_json::to_value(document).and_then(|mut own| {
+        describe_unavailable(&mut own);
         join(&mut own, serde_json::from_str(described)?);
         serde_json::to_vec_pretty(&own)
     });
@@ -65,6 +66,26 @@ pub(super) fn encode(document: &utoipa::openapi::OpenApi, described: &str) -> By
         Err(error) => {
             tracing::error!(%error, "the OpenAPI document could not be written");
             Bytes::from_static(b"{}")
+        }
+    }
+}
+
+/// Adds to every operation of this surface what all of them may answer: not now.
+fn describe_unavailable(own: &mut Value) {
+    let Some(Value::Object(paths)) = own.get_mut("paths") else {
+        return;
+    };
+    let admin = paths
+        .iter_mut()
+        .filter(|(path, _)| path.starts_with("/admin/"));
+    let operations = admin.filter_map(|(_, item)| item.as_object_mut());
+    for operation in operations.flat_map(|item| item.values_mut()) {
+        if let Some(Value::Object(responses)) = operation.get_mut("responses") {
+            let unavailable = json!({
+                "description": "Not now: the same request may succeed later, after the seconds in Retry-After.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            });
+            responses.entry("503").or_insert(unavailable);
         }
     }
 }

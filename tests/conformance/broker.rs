@@ -72,10 +72,10 @@ impl Broker {
     ) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.http).unwrap();
         stream.set_read_timeout(Some(ANSWER_TIME_MAX)).unwrap();
-        let headers: String = headers
+        let lines = headers
             .iter()
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
+            .map(|(name, value)| [name, ": ", value, "\r\n"].concat());
+        let headers: String = lines.collect();
         write!(
             stream,
             "{method} {target} HTTP/1.0\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {}\r\n{headers}\r\n{body}",

@@ -42,6 +42,7 @@ impl Description {
     /// Adds what is answered otherwise. An error is described everywhere by the same schema.
     pub(crate) fn with_exceptions(mut self, exceptions: &[Exception]) -> Self {
         for exception in exceptions {
+            exception.replace_in(&mut self.0);
             let mut found = 0;
             self.each_operation(|name, operation| {
                 if exception.is_for(name) {

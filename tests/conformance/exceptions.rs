@@ -5,20 +5,37 @@ use serde_json::{Value, json};
 
 const TEXT: &str = include_str!("exceptions.json");
 
-/// Statuses that the description leaves out. Bodies of refusals are checked all the same: they are errors as it describes them.
+/// Schemas that answers do not have, and statuses that the description leaves out. Bodies of refusals are checked all the same: they are errors as it
+/// describes them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Exception {
-    /// Methods and paths; none stands for all.
+    /// Methods and paths that get the statuses; none stands for all.
     #[serde(default)]
     pub(crate) operations: Vec<String>,
+    #[serde(default)]
     statuses: Vec<u16>,
+    /// Places of what is replaced by `schema`.
+    #[serde(default)]
+    places: Vec<String>,
+    #[serde(default)]
+    schema: Value,
     reason: String,
 }
 
 impl Exception {
     pub(crate) fn is_for(&self, operation: &str) -> bool {
         self.operations.is_empty() || self.operations.iter().any(|one| one == operation)
+    }
+
+    /// Puts the schema in its places.
+    pub(crate) fn replace_in(&self, document: &mut Value) {
+        for place in &self.places {
+            let schema = document.pointer_mut(place);
+            let schema = schema.unwrap_or_else(|| panic!("nothing at {place}"));
+            assert_ne!(*schema, self.schema, "{place}");
+            *schema = self.schema.clone();
+        }
     }
 
     /// Adds the statuses to an operation: a refusal with an error, what succeeded with the body of 200.

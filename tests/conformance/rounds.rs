@@ -15,6 +15,8 @@ const SEED: &str = "1";
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_headers_conformance,response_schema_conformance";
 
+const HOOKS: &str = include_str!("hooks.py");
+
 /// Calls that take away what later calls would find.
 const REMOVING: &str = r"(retry|/dead-letters/delete)(/|$)";
 
@@ -54,6 +56,7 @@ fn round(
     let seed = variable("REDRIVE_CONFORMANCE_SEED", SEED);
     let program = install::schemathesis();
     let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("hooks.py"), HOOKS).unwrap();
     let file = directory.path().join("description.json");
     fs::write(&file, description.0.to_string()).unwrap();
     let mut command = Command::new(program);
@@ -69,7 +72,9 @@ fn round(
         .args(["--continue-on-failure", "--suppress-health-check", "all"])
         .args(["--request-timeout", "60", "--warnings", "off", "--no-color"])
         .args(operations)
-        .env("NO_PROXY", "*");
+        .env("NO_PROXY", "*")
+        .env("PYTHONPATH", directory.path())
+        .env("SCHEMATHESIS_HOOKS", "hooks");
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let cases = said

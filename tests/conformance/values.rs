@@ -12,6 +12,7 @@ pub(crate) struct Values {
 
 impl Values {
     /// Those that are always the same.
+    #[expect(clippy::too_many_lines, reason = "a table is read best in one piece")]
     pub(crate) fn new(urls: &[String]) -> Self {
         let mut values = Self {
             by_name: BTreeMap::new(),

@@ -49,6 +49,10 @@ impl World {
             ("upstash-callback", &good),
         ];
         let message_ids = self.publish(&format!("/v2/enqueue/queue-1/{good}"), &later);
+        let canceled = self.publish(&format!("/v2/publish/{good}"), &later[..1]);
+        let id = canceled[0].as_str().unwrap();
+        self.broker
+            .ok("DELETE", &format!("/v2/messages/{id}"), &[], "");
         let dying = [
             ("upstash-retries", "0"),
             ("upstash-label", "label-1"),
