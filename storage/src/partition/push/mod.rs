@@ -1,17 +1,16 @@
 //! A partition of the `_push` topic: its main log holds messages, its delivery log what became of them.
 //!
 //! # The steps of a delivery, each begun only after the sync of the one before
-//! 1. [`Partition::append_messages`], then a sync of the main log: the message is accepted, and with [`Partition::take_due`]
+//! 1. [`Partition::append_messages`](super::Partition::append_messages), then a sync of the main log: the message is accepted, and with [`Partition::take_due`](super::Partition::take_due)
 //!    it is the engine's in its time.
-//! 2. [`Partition::append_entries`]: the intent, then the attempt, then its outcome.
-//! 3. Of an outcome that kills: [`Partition::append_push_letters`] (**the commit point** of the dead-lettering), then the dead
+//! 2. [`Partition::append_entries`](super::Partition::append_entries): the intent, then the attempt, then its outcome.
+//! 3. Of an outcome that kills: [`Partition::append_push_letters`](super::Partition::append_push_letters) (**the commit point** of the dead-lettering), then the dead
 //!    entry.
-//! 4. Of an outcome that owes callbacks: [`Partition::append_messages`] with their causes (their commit point).
+//! 4. Of an outcome that owes callbacks: [`Partition::append_messages`](super::Partition::append_messages) with their causes (their commit point).
 //!
-//! A crash between any two is finished by [`Partition::open`] (3) and from [`DeliveryState::owed`] (4); an intent without an
+//! A crash between any two is finished by [`Partition::open`](super::Partition::open) (3) and from [`DeliveryState::owed`](crate::delivery::DeliveryState::owed) (4); an intent without an
 //! outcome is attempted again under its number.
 //!
-//! [`DeliveryState::owed`]: crate::delivery::DeliveryState::owed
 
 mod append;
 mod finish;
