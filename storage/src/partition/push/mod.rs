@@ -16,12 +16,14 @@ mod append;
 mod finish;
 mod letter;
 mod read;
+mod entries;
 mod retention;
 mod upkeep;
 
 pub use append::NewMessage;
+pub use entries::PlacedEntry;
 pub use letter::{PushDeath, push_letter};
-pub use read::{LastBatch, MessagePlace, PlacedEntry, PushReader, PushedMessage};
+pub use read::{LastBatch, MessagePlace, PushReader, PushedMessage};
 pub use retention::{MainRetentionTarget, StaleReferences};
 pub use upkeep::{PushUpkeep, PushUpkeepRun};
 

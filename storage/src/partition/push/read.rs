@@ -4,17 +4,14 @@
 //! because a newer one stands and the head has been deleted. [`LogError::OffsetOutOfRange`] asks the caller to look again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::batch::{Record, Records};
+use crate::batch::Record;
 use crate::cause::{CAUSE_HEADER, Cause, LINEAGE_HEADER};
-use crate::dead_letter::{Attempt, History, Lineage};
-use crate::delivery::fold::scan_entries;
-use crate::delivery::limits::{ENTRIES_PER_WINDOW, RETRIES_MAX};
-use crate::delivery::{ENVELOPE_HEADER, Entry, Envelope, Outcome};
+use crate::dead_letter::Lineage;
+use crate::delivery::{ENVELOPE_HEADER, Entry, Envelope};
 use crate::error::{Corruption, LogError};
 use crate::limits::BATCH_BYTES_CEILING;
 use crate::log::{LogReader, ReadBound};
@@ -43,15 +40,12 @@ pub struct PushedMessage {
 /// A message to be read: its offset, and where its copy stands in the delivery log if it has one.
 pub type MessagePlace = (Offset, Option<Offset>);
 
-/// An entry with its offset and append time.
-pub type PlacedEntry = (Offset, TimestampMs, Entry);
-
 /// A reader of messages and entries. Cheap to clone; all clones see the logs as they are now.
 #[derive(Debug, Clone)]
 pub struct PushReader {
-    main: LogReader,
+    pub(super) main: LogReader,
     /// Empty before the first entry.
-    delivery: Arc<OnceLock<LogReader>>,
+    pub(super) delivery: Arc<OnceLock<LogReader>>,
 }
 
 /// The batch of the main log that was read last, kept for its other messages.
@@ -128,148 +122,6 @@ impl PushReader {
                 (place.0, message)
             })
             .collect()
-    }
-
-    /// Reads the attempts of a message, whose newest outcome or history stands at `history_at`.
-    ///
-    /// # Errors
-    /// As [`PushReader::outcome`].
-    pub fn history(&self, history_at: Option<Offset>) -> Result<History, LogError> {
-        let mut attempts: Vec<Attempt> = Vec::new();
-        let mut history = History::default();
-        let mut next = history_at;
-        let steps_max = u64::from(RETRIES_MAX).saturating_add(1);
-        for _ in 0..=steps_max {
-            let Some(at) = next else { break };
-            match self.entry(at)? {
-                Entry::Outcome(outcome) => {
-                    attempts.push(outcome.attempt);
-                    next = outcome.previous.filter(|previous| *previous < at);
-                }
-                Entry::History { history: begun, .. } => {
-                    history = begun;
-                    next = None;
-                }
-                other => return Err(self.wrong_kind(at, &other)),
-            }
-        }
-        for attempt in attempts.into_iter().rev() {
-            history.push(attempt);
-        }
-        Ok(history)
-    }
-
-    /// Reads the outcome that stands at `at` in the delivery log.
-    ///
-    /// # Errors
-    /// [`LogError::OffsetOutOfRange`]; [`LogError::Corrupt`], also when something else stands there; [`LogError::Io`].
-    pub fn outcome(&self, at: Offset) -> Result<Outcome, LogError> {
-        match self.entry(at)? {
-            Entry::Outcome(outcome) => Ok(outcome),
-            other => Err(self.wrong_kind(at, &other)),
-        }
-    }
-
-    /// Reads durable entries in order, from `from` or the log start on, at most about `bytes_max` bytes and at least one if
-    /// there is one. Parts of snapshots are left out.
-    ///
-    /// # Errors
-    /// [`LogError::Corrupt`] with the damaged range, [`LogError::Io`].
-    pub fn entries(&self, from: Offset, bytes_max: usize) -> Result<Vec<PlacedEntry>, LogError> {
-        let Some(log) = self.delivery.get() else {
-            return Ok(Vec::new());
-        };
-        Self::entries_between(log, (from, log.durable_end()), bytes_max)
-    }
-
-    /// Reads durable entries backwards, the newest below `to` first, until there are `bytes_max` bytes of them or the log start
-    /// is reached: empty means that there are none. Parts of snapshots are left out.
-    ///
-    /// # Errors
-    /// As [`PushReader::entries`].
-    pub fn entries_back(&self, to: Offset, bytes_max: usize) -> Result<Vec<PlacedEntry>, LogError> {
-        let Some(log) = self.delivery.get() else {
-            return Ok(Vec::new());
-        };
-        let mut entries = Vec::new();
-        let mut bytes = 0usize;
-        let mut end = to.min(log.durable_end());
-        while end > log.log_start() && bytes < bytes_max {
-            let start = Offset(end.0.saturating_sub(ENTRIES_PER_WINDOW)).max(log.log_start());
-            let window = Self::entries_between(log, (start, end), usize::MAX)?;
-            for placed in window.into_iter().rev() {
-                bytes = bytes.saturating_add(weight(&placed.2));
-                entries.push(placed);
-            }
-            end = start;
-        }
-        Ok(entries)
-    }
-
-    fn entries_between(
-        log: &LogReader,
-        (from, to): (Offset, Offset),
-        bytes_max: usize,
-    ) -> Result<Vec<PlacedEntry>, LogError> {
-        let from = from.max(log.log_start());
-        let mut entries = Vec::new();
-        let mut bytes = 0usize;
-        if from >= to {
-            return Ok(entries);
-        }
-        scan_entries(
-            log,
-            from,
-            ReadBound::HighWatermark,
-            &mut |offset, header, entry| {
-                if offset >= to || (bytes >= bytes_max && !entries.is_empty()) {
-                    return ControlFlow::Break(());
-                }
-                if !matches!(entry, Entry::Snapshot(_)) {
-                    bytes = bytes.saturating_add(weight(&entry));
-                    entries.push((offset, header.append_time, entry));
-                }
-                ControlFlow::Continue(())
-            },
-        )?;
-        Ok(entries)
-    }
-
-    /// Reads the entry that stands at an offset.
-    fn entry(&self, at: Offset) -> Result<Entry, LogError> {
-        let log = self.delivery.get().ok_or(LogError::OffsetOutOfRange {
-            requested: at,
-            log_start: Offset::ZERO,
-            log_end: Offset::ZERO,
-        })?;
-        let out_of_range = || LogError::OffsetOutOfRange {
-            requested: at,
-            log_start: log.log_start(),
-            log_end: log.log_end(),
-        };
-        if at >= log.log_end() {
-            return Err(out_of_range());
-        }
-        let batch = log.batch_at(at, ReadBound::LogEnd)?;
-        let undecodable = |reason| log.undecodable(at, reason);
-        let section = batch.section(BATCH_BYTES_CEILING).map_err(undecodable)?;
-        let delta = at.since(batch.header().base_offset);
-        for record in Records::new(batch.header(), &section) {
-            let record = record.map_err(undecodable)?;
-            if Some(u64::from(record.offset_delta)) == delta {
-                return Entry::decode(record.value.unwrap_or_default()).map_err(undecodable);
-            }
-        }
-        Err(out_of_range())
-    }
-
-    fn wrong_kind(&self, at: Offset, entry: &Entry) -> LogError {
-        let reason = Corruption::Field {
-            field: "delivery entry kind",
-            value: u64::from(entry.kind()),
-        };
-        let log = self.delivery.get().unwrap_or(&self.main);
-        log.undecodable(at, reason)
     }
 
     fn read_message(
@@ -391,25 +243,4 @@ impl PushedMessage {
             lineage: lineage.transpose()?,
         })
     }
-}
-
-/// Bytes that an entry holds in memory, about.
-fn weight(entry: &Entry) -> usize {
-    const FIXED_BYTES: usize = 64;
-    let attempts = |attempts: &[Attempt]| -> usize {
-        let of = |attempt: &Attempt| {
-            let headers = attempt.headers.iter();
-            let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
-            attempt.body.len().saturating_add(headers)
-        };
-        attempts.iter().map(of).sum()
-    };
-    let held = match entry {
-        Entry::Outcome(outcome) => attempts(std::slice::from_ref(&outcome.attempt)),
-        Entry::History { history, .. } => attempts(history.attempts()),
-        Entry::Carried { record, .. } => record.weight(),
-        Entry::Snapshot(part) => part.bytes.len(),
-        Entry::Intent(_) | Entry::Cancelled { .. } | Entry::Dead { .. } => 0,
-    };
-    held.saturating_add(FIXED_BYTES)
 }
