@@ -200,6 +200,10 @@ const CONNECTING_FILES: [(&str, &str); 7] = [
     ),
     ("cli/http.rs", "goes to the broker that its user names"),
     ("cli/bench/limit.rs", "goes to this machine, to measure it"),
+    (
+        "cli/bench/push/sender.rs",
+        "goes to the broker and to its own sink, to measure them",
+    ),
 ];
 
 /// What opens a connection or makes an HTTP client.
