@@ -26,17 +26,19 @@ impl Steps<'_> {
         kind: LogKind,
         mut act: impl FnMut(&mut Partition, TimestampMs) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
-        loop {
-            let acted = act(&mut self.owner.lock(), (self.now)());
-            match acted {
-                Err(LogError::Rolling { .. }) => self.roll(kind)?,
-                acted => return acted,
-            }
+        let mut acted = act(&mut self.owner.lock(), (self.now)());
+        while let Err(LogError::Rolling { .. }) = acted {
+            acted = self.roll_and(kind, &mut act)?;
         }
+        acted
     }
 
-    /// Rolls a log, or waits for whoever is rolling it.
-    fn roll(&self, kind: LogKind) -> Result<(), LogError> {
+    /// Rolls a log, or waits for whoever is rolling it, and calls `act`: behind its own roll before anybody else can come.
+    fn roll_and<T>(
+        &self,
+        kind: LogKind,
+        act: &mut impl FnMut(&mut Partition, TimestampMs) -> Result<T, LogError>,
+    ) -> Result<Result<T, LogError>, LogError> {
         let begun = {
             let mut owner = self.owner.lock();
             owner.begin_roll(kind)
@@ -44,17 +46,21 @@ impl Steps<'_> {
         match begun {
             Ok(task) => {
                 let done = task.run();
-                let finished = self.owner.lock().finish_roll(kind, done);
+                let (finished, acted) = {
+                    let mut owner = self.owner.lock();
+                    let finished = owner.finish_roll(kind, done);
+                    let acted = finished.is_ok().then(|| act(&mut owner, (self.now)()));
+                    (finished, acted)
+                };
                 (self.rolled)(kind);
-                let facets = finished?;
-                if let Some(facets) = facets {
+                if let Some(facets) = finished? {
                     facets.run();
                 }
-                Ok(())
+                Ok(acted.unwrap_or_else(|| act(&mut self.owner.lock(), (self.now)())))
             }
             Err(LogError::Rolling { .. }) => {
                 (self.wait)();
-                Ok(())
+                Ok(act(&mut self.owner.lock(), (self.now)()))
             }
             Err(error) => Err(error),
         }
