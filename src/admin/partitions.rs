@@ -22,7 +22,9 @@ pub(super) struct Detail {
     main_bytes: u64,
     /// Bytes of the dead-letter log's segments.
     dead_letter_bytes: u64,
-    /// Segments of the main log, then of the dead-letter log, oldest first.
+    /// Bytes of the delivery log's segments; 0 where the topic is not pushed.
+    delivery_bytes: u64,
+    /// Segments of the main log, then of the dead-letter log, then of the delivery log, oldest first.
     segments: Vec<Segment>,
     /// What was found damaged so far.
     damage: Vec<Damage>,
@@ -33,7 +35,7 @@ pub(super) struct Detail {
 /// A segment.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Segment {
-    /// `main` or `dead-letter`.
+    /// `main`, `dead-letter` or `delivery`.
     log: &'static str,
     /// Offset of the first record.
     base_offset: u64,
@@ -52,7 +54,7 @@ pub(super) struct Segment {
 /// A range that cannot be read.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Damage {
-    /// `main` or `dead-letter`.
+    /// `main`, `dead-letter` or `delivery`.
     log: &'static str,
     /// First offset that cannot be read.
     from: u64,
@@ -104,6 +106,7 @@ impl Detail {
             partition: detail.view.into(),
             main_bytes: bytes(LogKind::Main),
             dead_letter_bytes: bytes(LogKind::DeadLetter),
+            delivery_bytes: bytes(LogKind::Delivery),
             segments: detail.segments.into_iter().map(Segment::from).collect(),
             damage: detail.damage.into_iter().map(Damage::from).collect(),
             refusal: detail.refusal,

@@ -16,8 +16,11 @@ impl Broker {
         let now = self.clock.now();
         for topic in self.all_topics() {
             for partition in topic.partitions().iter() {
+                let delivery = partition.delivery_reader();
                 poisoned += u64::from(partition.poison().is_some());
+                poisoned += u64::from(delivery.as_ref().is_some_and(|log| log.poison().is_some()));
                 damaged += partition.reader().damage().len();
+                damaged += delivery.map_or(0, |log| log.damage().len());
                 live += super::topics::letter_counts(partition).live;
                 let Some(died_at) = oldest_death(partition) else {
                     continue;

@@ -16,6 +16,7 @@ mod letter_view;
 mod measure;
 mod offsets;
 mod open;
+mod partition_detail;
 mod peek;
 mod produce;
 mod push;
@@ -27,6 +28,8 @@ mod refusal;
 mod reject;
 mod resolve;
 mod retention;
+#[cfg(test)]
+mod retention_tests;
 mod schedules;
 mod select;
 mod signing_keys;
@@ -61,13 +64,13 @@ use control::Control;
 
 pub use flow_pins::{FlowPin, FlowUnpin};
 pub use open::OpenError;
+pub use partition_detail::{DamageView, PartitionDetail, SegmentView};
 pub use peek::{PeekFrom, PeekedRecord};
 pub use produce::{PendingAppend, ProducePending};
 pub use push::LastFiring;
 pub use push_settings::PushSettings;
 pub use retention::RetentionRun;
 pub use schedules::NewSchedule;
-pub use topics::{DamageView, PartitionDetail, SegmentView};
 pub use upkeep::{Health, Upkeep};
 pub use url_groups::EndpointMatch;
 

@@ -43,7 +43,7 @@ fn open(disk: &SimDisk) -> Partition {
 fn logs(disk: &SimDisk, kind: &str) -> Vec<PathBuf> {
     let is_it = |path: &PathBuf| {
         let text = path.to_string_lossy();
-        text.contains(&format!("/{kind}/")) && text.ends_with(".log")
+        text.contains(&format!("/{kind}/")) && path.extension().is_some_and(|found| found == "log")
     };
     let mut paths: Vec<_> = disk.paths().into_iter().filter(is_it).collect();
     paths.sort();
