@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hyper::Request;
 use hyper::body::Incoming;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::broker::{self, Broker, OpenError, Upkeep};
 use crate::config::ServeConfig;
@@ -59,6 +60,7 @@ pub async fn run(
     shutdown: Shutdown,
     started: impl FnOnce(Addresses),
 ) -> Result<(), RunError> {
+    raise_open_files();
     // The addresses and the client first: a mistake in the configuration must not cost a recovery.
     let client = Arc::new(HttpClient::new(&config.destinations)?);
     let protocol = Bound::bind(config.protocol.address)
@@ -109,6 +111,21 @@ pub async fn run(
     let closing = tokio::task::spawn_blocking(move || broker.close()).await;
     closing.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     Ok(())
+}
+
+/// Takes as many open files as the system lets the process have: what shells and service managers begin with is less than
+/// the connections that the limits allow.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, ?current, ?maximum, "the limit of open files stays as it is");
+    }
 }
 
 /// Returns what is served over HTTP: the QStash API below its paths, and the admin surface everywhere else.

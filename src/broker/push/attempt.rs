@@ -66,8 +66,7 @@ pub(super) async fn make(
     let metrics = &broker.metrics.deliveries;
     metrics.count_attempt(answer.result, answer.duration);
     let ended_at = broker.clock.now();
-    let random = getrandom::u64().unwrap_or(u64::from(start.number));
-    let outcome = outcome(&start, answer, now, ended_at, random);
+    let outcome = outcome(&start, answer, now, ended_at);
     if matches!(outcome.verdict, Verdict::Retry { .. }) {
         metrics.retries.inc();
     }
@@ -127,7 +126,6 @@ fn outcome(
     answer: Answer,
     began: TimestampMs,
     now: TimestampMs,
-    random: u64,
 ) -> Outcome {
     let envelope = &start.message.envelope;
     // An expression was checked when the message was published.
@@ -143,6 +141,10 @@ fn outcome(
         result: answer.result,
         headers: &answer.headers,
     };
+    // What spreads retries: what is taken needs no call of the system for it.
+    let is_taken = matches!(answer.result, AttemptResult::Status(200..300));
+    let random = if is_taken { Ok(0) } else { getrandom::u64() };
+    let random = random.unwrap_or(u64::from(start.number));
     let verdict = match decide(&end, start.number, &policy, now, random) {
         Decision::Delivered => Verdict::Delivered,
         Decision::Retry { at } => Verdict::Retry { at },

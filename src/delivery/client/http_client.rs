@@ -27,8 +27,9 @@ use crate::delivery::guard::{
 /// seldom meets a connection that is about to close.
 const IDLE_WAIT_MAX: Duration = Duration::from_secs(4);
 
-/// Unused connections kept to one host.
-const IDLE_COUNT_MAX: usize = 32;
+/// Unused connections kept to one host: as many as attempts are under way to one destination by default. With fewer, those
+/// of a busy destination are closed and opened again all the time.
+const IDLE_COUNT_MAX: usize = 128;
 
 /// Largest head of an answer, and largest piece of a body in memory, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;

@@ -20,8 +20,9 @@ pub(super) const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Longest TLS handshake.
 pub(super) const TLS_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Connections at a time, idle ones among them: as many as the HTTP surface takes by default, each of them an open file.
-pub(super) const CONNECTION_COUNT_MAX: usize = 1_024;
+/// Connections at a time, idle ones among them: those of the attempts under way by default, and the idle ones of two dozen
+/// destinations that were busy a moment ago. Each of them is an open file.
+pub(super) const CONNECTION_COUNT_MAX: usize = 4_096;
 
 /// Largest file of certificate authorities, in bytes: some ten times what an operating system ships.
 pub(super) const CA_FILE_BYTES_MAX: u64 = 4 << 20;

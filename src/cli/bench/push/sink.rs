@@ -89,8 +89,11 @@ async fn serve_all(listeners: Vec<StdListener>, shared: Arc<Shared>) {
             let Ok(listener) = TcpListener::from_std(listener) else {
                 return;
             };
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&shared), at == 0));
+            loop {
+                // One that breaks before it is taken is not the last one.
+                if let Ok((stream, _)) = listener.accept().await {
+                    tokio::spawn(serve(stream, Arc::clone(&shared), at == 0));
+                }
             }
         });
     }
