@@ -121,12 +121,7 @@ fn failed(class: ErrorClass, why: String) -> Answer {
     }
 }
 
-fn outcome(
-    start: &Start,
-    answer: Answer,
-    began: TimestampMs,
-    now: TimestampMs,
-) -> Outcome {
+fn outcome(start: &Start, answer: Answer, began: TimestampMs, now: TimestampMs) -> Outcome {
     let envelope = &start.message.envelope;
     // An expression was checked when the message was published.
     let retry_delay = envelope

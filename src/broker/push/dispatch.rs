@@ -10,7 +10,8 @@ use storage::delivery::{DeliveryState, Entry, Intent, Phase};
 use storage::error::LogError;
 use storage::log_id::LogKind;
 use storage::offset::{Offset, TimestampMs};
-use storage::partition::{MessagePlace, Partition, PushedMessage};
+use storage::partition::{MessagePlace, Partition, PushedMessage, RecentBatches};
+use tokio::sync::watch;
 
 use super::attempt::{self, Ended, Start};
 use super::desk::{Desk, Inbox};
@@ -20,6 +21,7 @@ use crate::delivery::destination::Destination;
 use crate::delivery::gates::{Pass, Ticket};
 use crate::delivery::signature::SigningKey;
 use crate::limits::ATTEMPT_DRAIN_WAIT_MAX;
+use crate::shutdown::Shutdown;
 
 /// Messages that one round takes up.
 const ROUND_MESSAGES_MAX: usize = 256;
@@ -37,23 +39,20 @@ pub(super) struct Dispatcher {
     pub(super) broker: Arc<Broker>,
     pub(super) desk: Arc<Desk>,
     pub(super) client: Arc<dyn AttemptClient>,
+    /// What was read a moment ago: a message is looked at when it is due, and again when it may start.
+    pub(super) recent: RecentBatches,
 }
 
 impl Dispatcher {
     /// Works until the broker shuts down and the attempts under way have ended, or have had their time.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let shutdown = self.broker.shutdown().clone();
         loop {
             let mut changes = self.desk.partition.subscribe(LogKind::Main);
             changes.borrow_and_update();
             match self.round(true).await {
                 Ok(true) => {}
-                Ok(false) => tokio::select! {
-                    () = self.desk.arrived.notified() => {}
-                    _ = changes.changed() => {}
-                    () = tokio::time::sleep(self.until_due()) => {}
-                    () = shutdown.wait() => break,
-                },
+                Ok(false) => self.rest(&mut changes, &shutdown).await,
                 Err(error) => {
                     tracing::warn!(partition = self.desk.partition.number().0, %error, "deliveries wait for the delivery log");
                     tokio::select! {
@@ -71,8 +70,24 @@ impl Dispatcher {
             .ok();
     }
 
+    /// Waits until there may be something to do.
+    async fn rest(&mut self, changes: &mut watch::Receiver<u64>, shutdown: &Shutdown) {
+        let wait = self.until_due();
+        tokio::select! {
+            () = self.desk.arrived.notified() => {}
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(wait) => {
+                if wait == LOOK_AGAIN {
+                    // Nothing goes on: the memory is better used elsewhere.
+                    self.recent.clear();
+                }
+            }
+            () = shutdown.wait() => {}
+        }
+    }
+
     /// Writes down the ends of attempts that are under way; begins none.
-    async fn drain(&self) {
+    async fn drain(&mut self) {
         loop {
             match self.round(false).await {
                 Ok(true) => {}
@@ -93,7 +108,7 @@ impl Dispatcher {
     }
 
     /// Does what there is to do; returns whether there was anything.
-    async fn round(&self, may_begin: bool) -> Result<bool, LogError> {
+    async fn round(&mut self, may_begin: bool) -> Result<bool, LogError> {
         let Inbox { granted, ended } = self.desk.take();
         let due = if may_begin {
             self.take_due()
@@ -127,7 +142,7 @@ impl Dispatcher {
     }
 
     /// Reads the messages that passes were granted for. A pass whose message is called off meanwhile is given back.
-    fn granted(&self, passes: Vec<Pass>) -> Vec<Start> {
+    fn granted(&mut self, passes: Vec<Pass>) -> Vec<Start> {
         let places: Vec<_> = {
             let owner = self.desk.partition.owner().lock();
             let state = owner.delivery();
@@ -154,10 +169,10 @@ impl Dispatcher {
     }
 
     /// Lets due messages through the gates; those that may not start wait there.
-    fn pass_gates(&self, due: &[MessagePlace], starts: &mut Vec<Start>) {
+    fn pass_gates(&mut self, due: &[MessagePlace], starts: &mut Vec<Start>) {
+        let messages = self.read(due);
         let push = self.broker.push();
         let now = self.broker.clock.now();
-        let messages = self.read(due);
         let mut has_to_wait = false;
         let mut passes = Vec::new();
         let mut gates = push.gates.lock();
@@ -191,13 +206,13 @@ impl Dispatcher {
     }
 
     /// Reads messages. One that cannot be read comes later again: its damage is told, and nothing is lost.
-    fn read(&self, places: &[MessagePlace]) -> Vec<Option<PushedMessage>> {
+    fn read(&mut self, places: &[MessagePlace]) -> Vec<Option<PushedMessage>> {
         if places.is_empty() {
             return Vec::new();
         }
         let reader = self.desk.partition.push_reader();
         let mut messages = Vec::with_capacity(places.len());
-        for (offset, read) in reader.messages(places) {
+        for (offset, read) in reader.messages_near(places, &mut self.recent) {
             messages.push(match read {
                 Ok(message) => Some(message),
                 Err(error) => {

@@ -9,6 +9,7 @@ use storage::control::{ControlLog, Durability, Entry, TopicSettings};
 use storage::delivery::QueueRule;
 use storage::limits::{BATCH_BYTES_CEILING, LETTER_OVERHEAD_BYTES};
 use storage::offset::TimestampMs;
+use storage::partition::RecentBatches;
 use tokio::task::JoinSet;
 
 use super::aftermath::Aftermath;
@@ -201,6 +202,7 @@ impl Broker {
                 broker: Arc::clone(&self),
                 desk: Arc::clone(desk),
                 client: Arc::clone(&client),
+                recent: RecentBatches::default(),
             };
             tasks.spawn(dispatcher.run());
         }

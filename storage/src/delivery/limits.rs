@@ -42,3 +42,7 @@ pub const HELD_SHARE: u64 = 10;
 
 /// Entries that one look backwards reads at a time.
 pub const ENTRIES_PER_WINDOW: u64 = 256;
+
+/// Decoded batches of the main log that one reader of messages keeps, in bytes: a few publish requests' worth, for each
+/// partition that is at work.
+pub const RECENT_BATCH_BYTES_MAX: usize = 4 << 20;

@@ -32,8 +32,8 @@ mod state;
 pub use append::{AppendOutcome, Partition, Refused};
 pub use open::{PartitionConfig, PartitionHints, PartitionPlace, PartitionReport};
 pub use push::{
-    LastBatch, MainRetentionTarget, MessagePlace, NewMessage, PlacedEntry, PushDeath, PushReader,
-    PushUpkeep, PushUpkeepRun, PushedMessage, StaleReferences, push_letter,
+    MainRetentionTarget, MessagePlace, NewMessage, PlacedEntry, PushDeath, PushReader, PushUpkeep,
+    PushUpkeepRun, PushedMessage, RecentBatches, StaleReferences, push_letter,
 };
 pub use reject::{RejectOutcome, Rejection, prepare_letter};
 pub use republish::{Claim, ClaimState, Republished, Who};

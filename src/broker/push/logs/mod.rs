@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use storage::address::Address;
 use storage::offset::Offset;
-use storage::partition::{LastBatch, PushedMessage};
+use storage::partition::{PushedMessage, RecentBatches};
 
 use crate::broker::{Broker, refusal};
 use crate::delivery::api::{LogEvent, LogFilter};
@@ -30,7 +30,7 @@ const HELD_MAX: usize = 1_000;
 struct Held {
     messages: HashMap<(u32, Offset), Option<Arc<PushedMessage>>>,
     /// Of each partition: the events of one batch stand near each other, and it may hold thousands of messages.
-    batches: HashMap<u32, LastBatch>,
+    batches: HashMap<u32, RecentBatches>,
 }
 
 impl Broker {

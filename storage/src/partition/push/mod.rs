@@ -15,6 +15,7 @@
 mod append;
 mod finish;
 mod letter;
+mod recent;
 mod read;
 mod entries;
 mod retention;
@@ -23,7 +24,8 @@ mod upkeep;
 pub use append::NewMessage;
 pub use entries::PlacedEntry;
 pub use letter::{PushDeath, push_letter};
-pub use read::{LastBatch, MessagePlace, PushReader, PushedMessage};
+pub use read::{MessagePlace, PushReader, PushedMessage};
+pub use recent::RecentBatches;
 pub use retention::{MainRetentionTarget, StaleReferences};
 pub use upkeep::{PushUpkeep, PushUpkeepRun};
 

@@ -3,18 +3,17 @@
 //! Where to read follows from the state, which only the owner has: a copy that the state knew may be gone when it is read,
 //! because a newer one stands and the head has been deleted. [`LogError::OffsetOutOfRange`] asks the caller to look again.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::recent::{HeldBatch, RecentBatches};
 use crate::batch::Record;
 use crate::cause::{CAUSE_HEADER, Cause, LINEAGE_HEADER};
 use crate::dead_letter::Lineage;
 use crate::delivery::{ENVELOPE_HEADER, Entry, Envelope};
 use crate::error::{Corruption, LogError};
-use crate::limits::BATCH_BYTES_CEILING;
-use crate::log::{LogReader, ReadBound};
+use crate::log::LogReader;
 use crate::offset::{Offset, TimestampMs};
 use crate::partition::Partition;
 
@@ -48,19 +47,6 @@ pub struct PushReader {
     pub(super) delivery: Arc<OnceLock<LogReader>>,
 }
 
-/// The batch of the main log that was read last, kept for its other messages.
-#[derive(Debug, Default)]
-pub struct LastBatch(Option<HeldBatch>);
-
-/// The decoded records of one batch of the main log.
-#[derive(Debug)]
-struct HeldBatch {
-    base: Offset,
-    append_time: TimestampMs,
-    is_broker_built: bool,
-    records: Vec<Record>,
-}
-
 impl Partition {
     /// Returns a reader of messages and entries, which needs no owner. Of a topic that is not pushed it reads no entries.
     #[must_use]
@@ -84,19 +70,19 @@ impl PushReader {
         offset: Offset,
         carried_at: Option<Offset>,
     ) -> Result<PushedMessage, LogError> {
-        self.read_message((offset, carried_at), &mut None)
+        self.read_message((offset, carried_at), &mut RecentBatches::default())
     }
 
-    /// Reads a message as [`PushReader::message`] does; messages of the batch that was read last are taken from there.
+    /// Reads a message as [`PushReader::message`] does; messages of `recent` batches are taken from there.
     ///
     /// # Errors
     /// As [`PushReader::message`].
     pub fn message_near(
         &self,
-        (offset, carried_at): MessagePlace,
-        last: &mut LastBatch,
+        place: MessagePlace,
+        recent: &mut RecentBatches,
     ) -> Result<PushedMessage, LogError> {
-        self.read_message((offset, carried_at), &mut last.0)
+        self.read_message(place, recent)
     }
 
     /// Reads messages, each batch of the main log once. They come in the order in which they were asked for, each with what
@@ -106,30 +92,34 @@ impl PushReader {
         &self,
         places: &[MessagePlace],
     ) -> Vec<(Offset, Result<PushedMessage, LogError>)> {
-        let sorted: BTreeSet<MessagePlace> = places.iter().copied().collect();
-        let mut held = None;
-        let mut read: BTreeMap<MessagePlace, Result<PushedMessage, LogError>> = sorted
+        self.messages_near(places, &mut RecentBatches::default())
+    }
+
+    /// Reads messages as [`PushReader::messages`] does; those of `recent` batches are taken from there.
+    #[must_use]
+    pub fn messages_near(
+        &self,
+        places: &[MessagePlace],
+        recent: &mut RecentBatches,
+    ) -> Vec<(Offset, Result<PushedMessage, LogError>)> {
+        let mut sorted: Vec<_> = places.iter().enumerate().collect();
+        sorted.sort_unstable_by_key(|(_, place)| **place);
+        let mut read: Vec<_> = sorted
             .into_iter()
-            .map(|place| (place, self.read_message(place, &mut held)))
+            .map(|(at, place)| (at, place.0, self.read_message(*place, recent)))
             .collect();
-        places
-            .iter()
-            .map(|place| {
-                let message = read
-                    .remove(place)
-                    // Asked for twice: the second time it is read for itself.
-                    .unwrap_or_else(|| self.message(place.0, place.1));
-                (place.0, message)
-            })
+        read.sort_unstable_by_key(|(at, ..)| *at);
+        read.into_iter()
+            .map(|(_, offset, message)| (offset, message))
             .collect()
     }
 
     fn read_message(
         &self,
         (offset, carried_at): MessagePlace,
-        held: &mut Option<HeldBatch>,
+        recent: &mut RecentBatches,
     ) -> Result<PushedMessage, LogError> {
-        match (self.read_main(offset, held), carried_at) {
+        match (self.read_main(offset, recent), carried_at) {
             (Err(LogError::OffsetOutOfRange { .. } | LogError::Corrupt { .. }), Some(at)) => {
                 self.read_carried(offset, at)
             }
@@ -140,12 +130,9 @@ impl PushReader {
     fn read_main(
         &self,
         offset: Offset,
-        held: &mut Option<HeldBatch>,
+        recent: &mut RecentBatches,
     ) -> Result<PushedMessage, LogError> {
-        let batch = match held {
-            Some(batch) if batch.record(offset).is_some() => batch,
-            _ => held.insert(HeldBatch::read(&self.main, offset)?),
-        };
+        let batch = recent.batch(&self.main, offset)?;
         let missing = || LogError::OffsetOutOfRange {
             requested: offset,
             log_start: self.main.log_start(),
@@ -201,27 +188,6 @@ const NO_ENVELOPE: Corruption = Corruption::Field {
     field: "envelope count",
     value: 0,
 };
-
-impl HeldBatch {
-    fn read(main: &LogReader, offset: Offset) -> Result<Self, LogError> {
-        let batch = main.batch_at(offset, ReadBound::HighWatermark)?;
-        let base = batch.header().base_offset;
-        let records = batch
-            .records(BATCH_BYTES_CEILING)
-            .map_err(|reason| main.undecodable(base, reason))?;
-        Ok(Self {
-            base,
-            append_time: batch.header().append_time,
-            is_broker_built: batch.header().attributes.is_broker_built,
-            records,
-        })
-    }
-
-    fn record(&self, offset: Offset) -> Option<&Record> {
-        let at = usize::try_from(offset.since(self.base)?).ok()?;
-        self.records.get(at)
-    }
-}
 
 impl PushedMessage {
     fn decode(

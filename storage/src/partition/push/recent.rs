@@ -1,0 +1,136 @@
+//! Batches of the main log that were read a moment ago, decoded.
+//!
+//! A batch holds many messages, and a message is looked at more than once until its attempt begins. What is kept was durable
+//! when it was read, so that it never changes.
+
+use std::collections::BTreeMap;
+
+use crate::batch::Record;
+use crate::delivery::limits::RECENT_BATCH_BYTES_MAX;
+use crate::error::LogError;
+use crate::limits::BATCH_BYTES_CEILING;
+use crate::log::{LogReader, ReadBound};
+use crate::offset::{Offset, TimestampMs};
+
+/// Memory of a decoded record besides its bytes, about.
+const RECORD_OVERHEAD_BYTES: usize = 256;
+
+/// Batches of one main log that were read lately: at most [`RECENT_BATCH_BYTES_MAX`], or one batch.
+#[derive(Debug, Default)]
+pub struct RecentBatches {
+    batches: BTreeMap<Offset, HeldBatch>,
+    bytes: usize,
+}
+
+/// The decoded records of one batch.
+#[derive(Debug)]
+pub(super) struct HeldBatch {
+    base: Offset,
+    pub(super) append_time: TimestampMs,
+    pub(super) is_broker_built: bool,
+    records: Vec<Record>,
+    bytes: usize,
+}
+
+impl RecentBatches {
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Returns the batch that holds `offset`, or follows it behind a gap; reads it when it is not here.
+    pub(super) fn batch(
+        &mut self,
+        main: &LogReader,
+        offset: Offset,
+    ) -> Result<&HeldBatch, LogError> {
+        let near = self.batches.range(..=offset).next_back();
+        let found = near.filter(|(_, batch)| batch.record(offset).is_some());
+        let base = match found {
+            Some((base, _)) => *base,
+            None => self.keep(HeldBatch::read(main, offset)?),
+        };
+        self.batches.get(&base).ok_or(LogError::OffsetOutOfRange {
+            requested: offset,
+            log_start: main.log_start(),
+            log_end: main.high_watermark(),
+        })
+    }
+
+    /// Keeps a batch, and gives up the oldest ones for it. Messages are looked at in about their order.
+    fn keep(&mut self, batch: HeldBatch) -> Offset {
+        let base = batch.base;
+        while self.bytes.saturating_add(batch.bytes) > RECENT_BATCH_BYTES_MAX
+            && let Some((_, oldest)) = self.batches.pop_first()
+        {
+            self.bytes = self.bytes.saturating_sub(oldest.bytes);
+        }
+        self.bytes = self.bytes.saturating_add(batch.bytes);
+        if let Some(before) = self.batches.insert(base, batch) {
+            self.bytes = self.bytes.saturating_sub(before.bytes);
+        }
+        base
+    }
+}
+
+impl HeldBatch {
+    pub(super) fn read(main: &LogReader, offset: Offset) -> Result<Self, LogError> {
+        let batch = main.batch_at(offset, ReadBound::HighWatermark)?;
+        let base = batch.header().base_offset;
+        let records = batch
+            .records(BATCH_BYTES_CEILING)
+            .map_err(|reason| main.undecodable(base, reason))?;
+        let length = usize::try_from(batch.header().length).unwrap_or(usize::MAX);
+        let overhead = records.len().saturating_mul(RECORD_OVERHEAD_BYTES);
+        Ok(Self {
+            base,
+            append_time: batch.header().append_time,
+            is_broker_built: batch.header().attributes.is_broker_built,
+            records,
+            bytes: length.saturating_add(overhead),
+        })
+    }
+
+    pub(super) fn record(&self, offset: Offset) -> Option<&Record> {
+        let at = usize::try_from(offset.since(self.base)?).ok()?;
+        self.records.get(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(base: u64, count: usize, bytes: usize) -> HeldBatch {
+        let record = Record {
+            offset_delta: 0,
+            timestamp: TimestampMs(0),
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        };
+        HeldBatch {
+            base: Offset(base),
+            append_time: TimestampMs(0),
+            is_broker_built: true,
+            records: vec![record; count],
+            bytes,
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_and_one_batch_of_any_size_is_kept() {
+        let mut recent = RecentBatches::default();
+        let half = RECENT_BATCH_BYTES_MAX / 2;
+        for base in [10, 20, 30] {
+            recent.keep(batch(base, 10, half));
+        }
+        let kept: Vec<_> = recent.batches.keys().map(|base| base.0).collect();
+        assert_eq!(kept, [20, 30]);
+        recent.keep(batch(30, 10, half));
+        assert_eq!((recent.batches.len(), recent.bytes), (2 - 1, half));
+        recent.keep(batch(5, 10, RECENT_BATCH_BYTES_MAX * 2));
+        let kept: Vec<_> = recent.batches.keys().map(|base| base.0).collect();
+        assert_eq!(kept, [5]);
+    }
+}
