@@ -11,7 +11,6 @@ use storage::delivery::{Outcome, Owes, Verdict};
 use storage::offset::TimestampMs;
 use storage::partition::PushedMessage;
 
-use super::desk::Desk;
 use crate::broker::Broker;
 use crate::config::DeliveryConfig;
 use crate::delivery::client::{Answer, AttemptClient, AttemptRequest};
@@ -37,41 +36,74 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
 }
 
-/// Makes an attempt whose intent is durable. Its end lies on the desk afterwards, and its pass is given back.
-pub(super) async fn make(
-    broker: Arc<Broker>,
-    desk: Arc<Desk>,
-    client: Arc<dyn AttemptClient>,
-    key: Arc<SigningKey>,
-    start: Start,
-) {
-    let now = broker.clock.now();
-    let id = Address::message(desk.partition.number(), start.message.offset).to_string();
-    let config = &broker.push().config;
-    let attempt = async {
-        match request(&start, &id, &key, config, now) {
-            Ok(request) => client.attempt(request).await,
-            Err(answer) => answer,
-        }
-    };
-    // A panic would keep the pass for ever, and the message in flight.
-    let attempted = AssertUnwindSafe(attempt).catch_unwind().await;
-    let answer = attempted.unwrap_or_else(|_panic| {
-        tracing::error!(message = id, "an attempt has failed inside the broker");
-        failed(
-            ErrorClass::BROKEN,
-            "the attempt failed inside the broker".to_owned(),
-        )
-    });
-    let metrics = &broker.metrics.deliveries;
-    metrics.count_attempt(answer.result, answer.duration);
-    let ended_at = broker.clock.now();
-    let outcome = outcome(&start, answer, now, ended_at);
-    if matches!(outcome.verdict, Verdict::Retry { .. }) {
-        metrics.retries.inc();
+/// What attempts are made with.
+#[derive(Debug, Clone)]
+pub(super) struct Attempts {
+    pub(super) broker: Arc<Broker>,
+    pub(super) client: Arc<dyn AttemptClient>,
+}
+
+impl Attempts {
+    /// Makes the prepared attempt that a place is for, and those that its end makes room for.
+    pub(super) fn launch(&self, place: Pass) {
+        tokio::spawn(self.clone().run(place));
     }
-    broker.push().leave(&start.pass, ended_at);
-    desk.end(Ended { outcome });
+
+    async fn run(self, place: Pass) {
+        let mut next = Some(place);
+        while let Some(place) = next {
+            let mut places = self.make(&place).await;
+            next = places.pop();
+            for place in places {
+                self.launch(place);
+            }
+        }
+    }
+
+    /// Makes an attempt whose intent is durable. Its end lies on the desk afterwards, and its place and its pass are given
+    /// back. Returns the places of those who may be sent instead.
+    async fn make(&self, place: &Pass) -> Vec<Pass> {
+        let push = self.broker.push();
+        let began = self.broker.clock.now();
+        let desk = push.desk(place.ticket.partition);
+        let start = desk.and_then(|desk| Some((desk, desk.take_prepared(place.ticket.message)?)));
+        let Some((desk, start)) = start else {
+            // It was called off, or the broker shuts down.
+            return push.places.lock().leave(place, began);
+        };
+        let id = Address::message(desk.partition.number(), start.message.offset).to_string();
+        let answer = self.attempt(&start, &id, began).await;
+        let metrics = &self.broker.metrics.deliveries;
+        metrics.count_attempt(answer.result, answer.duration);
+        let ended_at = self.broker.clock.now();
+        let outcome = outcome(&start, answer, began, ended_at);
+        if matches!(outcome.verdict, Verdict::Retry { .. }) {
+            metrics.retries.inc();
+        }
+        let next = push.end(&start.pass, place, ended_at);
+        desk.end(Ended { outcome });
+        next
+    }
+
+    async fn attempt(&self, start: &Start, id: &str, now: TimestampMs) -> Answer {
+        let attempt = async {
+            // The key as it is when the attempt is sent: it may have waited for its place.
+            let key = SigningKey::new(self.broker.signing_keys().current.expose());
+            match request(start, id, &key, &self.broker.push().config, now) {
+                Ok(request) => self.client.attempt(request).await,
+                Err(answer) => answer,
+            }
+        };
+        // A panic would keep the place for ever, and the message in flight.
+        let attempted = AssertUnwindSafe(attempt).catch_unwind().await;
+        attempted.unwrap_or_else(|_panic| {
+            tracing::error!(message = id, "an attempt has failed inside the broker");
+            failed(
+                ErrorClass::BROKEN,
+                "the attempt failed inside the broker".to_owned(),
+            )
+        })
+    }
 }
 
 /// Builds the request, or says at once what it comes to when it cannot be sent at all.

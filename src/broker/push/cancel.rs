@@ -109,6 +109,9 @@ impl Broker {
         let Some((count, end)) = appended else {
             return Ok(0);
         };
+        for start in desk.call_off(messages) {
+            self.push().leave(&start.pass, self.clock.now());
+        }
         desk.partition.schedule_sync(LogKind::Delivery);
         desk.partition
             .wait_durable_of(LogKind::Delivery, end)

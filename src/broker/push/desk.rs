@@ -1,15 +1,18 @@
-//! What lies before the tasks of one partition: passes that were granted, attempts that have ended.
+//! What lies before the tasks of one partition: passes that were granted, attempts that wait for a place, attempts that have
+//! ended.
 //!
-//! Both are bounded by the attempts that may be under way: see [`crate::delivery::gates`].
+//! All are bounded by the attempts that may be under way: see [`crate::delivery::gates`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use storage::delivery::DeliveryLog;
+use storage::delivery::{DeliveryLog, Phase};
+use storage::offset::Offset;
 use tokio::sync::Notify;
 
-use super::attempt::Ended;
+use super::attempt::{Ended, Start};
 use crate::delivery::gates::Pass;
 use crate::engine::PartitionHandle;
 
@@ -26,6 +29,8 @@ pub(super) struct Desk {
     pub(super) index: u32,
     pub(super) partition: Arc<PartitionHandle>,
     inbox: Mutex<Inbox>,
+    /// Attempts whose intents are durable, and that are not sent yet.
+    prepared: Mutex<HashMap<Offset, Start>>,
     /// Told of everything that is put into the inbox.
     pub(super) arrived: Notify,
     /// Told when letters or callbacks are due.
@@ -39,6 +44,7 @@ impl Desk {
             index,
             partition,
             inbox: Mutex::default(),
+            prepared: Mutex::default(),
             arrived: Notify::new(),
             aftermath: Notify::new(),
             under_way: AtomicUsize::new(0),
@@ -59,9 +65,42 @@ impl Desk {
         self.arrived.notify_one();
     }
 
-    /// Notes that attempts have been begun.
-    pub(super) fn begin(&self, count: usize) {
-        self.under_way.fetch_add(count, Ordering::AcqRel);
+    /// Puts attempts down that may be made as soon as there are places for them. Returns those whose messages were called off
+    /// since their intents were written.
+    pub(super) fn prepare(&self, starts: Vec<Start>) -> Vec<Start> {
+        // Under the owner's lock: a message is called off either before, which is seen here, or behind it, and then taken out.
+        let owner = self.partition.owner().lock();
+        let phase = |message| owner.delivery().and_then(|state| state.phase(message));
+        let is_wanted = |start: &Start| phase(start.message.offset) == Some(Phase::InFlight);
+        let (wanted, others): (Vec<_>, Vec<_>) = starts.into_iter().partition(is_wanted);
+        self.under_way.fetch_add(wanted.len(), Ordering::AcqRel);
+        let wanted = wanted
+            .into_iter()
+            .map(|start| (start.message.offset, start));
+        self.prepared.lock().extend(wanted);
+        others
+    }
+
+    /// Takes the attempt of a message, to be made; `None` when it was called off.
+    pub(super) fn take_prepared(&self, message: Offset) -> Option<Start> {
+        self.prepared.lock().remove(&message)
+    }
+
+    /// Takes out the attempts that are not sent and whose messages were called off.
+    pub(super) fn call_off(&self, messages: &[Offset]) -> Vec<Start> {
+        let mut prepared = self.prepared.lock();
+        let off = messages
+            .iter()
+            .filter_map(|message| prepared.remove(message));
+        let off: Vec<_> = off.collect();
+        self.under_way.fetch_sub(off.len(), Ordering::AcqRel);
+        off
+    }
+
+    /// Gives up the attempts that are not sent. Their intents stand: the next start of the broker makes them.
+    pub(super) fn drop_prepared(&self) {
+        let dropped = std::mem::take(&mut *self.prepared.lock());
+        self.under_way.fetch_sub(dropped.len(), Ordering::AcqRel);
     }
 
     /// Notes that an attempt has ended.

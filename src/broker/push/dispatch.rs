@@ -13,13 +13,12 @@ use storage::offset::{Offset, TimestampMs};
 use storage::partition::{MessagePlace, Partition, PushedMessage, RecentBatches};
 use tokio::sync::watch;
 
-use super::attempt::{self, Ended, Start};
+use super::attempt::{self, Attempts, Ended, Start};
 use super::desk::{Desk, Inbox};
 use crate::broker::Broker;
 use crate::delivery::client::AttemptClient;
 use crate::delivery::destination::Destination;
-use crate::delivery::gates::{Pass, Ticket};
-use crate::delivery::signature::SigningKey;
+use crate::delivery::gates::{Pass, Ticket, Turn};
 use crate::limits::ATTEMPT_DRAIN_WAIT_MAX;
 use crate::shutdown::Shutdown;
 
@@ -27,6 +26,8 @@ use crate::shutdown::Shutdown;
 const ROUND_MESSAGES_MAX: usize = 256;
 /// Messages that are read together before it shows which of them may start: the others' bodies are let go at once.
 const READ_TOGETHER_MAX: usize = 16;
+/// Largest body of a message whose intent may be written before there is a place for its attempt, in bytes.
+const AHEAD_BODY_BYTES_MAX: usize = 64 << 10;
 /// Longest wait for the next due message: the wall clock may jump.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Wait after a log has refused an append.
@@ -65,6 +66,7 @@ impl Dispatcher {
                 break;
             }
         }
+        self.desk.drop_prepared();
         tokio::time::timeout(ATTEMPT_DRAIN_WAIT_MAX, self.drain())
             .await
             .ok();
@@ -187,7 +189,7 @@ impl Dispatcher {
             };
             let flow = envelope.flow.as_ref();
             let flow = flow.map(|flow| (flow, message.append_time));
-            let (pass, others) = gates.enter(ticket, flow, &host, now);
+            let (pass, others) = gates.enter(ticket, flow, (&host, turn(&message)), now);
             passes.extend(others);
             match pass {
                 Some(pass) => starts.push(Start {
@@ -282,22 +284,42 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Makes the attempts for which there are places. The others wait for theirs.
     fn begin(&self, starts: Vec<Start>) {
         if starts.is_empty() {
             return;
         }
-        let keys = self.broker.signing_keys();
-        let key = Arc::new(SigningKey::new(keys.current.expose()));
-        self.desk.begin(starts.len());
-        for start in starts {
-            tokio::spawn(attempt::make(
-                Arc::clone(&self.broker),
-                Arc::clone(&self.desk),
-                Arc::clone(&self.client),
-                Arc::clone(&key),
-                start,
-            ));
+        let (push, now) = (self.broker.push(), self.broker.clock.now());
+        let wanting: Vec<_> = starts.iter().map(|start| start.pass.wanting()).collect();
+        // Put down first: somebody else's end may call for them at once.
+        for start in self.desk.prepare(starts) {
+            push.leave(&start.pass, now);
         }
+        let mut places = Vec::new();
+        {
+            let mut all = push.places.lock();
+            for (ticket, host) in wanting {
+                places.extend(all.enter(ticket, None, (&host, Turn::InOrder), now).0);
+            }
+        }
+        let attempts = Attempts {
+            broker: Arc::clone(&self.broker),
+            client: Arc::clone(&self.client),
+        };
+        for place in places {
+            attempts.launch(place);
+        }
+    }
+}
+
+/// Intents are written ahead for messages that nothing but their destination holds back, and that are small: they are in
+/// memory until they are sent.
+fn turn(message: &PushedMessage) -> Turn {
+    let is_small = message.body.len() <= AHEAD_BODY_BYTES_MAX;
+    if is_small && message.envelope.queue.is_none() {
+        Turn::Ahead
+    } else {
+        Turn::InOrder
     }
 }
 

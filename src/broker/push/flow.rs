@@ -38,7 +38,7 @@ impl Broker {
     /// Returns how many attempts are under way over all destinations, and how many may be.
     #[must_use]
     pub fn global_parallelism(&self) -> ParallelismView {
-        let gates = self.push().gates.lock();
+        let gates = self.push().places.lock();
         ParallelismView {
             max: u32::try_from(gates.limits().total_max).unwrap_or(u32::MAX),
             count: u32::try_from(gates.in_flight()).unwrap_or(u32::MAX),
@@ -57,10 +57,9 @@ impl Broker {
                 used.extend(state.flow_keys().map(|(key, _)| key.to_owned()));
             }
         }
-        self.push()
-            .gates
-            .lock()
-            .sweep(now, &|key| used.contains(key));
+        let push = self.push();
+        push.gates.lock().sweep(now, &|key| used.contains(key));
+        push.places.lock().sweep(now, &|_| false);
     }
 
     /// Forgets what no later message can depend on.
@@ -85,6 +84,7 @@ impl Broker {
             return;
         }
         let mut waiting: Vec<_> = push.gates.lock().waiting().collect();
+        waiting.extend(push.places.lock().waiting());
         waiting.sort_unstable_by_key(|ticket| ticket.partition);
         let mut gone = HashSet::new();
         for tickets in waiting.chunk_by(|one, two| one.partition == two.partition) {
@@ -100,5 +100,6 @@ impl Broker {
             gone.extend(tickets.iter().filter(is_gone).copied());
         }
         push.gates.lock().withdraw(&gone);
+        push.places.lock().withdraw(&gone);
     }
 }

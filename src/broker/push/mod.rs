@@ -7,7 +7,8 @@
 //! # The order of effects
 //! Each step begins only when the one before is synced.
 //! 1. The message stands in the main log: its publisher is answered.
-//! 2. The intent of an attempt stands in the delivery log: the attempt is made.
+//! 2. The intent of an attempt stands in the delivery log: the attempt is made. Intents are written ahead of the attempts that
+//!    may be under way; what has one waits for a place, and is not sent when its message is called off meanwhile.
 //! 3. Its outcome stands in the delivery log.
 //! 4. Of a message that has failed for good: its letter stands in the dead-letter log, which is the commit point; then the
 //!    delivery log says so.
@@ -50,12 +51,18 @@ use desk::Desk;
 pub use schedules::LastFiring;
 pub(super) use start::{ensure_topic, over};
 
+/// Intents that may be written for each attempt that may be under way: when one ends, the next does not wait for a sync.
+const AHEAD_FACTOR: usize = 2;
+
 /// What the tasks of all partitions share.
 #[derive(Debug)]
 pub(super) struct Push {
     topic: Arc<Topic>,
     desks: Vec<Arc<Desk>>,
+    /// Whose intents may be written.
     gates: Mutex<Gates>,
+    /// Who of those may be sent: the attempts under way.
+    places: Mutex<Gates>,
     /// Told when somebody waits for the end of a period.
     ticks: tokio::sync::Notify,
     window: Arc<DedupWindow>,
@@ -84,9 +91,10 @@ pub(super) struct Firing {
 impl Push {
     /// Takes the opened topic over; what its states remember of periods, keys and schedules is restored.
     pub(super) fn new(topic: Arc<Topic>, config: DeliveryConfig) -> Self {
-        let limits = GateLimits {
+        let limits = |ahead_factor| GateLimits {
             total_max: config.in_flight_max,
             host_max: config.destination_in_flight_max,
+            ahead_factor,
         };
         let desks = topic
             .partitions()
@@ -97,7 +105,8 @@ impl Push {
         let push = Self {
             topic,
             desks,
-            gates: Mutex::new(Gates::new(limits)),
+            gates: Mutex::new(Gates::new(limits(AHEAD_FACTOR))),
+            places: Mutex::new(Gates::new(limits(1))),
             ticks: tokio::sync::Notify::new(),
             window: Arc::new(DedupWindow::default()),
             config,
@@ -128,6 +137,14 @@ impl Push {
             // Who has waited for this place may still wait for the end of the period.
             self.ticks.notify_one();
         }
+    }
+
+    /// Gives back the place of an attempt that has ended, and its pass. Returns the places of those who may be sent now.
+    fn end(&self, pass: &Pass, place: &Pass, now: TimestampMs) -> Vec<Pass> {
+        // The place first: whoever has a pass that is not ahead of its turn finds a place at once.
+        let next = self.places.lock().leave(place, now);
+        self.leave(pass, now);
+        next
     }
 
     fn desk(&self, index: u32) -> Option<&Arc<Desk>> {

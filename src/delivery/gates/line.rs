@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Waiting;
+use super::{Turn, Waiting};
 
 /// Who is inside and who waits, in the order in which they came.
 #[derive(Debug, Default)]
@@ -22,6 +22,15 @@ impl Line {
 
     pub(super) fn leave(&mut self) {
         self.inside = self.inside.saturating_sub(1);
+    }
+
+    /// Takes the first who waits, if there is room for it.
+    pub(super) fn pop_within(&mut self, max: impl Fn(Turn) -> usize) -> Option<Waiting> {
+        let first = self.waiting.front()?;
+        if self.inside >= max(first.turn) {
+            return None;
+        }
+        self.waiting.pop_front()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -41,13 +41,49 @@ pub struct Pass {
     host: Arc<str>,
 }
 
-/// How many attempts may be under way.
+/// How many may be inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateLimits {
     /// In all.
     pub total_max: usize,
     /// To one destination: scheme, host and port.
     pub host_max: usize,
+    /// How many times as many there may be with those who go in ahead of their turn; at least one.
+    pub ahead_factor: usize,
+}
+
+/// Whether a message may go in ahead of its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It may: whoever lets it in sees to it that it waits once more before it is sent.
+    Ahead,
+    /// It may not.
+    InOrder,
+}
+
+impl Pass {
+    /// Returns who it is for and the destination.
+    #[must_use]
+    pub fn wanting(&self) -> (Ticket, Arc<str>) {
+        (self.ticket, Arc::clone(&self.host))
+    }
+}
+
+impl GateLimits {
+    fn of_host(self, turn: Turn) -> usize {
+        self.host_max.saturating_mul(self.factor(turn))
+    }
+
+    fn in_all(self, turn: Turn) -> usize {
+        self.total_max.saturating_mul(self.factor(turn))
+    }
+
+    fn factor(self, turn: Turn) -> usize {
+        match turn {
+            Turn::Ahead => self.ahead_factor.max(1),
+            Turn::InOrder => 1,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -55,6 +91,7 @@ struct Waiting {
     ticket: Ticket,
     key: Option<Arc<str>>,
     host: Arc<str>,
+    turn: Turn,
 }
 
 /// All gates of the broker.
@@ -79,12 +116,13 @@ impl Gates {
     }
 
     /// Lets a message through, or makes it wait: then its pass comes from a later call. Returns its pass, and the passes of
-    /// others who may start because of its settings.
+    /// others who may start because of its settings. A message with a flow-control key never goes ahead of its turn: its
+    /// attempt counts in the period in which it goes in.
     pub fn enter(
         &mut self,
         ticket: Ticket,
         flow: Option<(&FlowControl, TimestampMs)>,
-        host: &str,
+        (host, turn): (&str, Turn),
         now: TimestampMs,
     ) -> (Option<Pass>, Vec<Pass>) {
         let mut others = Vec::new();
@@ -96,7 +134,14 @@ impl Gates {
             Some((host, _)) => Arc::clone(host),
             None => Arc::from(host),
         };
-        (self.admit(Waiting { ticket, key, host }, now), others)
+        let turn = if key.is_some() { Turn::InOrder } else { turn };
+        let waiting = Waiting {
+            ticket,
+            key,
+            host,
+            turn,
+        };
+        (self.admit(waiting, now), others)
     }
 
     /// Gives a pass back. Returns the passes of those who may start because of it.
@@ -260,11 +305,11 @@ impl Gates {
             }
         }
         let host = self.hosts.entry(Arc::clone(&waiting.host)).or_default();
-        if host.inside() >= self.limits.host_max {
+        if host.inside() >= self.limits.of_host(waiting.turn) {
             host.waiting.push_back(waiting);
             return None;
         }
-        if self.total.inside() >= self.limits.total_max {
+        if self.total.inside() >= self.limits.in_all(waiting.turn) {
             self.total.waiting.push_back(waiting);
             return None;
         }
@@ -293,18 +338,17 @@ impl Gates {
     }
 
     fn drain_host(&mut self, name: &Arc<str>, now: TimestampMs, passes: &mut Vec<Pass>) {
+        let limits = self.limits;
         while let Some(host) = self.hosts.get_mut(name)
-            && host.inside() < self.limits.host_max
-            && let Some(waiting) = host.waiting.pop_front()
+            && let Some(waiting) = host.pop_within(|turn| limits.of_host(turn))
         {
             passes.extend(self.admit(waiting, now));
         }
     }
 
     fn drain_total(&mut self, now: TimestampMs, passes: &mut Vec<Pass>) {
-        while self.total.inside() < self.limits.total_max
-            && let Some(waiting) = self.total.waiting.pop_front()
-        {
+        let limits = self.limits;
+        while let Some(waiting) = self.total.pop_within(|turn| limits.in_all(turn)) {
             passes.extend(self.admit(waiting, now));
         }
     }

@@ -11,6 +11,7 @@ use super::*;
 const LIMITS: GateLimits = GateLimits {
     total_max: 6,
     host_max: 2,
+    ahead_factor: 1,
 };
 const NOW: TimestampMs = TimestampMs(10_000);
 
@@ -38,21 +39,57 @@ fn messages(passes: &[Pass]) -> Vec<u64> {
 fn a_destination_that_hangs_fills_its_own_places_only() {
     let mut gates = Gates::new(LIMITS);
     let hung: Vec<_> = (0..20)
-        .filter_map(|n| gates.enter(ticket(n), None, "sick", NOW).0)
+        .filter_map(|n| gates.enter(ticket(n), None, ("sick", Turn::InOrder), NOW).0)
         .collect();
     assert_eq!(hung.len(), 2);
-    let well = gates.enter(ticket(99), None, "well", NOW).0.unwrap();
+    let well = gates
+        .enter(ticket(99), None, ("well", Turn::InOrder), NOW)
+        .0
+        .unwrap();
     assert_eq!(gates.waiting_count(), 18);
     assert_eq!(gates.leave(&well, NOW), []);
     assert_eq!(messages(&gates.leave(hung.first().unwrap(), NOW)), [2]);
 }
 
 #[test]
+fn what_may_go_ahead_does_and_the_rest_keeps_to_the_limits() {
+    let limits = GateLimits {
+        ahead_factor: 2,
+        ..LIMITS
+    };
+    let mut gates = Gates::new(limits);
+    let mut enter = |n, turn| gates.enter(ticket(n), None, ("a", turn), NOW).0;
+    let passes: Vec<_> = (0..3).filter_map(|n| enter(n, Turn::Ahead)).collect();
+    assert_eq!(passes.len(), 3);
+    assert_eq!(enter(3, Turn::InOrder), None);
+    assert!(enter(4, Turn::Ahead).is_some());
+    assert_eq!(enter(5, Turn::Ahead), None);
+    let flow = flow("k", None, Some(9));
+    let keyed = gates.enter(ticket(6), Some((&flow, NOW)), ("b", Turn::Ahead), NOW);
+    assert!(keyed.0.is_some());
+    // Nobody passes the first who waits, and it goes in when only those within the limits are left.
+    let mut left = passes.iter().map(|pass| messages(&gates.leave(pass, NOW)));
+    assert_eq!(left.next(), Some(vec![]));
+    assert_eq!(left.next(), Some(vec![]));
+    assert_eq!(left.next(), Some(vec![3, 5]));
+    let keyed = |n| {
+        gates
+            .enter(ticket(n), Some((&flow, NOW)), ("c", Turn::Ahead), NOW)
+            .0
+    };
+    let within: Vec<_> = (7..10).filter_map(keyed).collect();
+    assert_eq!(within.len(), LIMITS.host_max);
+}
+
+#[test]
 fn a_rate_lets_so_many_through_in_each_period() {
     let mut gates = Gates::new(LIMITS);
     let flow = flow("k", None, Some(2));
-    let mut enter =
-        |n: u64, host: &str, now| gates.enter(ticket(n), Some((&flow, NOW)), host, now).0;
+    let mut enter = |n: u64, host: &str, now| {
+        gates
+            .enter(ticket(n), Some((&flow, NOW)), (host, Turn::Ahead), now)
+            .0
+    };
     let first = enter(0, "a", NOW).unwrap();
     assert_eq!(first.period, Some(NOW));
     let second = enter(1, "a", NOW.saturating_add(10)).unwrap();
@@ -76,7 +113,11 @@ fn a_period_before_a_restart_still_counts() {
     gates.restore_period("k", NOW, 1);
     gates.restore_period("k", TimestampMs(1), 50);
     let flow = flow("k", None, Some(3));
-    let enter = |gates: &mut Gates, n| gates.enter(ticket(n), Some((&flow, NOW)), "a", NOW).0;
+    let enter = |gates: &mut Gates, n| {
+        gates
+            .enter(ticket(n), Some((&flow, NOW)), ("a", Turn::Ahead), NOW)
+            .0
+    };
     assert_eq!(enter(&mut gates, 0).unwrap().period, Some(NOW));
     assert_eq!(enter(&mut gates, 1), None);
 }
@@ -90,8 +131,18 @@ fn pins_and_pauses_count_before_messages() {
         ..Pin::default()
     };
     gates.set_pin("k", Some(&paused), NOW);
-    assert_eq!(gates.enter(ticket(0), Some((&open, NOW)), "a", NOW).0, None);
-    assert_eq!(gates.enter(ticket(1), Some((&open, NOW)), "b", NOW).0, None);
+    assert_eq!(
+        gates
+            .enter(ticket(0), Some((&open, NOW)), ("a", Turn::Ahead), NOW)
+            .0,
+        None
+    );
+    assert_eq!(
+        gates
+            .enter(ticket(1), Some((&open, NOW)), ("b", Turn::Ahead), NOW)
+            .0,
+        None
+    );
     let one = Pin {
         parallelism: Some(1),
         ..Pin::default()
@@ -116,7 +167,7 @@ fn an_idle_key_is_forgotten() {
     let mut gates = Gates::new(LIMITS);
     let flow = flow("k", Some(1), Some(1));
     let pass = gates
-        .enter(ticket(0), Some((&flow, NOW)), "a", NOW)
+        .enter(ticket(0), Some((&flow, NOW)), ("a", Turn::Ahead), NOW)
         .0
         .unwrap();
     gates.leave(&pass, NOW);
@@ -144,7 +195,7 @@ proptest! {
                 0..=2 => {
                     entered.insert(next);
                     let flow = flows.get(usize::from(key)).map(|flow| (flow, NOW));
-                    let (pass, others) = gates.enter(ticket(next), flow, &format!("h{host}"), now);
+                    let (pass, others) = gates.enter(ticket(next), flow, (&format!("h{host}"), Turn::Ahead), now);
                     next += 1;
                     others.into_iter().chain(pass).collect()
                 }

@@ -19,6 +19,12 @@ impl DeliveryState {
         })
     }
 
+    /// Returns where a message stands; `None` when it has come to its end or never was.
+    #[must_use]
+    pub fn phase(&self, message: Offset) -> Option<Phase> {
+        self.messages.get(&message).map(|pending| pending.phase)
+    }
+
     /// Returns whether a message is held: it has not come to its end, or owes callbacks.
     #[must_use]
     pub fn holds(&self, message: Offset) -> bool {
