@@ -103,7 +103,6 @@ mod tests {
 
     fn batch(base: u64, count: usize, bytes: usize) -> HeldBatch {
         let record = Record {
-            offset_delta: 0,
             timestamp: TimestampMs(0),
             key: None,
             value: None,
