@@ -8,6 +8,7 @@ pub mod names;
 pub mod metrics;
 pub mod shutdown;
 mod failpoint;
+pub mod request_room;
 pub mod config;
 pub mod protocol;
 pub mod engine;

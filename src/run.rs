@@ -14,6 +14,7 @@ use crate::config::ServeConfig;
 use crate::delivery::client::{HttpClient, SetupError};
 use crate::http::{self, HttpLimits, Response};
 use crate::metrics::Metrics;
+use crate::request_room::RequestRoom;
 use crate::server::{Bound, Server};
 use crate::shutdown::Shutdown;
 use crate::{admin, qstash};
@@ -87,16 +88,18 @@ pub async fn run(
             tokio::task::spawn_blocking(move || broker::open(&config, metrics, shutdown)).await;
         opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
     };
+    let room = RequestRoom::new(config.protocol.in_flight_bytes_max);
     let server = Server::start(
         Arc::clone(&broker),
         protocol,
         config.access.clone(),
         config.protocol.clone(),
+        room.clone(),
     )
     .map_err(RunError::Thread)?;
     let upkeep = tokio::spawn(keep_up(Arc::clone(&broker)));
     let deliveries = tokio::spawn(Arc::clone(&broker).deliver(client));
-    let surface = surface(&broker, &config);
+    let surface = surface(&broker, &config, &room);
     let limits = HttpLimits::new(&config.http);
     let http_shutdown = shutdown.clone();
     let http = http::serve(http_listener, limits, metrics, surface, async move {
@@ -132,13 +135,19 @@ fn raise_open_files() {
 fn surface(
     broker: &Arc<Broker>,
     config: &ServeConfig,
+    room: &RequestRoom,
 ) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response> + Send>>
 + Clone
 + Send
 + Sync
 + 'static {
-    let qstash = qstash::surface(Arc::clone(broker), config);
-    let admin = admin::surface(Arc::clone(broker), config, qstash::openapi::TEXT);
+    let qstash = qstash::surface(Arc::clone(broker), config, room.clone());
+    let admin = admin::surface(
+        Arc::clone(broker),
+        config,
+        qstash::openapi::TEXT,
+        room.clone(),
+    );
     move |request| {
         if qstash::is_served(request.uri().path()) {
             qstash(request)

@@ -44,6 +44,7 @@ use crate::config::ServeConfig;
 use crate::http::parameters::Query;
 use crate::http::{Access, ApiError, Denied, Found, PeerAddress, Response, RouteTable, body};
 use crate::limits::HTTP_BODY_BYTES_MAX;
+use crate::request_room::{HeldRoom, RequestRoom};
 
 use call::{Answer, Call};
 use routes::Served;
@@ -57,6 +58,7 @@ struct Surface {
     is_development: bool,
     body_bytes_max: u64,
     body_time_max: Duration,
+    room: RequestRoom,
     routes: RouteTable<Served>,
     openapi: Bytes,
 }
@@ -67,6 +69,7 @@ pub fn surface(
     broker: Arc<Broker>,
     config: &ServeConfig,
     described: &str,
+    room: RequestRoom,
 ) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response> + Send>>
 + Clone
 + Send
@@ -82,6 +85,7 @@ pub fn surface(
             .body_bytes_max
             .min(u64::from(HTTP_BODY_BYTES_MAX)),
         body_time_max: Duration::from_millis(config.http.body_ms_max),
+        room,
         routes: routes::table(&document),
         openapi: openapi::encode(&document, described),
     });
@@ -112,11 +116,13 @@ impl Surface {
             &found.route.parameters,
         )?;
         let peer = head.extensions.get::<PeerAddress>();
+        // It is given back when the request has been answered.
+        let mut room = self.room.request();
         let call = Call {
             broker: Arc::clone(&self.broker),
             path: path_parameters(&found),
             query,
-            body: self.body(&head.method, body).await?,
+            body: self.body(&head.method, body, &mut room).await?,
             who: peer.map_or_else(|| "http".to_owned(), |peer| format!("http {}", peer.0.ip())),
             has_token: token.is_ok(),
             openapi: self.openapi.clone(),
@@ -132,11 +138,16 @@ impl Surface {
     }
 
     /// Reads the body of the methods that have one.
-    async fn body(&self, method: &Method, body: Incoming) -> Result<Bytes, ApiError> {
+    async fn body(
+        &self,
+        method: &Method,
+        body: Incoming,
+        room: &mut HeldRoom,
+    ) -> Result<Bytes, ApiError> {
         if *method != Method::POST && *method != Method::PATCH {
             return Ok(Bytes::new());
         }
-        Ok(body::read(body, self.body_bytes_max, self.body_time_max).await?)
+        Ok(body::read(body, self.body_bytes_max, self.body_time_max, room).await?)
     }
 }
 

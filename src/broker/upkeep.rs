@@ -130,6 +130,10 @@ impl Broker {
         if let Some(cause) = self.control.with(|log| log.poison()) {
             problems.push(format!("the control log takes no changes: {cause}"));
         }
+        let stopped = self.stopped_deliveries().into_iter();
+        problems.extend(stopped.map(|what| {
+            format!("{what} stand still after a failure inside the broker: restart it")
+        }));
         Health { problems }
     }
 

@@ -77,7 +77,7 @@ pub const KEYS: &[Key] = &[
     key("delivery.partitions", Kind::Count(1, 1024), "8",
         "Partitions that pushed messages are spread over; fixed when the data directory is first used."),
     key("delivery.in_flight_max", Kind::Count(1, 1 << 16), "1024",
-        "Attempts under way at a time, over all destinations."),
+        "Attempts under way at a time, over all destinations. One whose body has more than 64 KiB counts as one for each 64 KiB."),
     key("delivery.destination_in_flight_max", Kind::Count(1, 1 << 16), "48",
         "Attempts under way at a time to one destination: scheme, host and port."),
     key("delivery.pending_max", Kind::Count(1, 1 << 30), "2000000",

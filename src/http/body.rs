@@ -1,10 +1,13 @@
 //! Reads a request's body whole, within a size and a time.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Body;
+
+use crate::request_room::HeldRoom;
 
 /// Why a body was not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,26 +30,50 @@ pub enum BodyError {
 }
 
 /// Reads the whole body. A declared length above the limit is refused before a byte is read; nothing is allocated from a
-/// declared length.
+/// declared length, and what has arrived waits for room before more is read.
 ///
 /// # Errors
 /// [`BodyError`].
-pub async fn read<B>(body: B, bytes_max: u64, time_max: Duration) -> Result<Bytes, BodyError>
+pub async fn read<B>(
+    body: B,
+    bytes_max: u64,
+    time_max: Duration,
+    room: &mut HeldRoom,
+) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     if body.size_hint().lower() > bytes_max {
         return Err(BodyError::TooLarge { bytes_max });
     }
-    let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let collected = tokio::time::timeout(time_max, Limited::new(body, limit).collect())
+    tokio::time::timeout(time_max, collect(body, bytes_max, room))
         .await
-        .map_err(|_elapsed| BodyError::TooSlow { time_max })?;
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge { bytes_max }),
-        Err(_) => Err(BodyError::Broken),
+        .map_err(|_elapsed| BodyError::TooSlow { time_max })?
+}
+
+async fn collect<B>(body: B, bytes_max: u64, room: &mut HeldRoom) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes>,
+{
+    let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let mut body = pin!(body);
+    let mut frames: Vec<Bytes> = Vec::new();
+    let mut bytes = 0usize;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_broken| BodyError::Broken)?.into_data() else {
+            continue;
+        };
+        bytes = bytes.saturating_add(data.len());
+        if bytes > limit {
+            return Err(BodyError::TooLarge { bytes_max });
+        }
+        room.grow(bytes).await;
+        frames.push(data);
+    }
+    // Most bodies are one frame, and are not copied.
+    match frames.pop() {
+        Some(only) if frames.is_empty() => Ok(only),
+        last => Ok(frames.into_iter().chain(last).flatten().collect()),
     }
 }
 
@@ -57,17 +84,26 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+    use crate::request_room::RequestRoom;
     use http_body_util::Full;
     use hyper::body::Frame;
 
     const TIME: Duration = Duration::from_secs(30);
 
+    async fn read_alone<B: Body<Data = Bytes>>(
+        body: B,
+        bytes_max: u64,
+    ) -> Result<Bytes, BodyError> {
+        let mut room = RequestRoom::new(1 << 20).request();
+        read(body, bytes_max, TIME, &mut room).await
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_limit_is_inclusive() {
         let body = || Full::new(Bytes::from_static(b"12345"));
-        assert_eq!(read(body(), 5, TIME).await.unwrap(), "12345");
+        assert_eq!(read_alone(body(), 5).await.unwrap(), "12345");
         assert_eq!(
-            read(body(), 4, TIME).await,
+            read_alone(body(), 4).await,
             Err(BodyError::TooLarge { bytes_max: 4 })
         );
     }
@@ -101,14 +137,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_undeclared_length_is_bounded_and_a_slow_body_ends() {
         let body = |left, is_stuck| Frames { left, is_stuck };
-        assert_eq!(read(body(2, false), 6, TIME).await.unwrap(), "abcabc");
+        assert_eq!(read_alone(body(2, false), 6).await.unwrap(), "abcabc");
         assert_eq!(
-            read(body(3, true), 8, TIME).await,
+            read_alone(body(3, true), 8).await,
             Err(BodyError::TooLarge { bytes_max: 8 })
         );
         assert_eq!(
-            read(body(2, true), 8, TIME).await,
+            read_alone(body(2, true), 8).await,
             Err(BodyError::TooSlow { time_max: TIME })
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_has_no_room_waits_until_another_is_answered() {
+        let all = RequestRoom::new(2 << 10);
+        let (mut first, mut second, mut third) = (all.request(), all.request(), all.request());
+        let whole = |bytes: usize| Full::new(Bytes::from(vec![b'x'; bytes]));
+        read(whole(1_024), 4_096, TIME, &mut first).await.unwrap();
+        read(whole(1_024), 4_096, TIME, &mut second).await.unwrap();
+        let waited = read(whole(10), 4_096, TIME, &mut third).await;
+        assert_eq!(waited, Err(BodyError::TooSlow { time_max: TIME }));
+        drop(first);
+        let mut third = all.request();
+        read(whole(10), 4_096, TIME, &mut third).await.unwrap();
     }
 }

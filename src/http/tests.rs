@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{ApiError, HttpLimits, PeerAddress, Response, body, response, serve};
 use crate::metrics::Metrics;
+use crate::request_room::RequestRoom;
 
 const LIMITS: HttpLimits = HttpLimits {
     connections_max: 2,
@@ -91,7 +92,8 @@ async fn echo(request: Request<Incoming>, gate: Arc<Notify>, entered: Arc<Notify
         entered.notify_one();
         gate.notified().await;
     }
-    match body::read(request.into_body(), 10, Duration::from_secs(5)).await {
+    let mut room = RequestRoom::new(1 << 20).request();
+    match body::read(request.into_body(), 10, Duration::from_secs(5), &mut room).await {
         Ok(body) => response::text(StatusCode::OK, body),
         Err(error) => ApiError::from(error).to_response(),
     }

@@ -44,6 +44,7 @@ use crate::config::ServeConfig;
 use crate::http::parameters::Query;
 use crate::http::{Access, ApiError, PeerAddress, Response, body};
 use crate::limits::HTTP_BODY_BYTES_MAX;
+use crate::request_room::{HeldRoom, RequestRoom};
 
 use call::{Answer, Call};
 use routes::{Routes, Served, name_in};
@@ -59,6 +60,7 @@ struct Surface {
     batch_bytes_max: u64,
     body_time_max: Duration,
     pending_max: u64,
+    room: RequestRoom,
     routes: Routes,
 }
 
@@ -66,6 +68,7 @@ struct Surface {
 pub fn surface(
     broker: Arc<Broker>,
     config: &ServeConfig,
+    room: RequestRoom,
 ) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response> + Send>>
 + Clone
 + Send
@@ -78,6 +81,7 @@ pub fn surface(
         batch_bytes_max: config.http.body_bytes_max,
         body_time_max: Duration::from_millis(config.http.body_ms_max),
         pending_max: u64::try_from(config.delivery.pending_max).unwrap_or(u64::MAX),
+        room,
         routes: Routes::new(&openapi::document()),
     });
     move |request| {
@@ -100,13 +104,17 @@ impl Surface {
         let found = self.routes.find(&head.method, head.uri.path())?;
         let route = found.route;
         let query = query(&head, route)?;
+        // It is given back when the request has been answered.
+        let mut room = self.room.request();
         let call = Call {
             broker: Arc::clone(&self.broker),
             name: name_in(&found),
             rest: found.raw_param("destination").to_owned(),
             raw_query: head.uri.query().map(str::to_owned),
             query,
-            body: self.body(&head.method, route.body, body).await?,
+            body: self
+                .body(&head.method, (route.body, body), &mut room)
+                .await?,
             caller_ip: caller_ip(&head),
             pending_max: self.pending_max,
             headers: head.headers,
@@ -118,8 +126,8 @@ impl Surface {
     async fn body(
         &self,
         method: &Method,
-        kind: BodyKind,
-        body: Incoming,
+        (kind, body): (BodyKind, Incoming),
+        room: &mut HeldRoom,
     ) -> Result<Bytes, ApiError> {
         if matches!(*method, Method::GET | Method::HEAD) {
             return Ok(Bytes::new());
@@ -129,7 +137,7 @@ impl Surface {
             BodyKind::Batch => self.batch_bytes_max,
             BodyKind::Json => HTTP_BODY_BYTES_MAX.into(),
         };
-        Ok(body::read(body, bytes_max, self.body_time_max).await?)
+        Ok(body::read(body, bytes_max, self.body_time_max, room).await?)
     }
 }
 

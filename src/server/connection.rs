@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 use super::dispatch::{self, Peer};
 use super::frames::{FrameEnd, Frames};
 use super::listener::Shared;
-use super::room::FrameRoom;
 use crate::broker::ProducePending;
 use crate::limits::HANDSHAKE_FRAME_BYTES_MAX;
 use crate::limits::HANDSHAKE_WAIT_MAX;
@@ -24,6 +23,7 @@ use crate::metrics::SurfaceLabel;
 use crate::protocol::cursor::Reader;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::handshake::HandshakeAnswer;
+use crate::request_room::HeldRoom;
 use crate::shutdown::Shutdown;
 
 /// Bytes of small answers that are gathered into one write.
@@ -45,7 +45,7 @@ pub(super) enum Turn {
     /// Answer a produce request when its batches are durable.
     Produce(u32, ProducePending),
     /// Carry out a request and answer it. Its room is given back then.
-    Request(dispatch::Work, FrameRoom),
+    Request(dispatch::Work, HeldRoom),
     /// Send an answer and close: the peer is not understood any more.
     Last(Vec<Bytes>),
 }
@@ -143,7 +143,7 @@ async fn shake_hands(
         .next_length(HANDSHAKE_FRAME_BYTES_MAX)
         .await
         .map_err(too_large)?;
-    let mut room = shared.room.frame();
+    let mut room = shared.room.request();
     let body = frames.body(length, &mut room).await.map_err(too_large)?;
     let mut reader = Reader::new(body);
     let header = dispatch::header(&mut reader)
@@ -173,7 +173,7 @@ async fn request(
     length: u32,
 ) -> Result<Turn, FrameEnd> {
     // Its room is given back when the request has been carried out.
-    let mut room = shared.room.frame();
+    let mut room = shared.room.request();
     let is_drained = frames.is_drained();
     // A request that has not arrived when the broker ends is not accepted; one that is being appended is.
     let body = tokio::select! {

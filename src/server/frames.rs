@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::time::Instant;
 
-use super::room::FrameRoom;
 use crate::protocol::frame::{FrameTooLarge, LENGTH_BYTES, body_bytes};
+use crate::request_room::HeldRoom;
 
 /// Bytes that are read ahead: many small requests cost one system call.
 const READ_AHEAD_BYTES: usize = 64 << 10;
@@ -91,7 +91,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     pub(super) async fn body(
         &mut self,
         length: u32,
-        room: &mut FrameRoom,
+        room: &mut HeldRoom,
     ) -> Result<&mut [u8], FrameEnd> {
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);
         self.body.clear();
@@ -128,11 +128,11 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 mod tests {
     use tokio::io::AsyncWriteExt;
 
-    use super::super::room::RequestRoom;
     use super::*;
+    use crate::request_room::RequestRoom;
 
-    fn room() -> FrameRoom {
-        RequestRoom::new(64 << 20).frame()
+    fn room() -> HeldRoom {
+        RequestRoom::new(64 << 20).request()
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::connection;
-use super::room::RequestRoom;
 use crate::broker::Broker;
 use crate::config::{AccessConfig, ProtocolConfig};
 use crate::limits::DRAIN_WAIT_MAX;
+use crate::request_room::RequestRoom;
 
 /// Threads that serve connections: what checks and copies is bound by the processors, and more of them only switch.
 const SERVING_THREADS_MAX: usize = 4;
@@ -86,8 +86,8 @@ impl Server {
         bound: Bound,
         access: AccessConfig,
         config: ProtocolConfig,
+        room: RequestRoom,
     ) -> std::io::Result<Self> {
-        let room = RequestRoom::new(config.in_flight_bytes_max);
         let shared = Arc::new(Shared {
             broker,
             access,

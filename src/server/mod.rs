@@ -7,6 +7,5 @@ mod connection;
 mod dispatch;
 mod frames;
 mod listener;
-mod room;
 
 pub use listener::{Bound, Server};

@@ -14,6 +14,7 @@ use redrive::metrics::Metrics;
 use redrive::protocol::error_code::{ErrorCode, Refusal};
 use redrive::protocol::selection::{Order, Selection};
 use redrive::protocol::settings::{Durability, Limit};
+use redrive::request_room::RequestRoom;
 use redrive::server::{Bound, Server};
 use redrive::shutdown::Shutdown;
 use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
@@ -49,6 +50,7 @@ impl Served {
             bound,
             config.access.clone(),
             config.protocol.clone(),
+            RequestRoom::new(config.protocol.in_flight_bytes_max),
         );
         let options = ClientOptions {
             retry_for: std::time::Duration::ZERO,

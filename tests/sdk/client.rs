@@ -70,6 +70,8 @@ pub(crate) struct SdkError {
     pub(crate) message: String,
     /// Status of the answer, if there was one.
     pub(crate) status: Option<u64>,
+    /// What the clients' own error for 429 says: limit, remaining, reset.
+    pub(crate) limits: [Option<u64>; 3],
 }
 
 impl SdkError {
@@ -80,7 +82,9 @@ impl SdkError {
             let (_, rest) = message.split_once("Request failed with status: ")?;
             rest.split_once(',')?.0.parse().ok()
         };
+        let number = |name: &str| error[name].as_str().and_then(|text| text.parse().ok());
         Self {
+            limits: ["limit", "remaining", "reset"].map(number),
             kind: error["type"].as_str().unwrap_or_default().to_owned(),
             status: error["status"].as_u64().or_else(in_text),
             message,

@@ -95,7 +95,8 @@ impl Broker {
         Some((found, next))
     }
 
-    async fn cancel_at(&self, desk: &Desk, messages: &[Offset]) -> Result<u64, Refusal> {
+    /// Calls messages of one partition off, as far as they have not come to their end. Returns how many had not.
+    pub(super) async fn cancel_at(&self, desk: &Desk, messages: &[Offset]) -> Result<u64, Refusal> {
         if messages.is_empty() {
             return Ok(0);
         }

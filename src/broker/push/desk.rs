@@ -60,6 +60,20 @@ impl Desk {
         is_delivering && self.partition.poison().is_none()
     }
 
+    /// Returns the messages whose records an operator has given up, and of which there is no copy.
+    pub(super) fn given_up(&self) -> Vec<Offset> {
+        let main = self.partition.reader();
+        let owner = self.partition.owner().lock();
+        let Some(state) = owner.delivery() else {
+            return Vec::new();
+        };
+        state
+            .messages_from(Offset::ZERO)
+            .map(|(message, _)| message)
+            .filter(|message| main.gap_holds(*message) && state.carried_at(*message).is_none())
+            .collect()
+    }
+
     pub(super) fn grant(&self, pass: Pass) {
         self.inbox.lock().granted.push(pass);
         self.arrived.notify_one();

@@ -18,7 +18,7 @@ use super::desk::{Desk, Inbox};
 use crate::broker::Broker;
 use crate::delivery::client::AttemptClient;
 use crate::delivery::destination::Destination;
-use crate::delivery::gates::{Pass, Ticket, Turn};
+use crate::delivery::gates::{Claim, Pass, Ticket, Turn};
 use crate::limits::ATTEMPT_DRAIN_WAIT_MAX;
 use crate::shutdown::Shutdown;
 
@@ -26,8 +26,8 @@ use crate::shutdown::Shutdown;
 const ROUND_MESSAGES_MAX: usize = 256;
 /// Messages that are read together before it shows which of them may start: the others' bodies are let go at once.
 const READ_TOGETHER_MAX: usize = 16;
-/// Largest body of a message whose intent may be written before there is a place for its attempt, in bytes.
-const AHEAD_BODY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a body for which an attempt takes one place. So the places of all bound the bytes that are in memory for them.
+const PLACE_BYTES: usize = 64 << 10;
 /// Longest wait for the next due message: the wall clock may jump.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Wait after a log has refused an append.
@@ -180,16 +180,13 @@ impl Dispatcher {
         let mut gates = push.gates.lock();
         for message in messages.into_iter().flatten() {
             let envelope = &message.envelope;
-            // What does not parse any more is refused when it is attempted, and waits for nobody.
-            let host = Destination::parse(&envelope.url)
-                .map_or_else(|_| String::new(), |url| url.authority().to_owned());
             let ticket = Ticket {
                 partition: self.desk.index,
                 message: message.offset,
             };
             let flow = envelope.flow.as_ref();
             let flow = flow.map(|flow| (flow, message.append_time));
-            let (pass, others) = gates.enter(ticket, flow, (&host, turn(&message)), now);
+            let (pass, others) = gates.enter(ticket, flow, claim(&message), now);
             passes.extend(others);
             match pass {
                 Some(pass) => starts.push(Start {
@@ -290,7 +287,7 @@ impl Dispatcher {
             return;
         }
         let (push, now) = (self.broker.push(), self.broker.clock.now());
-        let wanting: Vec<_> = starts.iter().map(|start| start.pass.wanting()).collect();
+        let claims: Vec<_> = starts.iter().map(|start| start.pass.claim()).collect();
         // Put down first: somebody else's end may call for them at once.
         for start in self.desk.prepare(starts) {
             push.leave(&start.pass, now);
@@ -298,8 +295,8 @@ impl Dispatcher {
         let mut places = Vec::new();
         {
             let mut all = push.places.lock();
-            for (ticket, host) in wanting {
-                places.extend(all.enter(ticket, None, (&host, Turn::InOrder), now).0);
+            for (ticket, claim) in claims {
+                places.extend(all.enter(ticket, None, claim, now).0);
             }
         }
         let attempts = Attempts {
@@ -312,14 +309,17 @@ impl Dispatcher {
     }
 }
 
-/// Intents are written ahead for messages that nothing but their destination holds back, and that are small: they are in
-/// memory until they are sent.
-fn turn(message: &PushedMessage) -> Turn {
-    let is_small = message.body.len() <= AHEAD_BODY_BYTES_MAX;
-    if is_small && message.envelope.queue.is_none() {
-        Turn::Ahead
-    } else {
-        Turn::InOrder
+/// Returns what an attempt of a message needs. Intents are written ahead for messages that nothing but their destination holds
+/// back, and that are small: they are in memory until they are sent.
+fn claim(message: &PushedMessage) -> Claim {
+    let places = message.body.len().div_ceil(PLACE_BYTES).max(1);
+    let is_ahead = places == 1 && message.envelope.queue.is_none();
+    // What does not parse any more is refused when it is attempted, and waits for nobody.
+    let host = Destination::parse(&message.envelope.url);
+    Claim {
+        host: host.map_or_else(|_| Arc::from(""), |url| Arc::from(url.authority())),
+        turn: if is_ahead { Turn::Ahead } else { Turn::InOrder },
+        places,
     }
 }
 

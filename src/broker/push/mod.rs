@@ -77,6 +77,8 @@ pub(super) struct Push {
     publishing: AtomicU64,
     /// Messages were called off since the gates were last swept: some may wait there.
     has_cancelled: AtomicBool,
+    /// Tasks that have failed, by what stands still without them.
+    stopped: Mutex<Vec<String>>,
 }
 
 /// The last firing of a schedule.
@@ -115,6 +117,7 @@ impl Push {
             followed: Mutex::new(None),
             publishing: AtomicU64::new(0),
             has_cancelled: AtomicBool::new(false),
+            stopped: Mutex::default(),
         };
         push.restore();
         push

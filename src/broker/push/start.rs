@@ -1,9 +1,11 @@
 //! Making the topic of pushed messages, restoring what its states remember, and starting its tasks.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use storage::control::push::{FlowOverride, PushState, Queue};
 use storage::control::{ControlLog, Durability, Entry, TopicSettings};
 use storage::delivery::QueueRule;
@@ -188,30 +190,76 @@ fn changed_pins(before: &PushState, after: &PushState) -> Vec<(String, Option<Pi
         .collect()
 }
 
+/// Runs a task; returns its name if it fails.
+pub(super) async fn watched(what: String, task: impl Future<Output = ()>) -> Option<String> {
+    let ended = AssertUnwindSafe(task).catch_unwind().await;
+    ended.is_err().then_some(what)
+}
+
 impl Broker {
     /// Delivers messages until the broker shuts down and the attempts under way have ended, or have had their time.
     pub async fn deliver(self: Arc<Self>, client: Arc<dyn AttemptClient>) {
         let mut tasks = JoinSet::new();
         self.follow_push_settings();
-        tasks.spawn(Arc::clone(&self).tick());
-        tasks.spawn(Arc::clone(&self).fire_schedules());
+        self.cancel_given_up().await;
+        let ticks = Arc::clone(&self).tick();
+        tasks.spawn(watched("flow control".to_owned(), ticks));
+        let schedules = Arc::clone(&self).fire_schedules();
+        tasks.spawn(watched("schedules".to_owned(), schedules));
         for desk in &self.push().desks {
             let aftermath = Aftermath::new(Arc::clone(&self), Arc::clone(desk));
-            tasks.spawn(aftermath.run());
+            let what = format!("dead letters and callbacks of {PUSH_TOPIC}/{}", desk.index);
+            tasks.spawn(watched(what, aftermath.run()));
             let dispatcher = Dispatcher {
                 broker: Arc::clone(&self),
                 desk: Arc::clone(desk),
                 client: Arc::clone(&client),
                 recent: RecentBatches::default(),
             };
-            tasks.spawn(dispatcher.run());
+            let what = format!("deliveries of {PUSH_TOPIC}/{}", desk.index);
+            tasks.spawn(watched(what, dispatcher.run()));
         }
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(panic) = ended {
-                // What it had not written down is done again at the next start.
-                tracing::error!(%panic, "a delivery task has failed; its partition delivers nothing until a restart");
+        self.supervise(tasks).await;
+    }
+
+    /// Calls off the messages whose records an operator has given up: they would wait for ever to be read.
+    async fn cancel_given_up(&self) {
+        for desk in &self.push().desks {
+            let lost = desk.given_up();
+            match self.cancel_at(desk, &lost).await {
+                Ok(0) => {}
+                Ok(count) => {
+                    tracing::warn!(
+                        partition = desk.partition.number().0,
+                        count,
+                        "messages were given up with their records; they count as cancelled"
+                    );
+                }
+                Err(refusal) => {
+                    tracing::warn!(
+                        partition = desk.partition.number().0,
+                        error = refusal.message,
+                        "messages that were given up stay until the next start"
+                    );
+                }
             }
         }
+    }
+
+    /// Waits for the tasks to end. What has failed is a problem of the broker until a restart, which does again what was not
+    /// written down: begun anew at once it would meet the same thing, with passes lost that the failed one had.
+    pub(super) async fn supervise(&self, mut tasks: JoinSet<Option<String>>) {
+        while let Some(ended) = tasks.join_next().await {
+            if let Ok(Some(what)) = ended {
+                tracing::error!(what, "a task of the deliveries has failed");
+                self.push().stopped.lock().push(what);
+            }
+        }
+    }
+
+    /// Returns what has stopped because of a failure inside the broker.
+    pub(in crate::broker) fn stopped_deliveries(&self) -> Vec<String> {
+        self.push().stopped.lock().clone()
     }
 
     /// Puts what deliveries go by in force as it is now. Called before a change of it is answered.

@@ -96,7 +96,7 @@ impl Key {
 
     /// Returns the start of the period that the attempt counts in, when there is a rate.
     pub(super) fn enter(&mut self, now: TimestampMs) -> Option<TimestampMs> {
-        self.line.enter();
+        self.line.enter(1);
         self.rate_max()?;
         if self.is_over(now) {
             (self.period_start, self.count) = (Some(now), 0);
@@ -106,7 +106,7 @@ impl Key {
     }
 
     pub(super) fn leave(&mut self) {
-        self.line.leave();
+        self.line.leave(1);
     }
 
     /// Returns when the period ends that somebody waits for. Who waits for a place as well gets it from whoever leaves.

@@ -1,10 +1,10 @@
-//! One gate: who is inside, and who waits before it.
+//! One gate: how much is inside, and who waits before it.
 
 use std::collections::VecDeque;
 
-use super::{Turn, Waiting};
+use super::{Claim, Waiting};
 
-/// Who is inside and who waits, in the order in which they came.
+/// How much is inside, and who waits in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     inside: usize,
@@ -16,18 +16,25 @@ impl Line {
         self.inside
     }
 
-    pub(super) fn enter(&mut self) {
-        self.inside = self.inside.saturating_add(1);
+    pub(super) fn has_room(&self, places: usize, max: usize) -> bool {
+        self.inside.saturating_add(places) <= max
     }
 
-    pub(super) fn leave(&mut self) {
-        self.inside = self.inside.saturating_sub(1);
+    pub(super) fn enter(&mut self, places: usize) {
+        self.inside = self.inside.saturating_add(places);
     }
 
-    /// Takes the first who waits, if there is room for it.
-    pub(super) fn pop_within(&mut self, max: impl Fn(Turn) -> usize) -> Option<Waiting> {
-        let first = self.waiting.front()?;
-        if self.inside >= max(first.turn) {
+    pub(super) fn leave(&mut self, places: usize) {
+        self.inside = self.inside.saturating_sub(places);
+    }
+
+    /// Takes the first who waits, if there is room for it: `needs` says for how many places, and within how many.
+    pub(super) fn pop_within(
+        &mut self,
+        needs: impl Fn(&Claim) -> (usize, usize),
+    ) -> Option<Waiting> {
+        let (places, max) = needs(&self.waiting.front()?.claim);
+        if !self.has_room(places, max) {
             return None;
         }
         self.waiting.pop_front()

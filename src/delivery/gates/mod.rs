@@ -4,94 +4,33 @@
 //! gets free, or a period ends, waiting messages are let through in the order in which they came. A destination that hangs
 //! fills its own places only: that is what keeps it from slowing the others.
 //!
+//! An attempt takes one of its destination's places, and of all places as many as its body is large, so that a limit on
+//! attempts is one on the bytes in memory too. Nobody passes a large one that waits for its places.
+//!
 //! Invariants: a waiting message stands in exactly one list, that of a closed gate; every pass that was given out is given
 //! back once ([`Gates::leave`]).
 
 mod key;
 mod line;
+mod pass;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use storage::delivery::FlowControl;
-use storage::offset::{Offset, TimestampMs};
+use storage::offset::TimestampMs;
 
 use super::api::FlowView;
 use key::Key;
 pub use key::Pin;
 use line::Line;
-
-/// A message that wants to start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ticket {
-    /// Index of its partition.
-    pub partition: u32,
-    /// Its offset in the partition's main log.
-    pub message: Offset,
-}
-
-/// The right to make one attempt. It must be given back with [`Gates::leave`].
-#[derive(Debug, PartialEq, Eq)]
-pub struct Pass {
-    /// Whose it is.
-    pub ticket: Ticket,
-    /// Start of the period that the attempt counts in, when its key has a rate.
-    pub period: Option<TimestampMs>,
-    key: Option<Arc<str>>,
-    host: Arc<str>,
-}
-
-/// How many may be inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GateLimits {
-    /// In all.
-    pub total_max: usize,
-    /// To one destination: scheme, host and port.
-    pub host_max: usize,
-    /// How many times as many there may be with those who go in ahead of their turn; at least one.
-    pub ahead_factor: usize,
-}
-
-/// Whether a message may go in ahead of its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// It may: whoever lets it in sees to it that it waits once more before it is sent.
-    Ahead,
-    /// It may not.
-    InOrder,
-}
-
-impl Pass {
-    /// Returns who it is for and the destination.
-    #[must_use]
-    pub fn wanting(&self) -> (Ticket, Arc<str>) {
-        (self.ticket, Arc::clone(&self.host))
-    }
-}
-
-impl GateLimits {
-    fn of_host(self, turn: Turn) -> usize {
-        self.host_max.saturating_mul(self.factor(turn))
-    }
-
-    fn in_all(self, turn: Turn) -> usize {
-        self.total_max.saturating_mul(self.factor(turn))
-    }
-
-    fn factor(self, turn: Turn) -> usize {
-        match turn {
-            Turn::Ahead => self.ahead_factor.max(1),
-            Turn::InOrder => 1,
-        }
-    }
-}
+pub use pass::{Claim, GateLimits, Pass, Ticket, Turn};
 
 #[derive(Debug, Clone)]
 struct Waiting {
     ticket: Ticket,
     key: Option<Arc<str>>,
-    host: Arc<str>,
-    turn: Turn,
+    claim: Claim,
 }
 
 /// All gates of the broker.
@@ -100,7 +39,10 @@ pub struct Gates {
     limits: GateLimits,
     keys: HashMap<Arc<str>, Key>,
     hosts: HashMap<Arc<str>, Line>,
+    /// Counts places.
     total: Line,
+    /// Attempts inside.
+    count: usize,
 }
 
 impl Gates {
@@ -112,6 +54,7 @@ impl Gates {
             keys: HashMap::new(),
             hosts: HashMap::new(),
             total: Line::default(),
+            count: 0,
         }
     }
 
@@ -122,7 +65,7 @@ impl Gates {
         &mut self,
         ticket: Ticket,
         flow: Option<(&FlowControl, TimestampMs)>,
-        (host, turn): (&str, Turn),
+        mut claim: Claim,
         now: TimestampMs,
     ) -> (Option<Pass>, Vec<Pass>) {
         let mut others = Vec::new();
@@ -130,25 +73,23 @@ impl Gates {
             others = self.note_config(flow, since, now);
             Arc::from(flow.key.as_str())
         });
-        let host = match self.hosts.get_key_value(host) {
-            Some((host, _)) => Arc::clone(host),
-            None => Arc::from(host),
-        };
-        let turn = if key.is_some() { Turn::InOrder } else { turn };
-        let waiting = Waiting {
-            ticket,
-            key,
-            host,
-            turn,
-        };
+        if let Some((host, _)) = self.hosts.get_key_value(&claim.host) {
+            claim.host = Arc::clone(host);
+        }
+        if key.is_some() {
+            claim.turn = Turn::InOrder;
+        }
+        claim.places = claim.places.clamp(1, self.limits.total_max.max(1));
+        let waiting = Waiting { ticket, key, claim };
         (self.admit(waiting, now), others)
     }
 
     /// Gives a pass back. Returns the passes of those who may start because of it.
     pub fn leave(&mut self, pass: &Pass, now: TimestampMs) -> Vec<Pass> {
-        self.total.leave();
+        self.count = self.count.saturating_sub(1);
+        self.total.leave(pass.places);
         if let Some(line) = self.hosts.get_mut(&pass.host) {
-            line.leave();
+            line.leave(1);
         }
         if let Some(key) = pass.key.as_ref().and_then(|key| self.keys.get_mut(key)) {
             key.leave();
@@ -253,7 +194,7 @@ impl Gates {
     /// Returns how many attempts are under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.total.inside()
+        self.count
     }
 
     /// Returns how many may be.
@@ -295,8 +236,8 @@ impl Gates {
         self.keys.entry(Arc::from(name)).or_default()
     }
 
-    /// Goes through all gates, or into the list of the first closed one.
-    fn admit(&mut self, waiting: Waiting, now: TimestampMs) -> Option<Pass> {
+    /// Goes through the gates of its key and of its destination, or into the list of the first closed one.
+    fn queue_at_own(&mut self, waiting: Waiting, now: TimestampMs) -> Option<Waiting> {
         if let Some(name) = &waiting.key {
             let key = self.keys.entry(Arc::clone(name)).or_default();
             if !key.is_open(now) {
@@ -304,28 +245,49 @@ impl Gates {
                 return None;
             }
         }
-        let host = self.hosts.entry(Arc::clone(&waiting.host)).or_default();
-        if host.inside() >= self.limits.of_host(waiting.turn) {
+        let host = Arc::clone(&waiting.claim.host);
+        let host = self.hosts.entry(host).or_default();
+        if !host.has_room(1, self.limits.of_host(waiting.claim.turn)) {
             host.waiting.push_back(waiting);
             return None;
         }
-        if self.total.inside() >= self.limits.in_all(waiting.turn) {
-            self.total.waiting.push_back(waiting);
-            return None;
+        Some(waiting)
+    }
+
+    /// Goes through the gate of all, or into its list.
+    fn queue_at_all(&mut self, waiting: Waiting, now: TimestampMs) -> Option<Pass> {
+        let Claim { turn, places, .. } = waiting.claim;
+        let is_first = self.total.waiting.is_empty();
+        if is_first && self.total.has_room(places, self.limits.in_all(turn)) {
+            return Some(self.let_in(waiting, now));
         }
-        host.enter();
-        self.total.enter();
-        let period = waiting
-            .key
+        self.total.waiting.push_back(waiting);
+        None
+    }
+
+    fn let_in(&mut self, waiting: Waiting, now: TimestampMs) -> Pass {
+        let Waiting { ticket, key, claim } = waiting;
+        let host = self.hosts.entry(Arc::clone(&claim.host)).or_default();
+        host.enter(1);
+        self.total.enter(claim.places);
+        self.count = self.count.saturating_add(1);
+        let period = key
             .as_ref()
             .and_then(|key| self.keys.get_mut(key))
             .and_then(|key| key.enter(now));
-        Some(Pass {
-            ticket: waiting.ticket,
+        Pass {
+            ticket,
             period,
-            key: waiting.key,
-            host: waiting.host,
-        })
+            key,
+            host: claim.host,
+            places: claim.places,
+        }
+    }
+
+    /// Lets one in, or makes it wait in the list of the first closed gate.
+    fn admit(&mut self, waiting: Waiting, now: TimestampMs) -> Option<Pass> {
+        let waiting = self.queue_at_own(waiting, now)?;
+        self.queue_at_all(waiting, now)
     }
 
     fn drain_key(&mut self, name: &Arc<str>, now: TimestampMs, passes: &mut Vec<Pass>) {
@@ -340,7 +302,7 @@ impl Gates {
     fn drain_host(&mut self, name: &Arc<str>, now: TimestampMs, passes: &mut Vec<Pass>) {
         let limits = self.limits;
         while let Some(host) = self.hosts.get_mut(name)
-            && let Some(waiting) = host.pop_within(|turn| limits.of_host(turn))
+            && let Some(waiting) = host.pop_within(|claim| (1, limits.of_host(claim.turn)))
         {
             passes.extend(self.admit(waiting, now));
         }
@@ -348,8 +310,14 @@ impl Gates {
 
     fn drain_total(&mut self, now: TimestampMs, passes: &mut Vec<Pass>) {
         let limits = self.limits;
-        while let Some(waiting) = self.total.pop_within(|turn| limits.in_all(turn)) {
-            passes.extend(self.admit(waiting, now));
+        while let Some(waiting) = self
+            .total
+            .pop_within(|claim| (claim.places, limits.in_all(claim.turn)))
+        {
+            // It was the first: those behind it are no reason for it to wait.
+            if let Some(waiting) = self.queue_at_own(waiting, now) {
+                passes.push(self.let_in(waiting, now));
+            }
         }
     }
 

@@ -6,6 +6,8 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
+use storage::offset::Offset;
+
 use super::*;
 
 const LIMITS: GateLimits = GateLimits {
@@ -19,6 +21,14 @@ fn ticket(message: u64) -> Ticket {
     Ticket {
         partition: 0,
         message: Offset(message),
+    }
+}
+
+fn claim(host: &str, turn: Turn) -> Claim {
+    Claim {
+        host: Arc::from(host),
+        turn,
+        places: 1,
     }
 }
 
@@ -39,11 +49,15 @@ fn messages(passes: &[Pass]) -> Vec<u64> {
 fn a_destination_that_hangs_fills_its_own_places_only() {
     let mut gates = Gates::new(LIMITS);
     let hung: Vec<_> = (0..20)
-        .filter_map(|n| gates.enter(ticket(n), None, ("sick", Turn::InOrder), NOW).0)
+        .filter_map(|n| {
+            gates
+                .enter(ticket(n), None, claim("sick", Turn::InOrder), NOW)
+                .0
+        })
         .collect();
     assert_eq!(hung.len(), 2);
     let well = gates
-        .enter(ticket(99), None, ("well", Turn::InOrder), NOW)
+        .enter(ticket(99), None, claim("well", Turn::InOrder), NOW)
         .0
         .unwrap();
     assert_eq!(gates.waiting_count(), 18);
@@ -58,14 +72,14 @@ fn what_may_go_ahead_does_and_the_rest_keeps_to_the_limits() {
         ..LIMITS
     };
     let mut gates = Gates::new(limits);
-    let mut enter = |n, turn| gates.enter(ticket(n), None, ("a", turn), NOW).0;
+    let mut enter = |n, turn| gates.enter(ticket(n), None, claim("a", turn), NOW).0;
     let passes: Vec<_> = (0..3).filter_map(|n| enter(n, Turn::Ahead)).collect();
     assert_eq!(passes.len(), 3);
     assert_eq!(enter(3, Turn::InOrder), None);
     assert!(enter(4, Turn::Ahead).is_some());
     assert_eq!(enter(5, Turn::Ahead), None);
     let flow = flow("k", None, Some(9));
-    let keyed = gates.enter(ticket(6), Some((&flow, NOW)), ("b", Turn::Ahead), NOW);
+    let keyed = gates.enter(ticket(6), Some((&flow, NOW)), claim("b", Turn::Ahead), NOW);
     assert!(keyed.0.is_some());
     // Nobody passes the first who waits, and it goes in when only those within the limits are left.
     let mut left = passes.iter().map(|pass| messages(&gates.leave(pass, NOW)));
@@ -74,7 +88,7 @@ fn what_may_go_ahead_does_and_the_rest_keeps_to_the_limits() {
     assert_eq!(left.next(), Some(vec![3, 5]));
     let keyed = |n| {
         gates
-            .enter(ticket(n), Some((&flow, NOW)), ("c", Turn::Ahead), NOW)
+            .enter(ticket(n), Some((&flow, NOW)), claim("c", Turn::Ahead), NOW)
             .0
     };
     let within: Vec<_> = (7..10).filter_map(keyed).collect();
@@ -87,7 +101,7 @@ fn a_rate_lets_so_many_through_in_each_period() {
     let flow = flow("k", None, Some(2));
     let mut enter = |n: u64, host: &str, now| {
         gates
-            .enter(ticket(n), Some((&flow, NOW)), (host, Turn::Ahead), now)
+            .enter(ticket(n), Some((&flow, NOW)), claim(host, Turn::Ahead), now)
             .0
     };
     let first = enter(0, "a", NOW).unwrap();
@@ -115,7 +129,7 @@ fn a_period_before_a_restart_still_counts() {
     let flow = flow("k", None, Some(3));
     let enter = |gates: &mut Gates, n| {
         gates
-            .enter(ticket(n), Some((&flow, NOW)), ("a", Turn::Ahead), NOW)
+            .enter(ticket(n), Some((&flow, NOW)), claim("a", Turn::Ahead), NOW)
             .0
     };
     assert_eq!(enter(&mut gates, 0).unwrap().period, Some(NOW));
@@ -133,13 +147,13 @@ fn pins_and_pauses_count_before_messages() {
     gates.set_pin("k", Some(&paused), NOW);
     assert_eq!(
         gates
-            .enter(ticket(0), Some((&open, NOW)), ("a", Turn::Ahead), NOW)
+            .enter(ticket(0), Some((&open, NOW)), claim("a", Turn::Ahead), NOW)
             .0,
         None
     );
     assert_eq!(
         gates
-            .enter(ticket(1), Some((&open, NOW)), ("b", Turn::Ahead), NOW)
+            .enter(ticket(1), Some((&open, NOW)), claim("b", Turn::Ahead), NOW)
             .0,
         None
     );
@@ -167,7 +181,7 @@ fn an_idle_key_is_forgotten() {
     let mut gates = Gates::new(LIMITS);
     let flow = flow("k", Some(1), Some(1));
     let pass = gates
-        .enter(ticket(0), Some((&flow, NOW)), ("a", Turn::Ahead), NOW)
+        .enter(ticket(0), Some((&flow, NOW)), claim("a", Turn::Ahead), NOW)
         .0
         .unwrap();
     gates.leave(&pass, NOW);
@@ -180,22 +194,48 @@ fn an_idle_key_is_forgotten() {
     assert!(gates.views(later).is_empty());
 }
 
+#[test]
+fn a_large_one_takes_as_many_places_and_nobody_passes_it() {
+    let mut gates = Gates::new(LIMITS);
+    let mut enter = |n, host: &str, places| {
+        let large = Claim {
+            places,
+            ..claim(host, Turn::InOrder)
+        };
+        gates.enter(ticket(n), None, large, NOW).0
+    };
+    let first = enter(0, "a", 4).unwrap();
+    let second = enter(1, "b", 2).unwrap();
+    assert_eq!(enter(2, "c", 3), None);
+    assert_eq!(enter(3, "d", 1), None);
+    assert_eq!(enter(4, "e", 100), None, "more than there are");
+    assert_eq!(gates.in_flight(), 2);
+    assert_eq!(messages(&gates.leave(&second, NOW)), [0; 0]);
+    let mut inside = gates.leave(&first, NOW);
+    assert_eq!(messages(&inside), [2, 3]);
+    let last = inside.pop().unwrap();
+    assert_eq!(messages(&gates.leave(&last, NOW)), [0; 0]);
+    let last = inside.pop().unwrap();
+    assert_eq!(messages(&gates.leave(&last, NOW)), [4], "alone");
+}
+
 proptest! {
     #[test]
-    fn nobody_is_lost_and_no_limit_is_passed(steps in proptest::collection::vec((0u8..5, 0u8..3, 0u8..4, 0i64..400), 1..200)) {
+    fn nobody_is_lost_and_no_limit_is_passed(steps in proptest::collection::vec((0u8..5, 0u8..3, 0u8..4, 1usize..4, 0i64..400), 1..200)) {
         let mut gates = Gates::new(LIMITS);
         let flows = [flow("p", Some(2), None), flow("r", None, Some(3)), flow("b", Some(1), Some(2))];
         let (mut now, mut next) = (NOW, 0u64);
         let mut entered = HashSet::new();
         let mut inside: Vec<Pass> = Vec::new();
         let mut starts: HashMap<(usize, i64), u32> = HashMap::new();
-        for (action, host, key, pass_time) in steps {
+        for (action, host, key, places, pass_time) in steps {
             now = now.saturating_add(pass_time);
             let mut passes = match action {
                 0..=2 => {
                     entered.insert(next);
                     let flow = flows.get(usize::from(key)).map(|flow| (flow, NOW));
-                    let (pass, others) = gates.enter(ticket(next), flow, (&format!("h{host}"), Turn::Ahead), now);
+                    let claim = Claim { places, ..claim(&format!("h{host}"), Turn::Ahead) };
+                    let (pass, others) = gates.enter(ticket(next), flow, claim, now);
                     next += 1;
                     others.into_iter().chain(pass).collect()
                 }
@@ -215,7 +255,7 @@ proptest! {
                 }
             }
             inside.append(&mut passes);
-            prop_assert!(inside.len() <= LIMITS.total_max);
+            prop_assert!(inside.iter().map(|pass| pass.places).sum::<usize>() <= LIMITS.total_max);
             for host in 0..3 {
                 let at = inside.iter().filter(|pass| *pass.host == *format!("h{host}")).count();
                 prop_assert!(at <= LIMITS.host_max);

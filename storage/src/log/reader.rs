@@ -45,6 +45,12 @@ impl LogReader {
         self.shared.place.id
     }
 
+    /// Returns whether an operator has given up the record at `offset`.
+    #[must_use]
+    pub fn gap_holds(&self, offset: Offset) -> bool {
+        self.shared.gap_end(offset).is_some()
+    }
+
     /// Returns the first readable offset.
     #[must_use]
     pub fn log_start(&self) -> Offset {

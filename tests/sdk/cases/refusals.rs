@@ -2,14 +2,16 @@
 
 use serde_json::{Value, json};
 
+use crate::broker::Broker;
 use crate::client::{Client, Sdk, js, js_queue, py};
-use crate::world::World;
+use crate::world::{World, count, now_ms};
 
 for_each_sdk!(
     a_wrong_token_is_refused,
     a_malformed_message_is_refused_by_name,
     what_does_not_exist_is_named,
-    a_message_that_is_too_large_is_refused
+    a_message_that_is_too_large_is_refused,
+    a_full_broker_says_when_to_come_again
 );
 
 async fn a_wrong_token_is_refused(sdk: Sdk) {
@@ -190,4 +192,40 @@ async fn a_workflow_run_does_not_exist() {
         )
         .await;
     assert!(text.contains("wfr_1"), "{text}");
+}
+
+async fn a_full_broker_says_when_to_come_again(sdk: Sdk) {
+    let broker = Broker::start(&["delivery.pending_max=2"]).await;
+    let client = Client::new(sdk, &broker.url());
+    let later = json!({"url": "http://127.0.0.1:9/later", "body": "b", "delay": "1h"});
+    for _ in 0..2 {
+        client.publish(later.clone()).await;
+    }
+    let calls = (
+        py("message.publish", later.clone()),
+        js("publish", json!([later])),
+    );
+    let before = now_ms() / 1_000;
+    // The clients ask again themselves, and give up in the end.
+    let error = client.attempt(calls.0, calls.1).await.unwrap_err();
+    let kinds = ["RateLimitExceededError", "QstashRatelimitError"];
+    assert!(kinds.contains(&error.kind.as_str()), "{error:?}");
+    let [limit, remaining, reset] = error.limits;
+    assert_eq!((limit, remaining), (Some(2), Some(0)), "{error:?}");
+    let reset = reset.unwrap();
+    assert!(
+        (before..=now_ms() / 1_000 + 1).contains(&reset),
+        "{reset} after {before}"
+    );
+    // There is room again when one has come to its end.
+    let all = client
+        .call(
+            py("message.cancel_all", json!({})),
+            js("messages.cancel", json!([{"all": true}])),
+        )
+        .await;
+    assert_eq!(count(&all, "cancelled"), 2);
+    client
+        .publish(json!({"url": "http://127.0.0.1:9/later", "body": "b", "delay": "1h"}))
+        .await;
 }

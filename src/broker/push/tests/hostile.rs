@@ -3,11 +3,17 @@
 use std::path::PathBuf;
 use std::task::Poll;
 
+use storage::address::Address;
 use storage::dead_letter::Attempt;
 use storage::delivery::limits::ENVELOPE_BYTES_MAX;
 use storage::delivery::{Entry, Outcome, Owes, Verdict};
+use storage::disk::Disk;
+use storage::log_id::LogKind;
 use storage::offset::Offset;
+use storage::partition::PushUpkeep;
+use storage::repair::{Repair, repair};
 
+use super::super::start::watched;
 use super::*;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -142,8 +148,7 @@ async fn callbacks_of_large_messages_are_appended_however_many_are_owed() {
         let entries: Vec<_> = messages.into_iter().map(outcome).collect();
         owner.append_entries(&entries, NOW).unwrap();
     }
-    desk.partition
-        .schedule_sync(storage::log_id::LogKind::Delivery);
+    desk.partition.schedule_sync(LogKind::Delivery);
     eventually(&machine, "all callbacks are messages", |broker| {
         broker.delivery_counts().accepted == 98
     })
@@ -414,4 +419,60 @@ async fn a_key_whose_first_publish_is_unknown_makes_no_second_message() {
         found <= 3,
         "{accepted} were accepted, and {found} are there, two of them others"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_has_failed_is_a_problem_of_the_broker() {
+    let machine = Machine::new();
+    assert_eq!(machine.broker.health().problems, [""; 0]);
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(watched("deliveries".to_owned(), async { panic!("played") }));
+    tasks.spawn(watched("others".to_owned(), async {}));
+    machine.broker.supervise(tasks).await;
+    let problems = machine.broker.health().problems;
+    let expected =
+        "deliveries stand still after a failure inside the broker: restart it".to_owned();
+    assert_eq!(problems, [expected]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_whose_record_was_given_up_counts_as_cancelled() {
+    let machine = Machine::new();
+    let later = |url| Envelope {
+        not_before: Some(NOW.saturating_add(60_000)),
+        ..to(url)
+    };
+    let lost = machine.publish(later("http://h/lost")).await;
+    let lost: Address = id(&lost).parse().unwrap();
+    machine.publish(later("http://h/kept")).await;
+    for desk in &machine.broker.push().desks {
+        let upkeep = PushUpkeep {
+            owner: desk.partition.owner(),
+            now: &|| NOW,
+            wait: &|| {},
+            rolled: &|_| {},
+        };
+        upkeep.snapshot().unwrap();
+    }
+    machine.running.abort();
+    machine.running.await.ok();
+    machine.broker.close();
+    drop(machine.broker);
+    let disk = machine.disk.restart_process();
+    assert!(damage(&disk, "http://h/lost"));
+    let request = Repair {
+        partition: lost.partition,
+        kind: LogKind::Main,
+        from: lost.offset,
+        to: lost.offset.next(),
+    };
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    repair(&shared, Path::new("/data"), ("test", 1), &request, NOW).unwrap();
+    let machine = Machine::on(disk.restart_process(), machine.clock);
+    machine
+        .until("it is called off", |broker| {
+            let counts = broker.delivery_counts();
+            (counts.cancelled, counts.pending) == (1, 1)
+        })
+        .await;
 }

@@ -1,20 +1,23 @@
-//! Room for requests in memory, over all connections. What a frame announces takes none; what has arrived of it does.
+//! Room for requests in memory, over all connections of both surfaces. What a request announces takes none; what has arrived of it
+//! does.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The room of all connections.
-#[derive(Debug)]
-pub(super) struct RequestRoom {
+#[derive(Debug, Clone)]
+pub struct RequestRoom {
     kib: Arc<Semaphore>,
     kib_max: u32,
-    /// One frame at a time may go beyond: frames that have arrived in part and wait for each other would wait for ever.
+    /// One request at a time may go beyond: those that have arrived in part and wait for each other would wait for ever.
     beyond: Arc<Semaphore>,
 }
 
 impl RequestRoom {
-    pub(super) fn new(bytes_max: u64) -> Self {
+    /// Makes room for `bytes_max` bytes, at least 1 KiB.
+    #[must_use]
+    pub fn new(bytes_max: u64) -> Self {
         let kib_max = u32::try_from(bytes_max / 1024).unwrap_or(u32::MAX).max(1);
         let permits = usize::try_from(kib_max).unwrap_or(usize::MAX);
         Self {
@@ -24,9 +27,10 @@ impl RequestRoom {
         }
     }
 
-    /// Begins with no room, for one frame. It is given back when the value is dropped.
-    pub(super) fn frame(&self) -> FrameRoom {
-        FrameRoom {
+    /// Begins with no room, for one request. It is given back when the value is dropped.
+    #[must_use]
+    pub fn request(&self) -> HeldRoom {
+        HeldRoom {
             all: (Arc::clone(&self.kib), Arc::clone(&self.beyond)),
             kib_max: self.kib_max,
             held: None,
@@ -36,9 +40,9 @@ impl RequestRoom {
     }
 }
 
-/// The room of one frame.
+/// The room of one request.
 #[derive(Debug)]
-pub(super) struct FrameRoom {
+pub struct HeldRoom {
     /// The room of all, and the place of the one that may go beyond.
     all: (Arc<Semaphore>, Arc<Semaphore>),
     kib_max: u32,
@@ -47,9 +51,9 @@ pub(super) struct FrameRoom {
     beyond: Option<OwnedSemaphorePermit>,
 }
 
-impl FrameRoom {
-    /// Waits until there is room for so many bytes of the frame. This is the back-pressure: the socket is not read meanwhile.
-    pub(super) async fn grow(&mut self, bytes: usize) {
+impl HeldRoom {
+    /// Waits until there is room for so many bytes of the request. This is the back-pressure: the socket is not read meanwhile.
+    pub async fn grow(&mut self, bytes: usize) {
         let wanted = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let more = wanted.min(self.kib_max).saturating_sub(self.kib);
         if more == 0 || self.beyond.is_some() {
