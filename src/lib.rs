@@ -7,6 +7,7 @@ pub mod clock;
 pub mod names;
 pub mod metrics;
 pub mod shutdown;
+pub mod strangers;
 mod failpoint;
 pub mod request_room;
 pub mod config;

@@ -19,9 +19,6 @@ pub const FRAME_OVERHEAD_BYTES: u32 = 64 << 10;
 /// Largest client name, in bytes: for logs and lists only.
 pub const CLIENT_NAME_BYTES_MAX: u32 = 255;
 
-/// Longest time from the connection to the end of its handshake.
-pub const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(10);
-
 /// Longest string of the binary protocol, in bytes: its length is a `u16`.
 pub const STRING_BYTES_MAX: usize = 0xFFFF;
 

@@ -274,3 +274,151 @@ fn the_readme_has_the_configuration_reference() {
         "paste the output of `redrive config reference` into the README"
     );
 }
+
+/// What `.deny.toml` says, which cargo-deny reads as well.
+fn allowed(table: &str, list: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deny.toml");
+    let rules: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
+    let members = rules[table][list].as_array().unwrap();
+    members
+        .iter()
+        .map(|member| member.as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Whether a licence expression (SPDX, or the older `A/B`) can be kept with the licences of `allow` alone.
+fn is_permitted(expression: &str, allow: &[String]) -> bool {
+    let spaced = expression
+        .replace('/', " OR ")
+        .replace('(', " ( ")
+        .replace(')', " ) ");
+    let mut words = spaced.split_whitespace().peekable();
+    let is_met = either(&mut words, allow);
+    assert_eq!(words.next(), None, "{expression} is not understood");
+    is_met
+}
+
+type Words<'a> = std::iter::Peekable<std::str::SplitWhitespace<'a>>;
+
+fn either(words: &mut Words<'_>, allow: &[String]) -> bool {
+    let mut is_met = both(words, allow);
+    while words.next_if_eq(&"OR").is_some() {
+        is_met |= both(words, allow);
+    }
+    is_met
+}
+
+fn both(words: &mut Words<'_>, allow: &[String]) -> bool {
+    let mut is_met = one(words, allow);
+    while words.next_if_eq(&"AND").is_some() {
+        is_met &= one(words, allow);
+    }
+    is_met
+}
+
+fn one(words: &mut Words<'_>, allow: &[String]) -> bool {
+    let word = words.next().expect("a licence");
+    if word == "(" {
+        let is_met = either(words, allow);
+        assert_eq!(words.next(), Some(")"));
+        return is_met;
+    }
+    // An exception is a licence of its own, which is not in the list.
+    let is_plain = words
+        .next_if_eq(&"WITH")
+        .and_then(|_| words.next())
+        .is_none();
+    is_plain && allow.iter().any(|known| known == word)
+}
+
+#[test]
+fn dependencies_have_licences_that_can_be_kept() {
+    let allow = allowed("licenses", "allow");
+    for (expression, expected) in [
+        ("MIT", true),
+        ("GPL-3.0-only", false),
+        ("MIT/GPL-3.0-only", true),
+        ("MIT AND GPL-3.0-only", false),
+        ("GPL-3.0-only OR (ISC AND (MIT OR MPL-2.0))", true),
+        ("Apache-2.0 WITH LLVM-exception", false),
+    ] {
+        assert_eq!(is_permitted(expression, &allow), expected, "{expression}");
+    }
+    // What is built on this machine is there without a network; cargo-deny looks at all platforms.
+    let rustc = std::process::Command::new("rustc").arg("-vV").output();
+    let rustc = String::from_utf8(rustc.unwrap().stdout).unwrap();
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: "));
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked", "--offline"])
+        .args(["--filter-platform", host.unwrap()])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 100, "{}", packages.len());
+    let problems: Vec<_> = packages
+        .iter()
+        .filter(|package| {
+            let licence = package["license"].as_str();
+            licence.is_none_or(|licence| !is_permitted(licence, &allow))
+        })
+        .map(|package| format!("{} {}", package["name"], package["license"]))
+        .collect();
+    report("licences are among those of .deny.toml", &problems);
+}
+
+#[test]
+fn dependencies_come_from_the_registry_alone() {
+    let registries = allowed("sources", "allow-registry");
+    let mut problems = Vec::new();
+    for lock in ["Cargo.lock", "fuzz/Cargo.lock"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(lock)).unwrap();
+        let lock: toml::Table = text.parse().unwrap();
+        for package in lock["package"].as_array().unwrap() {
+            let Some(source) = package.get("source").and_then(toml::Value::as_str) else {
+                continue;
+            };
+            let registry = source.strip_prefix("registry+").unwrap_or_default();
+            let is_known = registries.iter().any(|known| known == registry);
+            if !is_known || package.get("checksum").is_none() {
+                problems.push(format!("{} from {source}", package["name"]));
+            }
+        }
+    }
+    report("only registries of .deny.toml, with checksums", &problems);
+}
+
+#[test]
+fn every_fuzz_target_is_listed_everywhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let names = |dir: &str, cut: &str| -> Vec<String> {
+        let entries = fs::read_dir(root.join(dir)).unwrap();
+        let mut all: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .map(|name| name.trim_end_matches(cut).to_owned())
+            .collect();
+        all.sort();
+        all
+    };
+    let targets = names("fuzz_targets", ".rs");
+    assert_eq!(targets, names("corpus", ".rs"), "each target has seeds");
+    let manifest: toml::Table = fs::read_to_string(root.join("Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let mut binaries: Vec<_> = manifest["bin"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|binary| binary["name"].as_str().unwrap().to_owned())
+        .collect();
+    binaries.sort();
+    assert_eq!(targets, binaries, "each target is built");
+    let lib = fs::read_to_string(root.join("src/lib.rs")).unwrap();
+    for target in targets {
+        let line = format!("(\"{target}\", {target}::run)");
+        assert!(lib.contains(&line), "{target} runs in the ordinary tests");
+    }
+}

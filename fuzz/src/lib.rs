@@ -14,7 +14,9 @@
 
 mod input;
 
+pub mod answer_headers;
 pub mod checkpoint;
+pub mod configuration;
 pub mod control_entry;
 pub mod decode_batch;
 pub mod decode_frame;
@@ -28,13 +30,17 @@ pub mod qstash_headers;
 pub mod retry_expression;
 pub mod route_http;
 pub mod scan_segment;
+pub mod schedule;
+pub mod signature;
 
 /// A target: it panics when the bytes break a promise.
 pub type Body = fn(&[u8]);
 
 /// Every target with its name, which is also that of its corpus.
-pub const TARGETS: [(&str, Body); 14] = [
+pub const TARGETS: [(&str, Body); 18] = [
+    ("answer_headers", answer_headers::run),
     ("checkpoint", checkpoint::run),
+    ("configuration", configuration::run),
     ("control_entry", control_entry::run),
     ("decode_batch", decode_batch::run),
     ("decode_frame", decode_frame::run),
@@ -48,4 +54,6 @@ pub const TARGETS: [(&str, Body); 14] = [
     ("retry_expression", retry_expression::run),
     ("route_http", route_http::run),
     ("scan_segment", scan_segment::run),
+    ("schedule", schedule::run),
+    ("signature", signature::run),
 ];

@@ -42,7 +42,9 @@ use hyper::{Method, Request};
 use crate::broker::Broker;
 use crate::config::ServeConfig;
 use crate::http::parameters::Query;
-use crate::http::{Access, ApiError, Denied, Found, PeerAddress, Response, RouteTable, body};
+use crate::http::{
+    Access, ApiError, Denied, Found, PeerAddress, Response, RouteTable, Visitor, body,
+};
 use crate::limits::HTTP_BODY_BYTES_MAX;
 use crate::request_room::{HeldRoom, RequestRoom};
 
@@ -133,7 +135,13 @@ impl Surface {
     fn check_token(&self, head: &hyper::http::request::Parts) -> Result<(), Denied> {
         match self.access.check_token(&head.uri, &head.headers) {
             Err(Denied::NoToken) if self.is_development => Ok(()),
-            checked => checked,
+            checked => {
+                let visitor = head.extensions.get::<Visitor>();
+                if let (Ok(()), Some(visitor)) = (&checked, visitor) {
+                    visitor.is_known_now();
+                }
+                checked
+            }
         }
     }
 

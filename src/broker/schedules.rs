@@ -1,10 +1,13 @@
 //! Schedules: setting, pausing and deleting them. What they publish, and when, is the delivery engine's work.
 
+use std::fmt;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use storage::control::push::{PushEntry, Schedule};
 use storage::delivery::Envelope;
+use storage::hidden::Hidden;
 
 use super::Broker;
 use super::random::{no_random, random_text};
@@ -15,7 +18,7 @@ use crate::protocol::error_code::{ErrorCode, Refusal};
 const ID_PREFIX: &str = "scd_";
 
 /// A schedule as it is asked for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewSchedule {
     /// Its id; `None` is a new one.
     pub id: Option<ScheduleId>,
@@ -31,6 +34,20 @@ pub struct NewSchedule {
     pub body: Bytes,
     /// Address of who asks.
     pub caller_ip: Option<String>,
+}
+
+impl fmt::Debug for NewSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewSchedule")
+            .field("id", &self.id)
+            .field("cron", &self.cron)
+            .field("destination", &self.destination)
+            .field("queue", &self.queue)
+            .field("envelope", &self.envelope)
+            .field("body", &Hidden(&self.body))
+            .field("caller_ip", &self.caller_ip)
+            .finish()
+    }
 }
 
 impl Broker {

@@ -58,6 +58,8 @@ pub struct HttpConfig {
     pub body_ms_max: u64,
     /// Time to the end of a request's headers, in milliseconds.
     pub idle_ms_max: u64,
+    /// Time that a peer has to take a piece of its answer, in milliseconds.
+    pub write_ms_max: u64,
 }
 
 /// The binary protocol.
@@ -73,6 +75,12 @@ pub struct ProtocolConfig {
     pub in_flight_max: usize,
     /// Bytes of requests in memory, over all connections.
     pub in_flight_bytes_max: u64,
+    /// Time to the end of the handshake, in milliseconds.
+    pub handshake_ms_max: u64,
+    /// Time for a frame, in milliseconds.
+    pub frame_ms_max: u64,
+    /// Time that a peer has to take a piece of its answers, in milliseconds.
+    pub write_ms_max: u64,
 }
 
 /// Where deliveries may go.
@@ -230,6 +238,7 @@ fn http(reader: &Reader<'_>) -> Result<HttpConfig, ConfigError> {
         body_bytes_max: reader.bytes("limits.http_body_bytes_max")?,
         body_ms_max: reader.ms("limits.http_body_ms_max")?,
         idle_ms_max: reader.ms("limits.http_idle_ms_max")?,
+        write_ms_max: reader.ms("limits.write_ms_max")?,
     })
 }
 
@@ -240,6 +249,9 @@ fn protocol(reader: &Reader<'_>) -> Result<ProtocolConfig, ConfigError> {
         frame_bytes_max: reader.bytes("limits.frame_bytes_max")?,
         in_flight_max: reader.count("limits.in_flight_max")?,
         in_flight_bytes_max: reader.bytes("limits.in_flight_bytes_max")?,
+        handshake_ms_max: reader.ms("limits.handshake_ms_max")?,
+        frame_ms_max: reader.ms("limits.frame_ms_max")?,
+        write_ms_max: reader.ms("limits.write_ms_max")?,
     })
 }
 

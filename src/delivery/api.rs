@@ -1,14 +1,17 @@
 //! What a surface asks of the engine, and what it gets: plain data, no behaviour.
 
+use std::fmt;
+
 use bytes::Bytes;
 use storage::dead_letter::{AttemptResult, DeadLetter};
 use storage::delivery::Envelope;
+use storage::hidden::{Hidden, HiddenHeaders};
 use storage::offset::TimestampMs;
 
 use super::filter::MessageFilter;
 
 /// A message to publish, or one for each endpoint of a URL group: all of it or nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Publication {
     /// By which rules. Its queue and its deduplication key count as they stand in it; the key of a publication to a group
     /// stands for all of its messages. For a group the URL is empty: the engine sets it, the group and the endpoint.
@@ -19,6 +22,17 @@ pub struct Publication {
     pub target: Target,
     /// When it was asked for: delays were counted from here, and the record gets this time.
     pub created_at: TimestampMs,
+}
+
+impl fmt::Debug for Publication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publication")
+            .field("envelope", &self.envelope)
+            .field("body", &Hidden(&self.body))
+            .field("target", &self.target)
+            .field("created_at", &self.created_at)
+            .finish()
+    }
 }
 
 /// Where a publication goes.
@@ -52,7 +66,7 @@ pub struct PublishedMessage {
 }
 
 /// A message that is still to be delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct MessageView {
     /// Message id.
     pub id: String,
@@ -68,6 +82,20 @@ pub struct MessageView {
     pub attempts: u32,
     /// When the next attempt is due; `None` while it waits for a place or an attempt is under way.
     pub next_attempt_at: Option<TimestampMs>,
+}
+
+impl fmt::Debug for MessageView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageView")
+            .field("id", &self.id)
+            .field("envelope", &self.envelope)
+            .field("body", &Hidden(&self.body))
+            .field("created_at", &self.created_at)
+            .field("state", &self.state)
+            .field("attempts", &self.attempts)
+            .field("next_attempt_at", &self.next_attempt_at)
+            .finish()
+    }
 }
 
 /// How far a message is. The names are those of the QStash API.
@@ -124,7 +152,7 @@ impl MessageState {
 }
 
 /// One event in the life of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LogEvent {
     /// When it was.
     pub time: TimestampMs,
@@ -144,8 +172,23 @@ pub struct LogEvent {
     pub response: Option<ResponseView>,
 }
 
+impl fmt::Debug for LogEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogEvent")
+            .field("time", &self.time)
+            .field("message_id", &self.message_id)
+            .field("state", &self.state)
+            .field("envelope", &self.envelope)
+            .field("body", &Hidden(&self.body))
+            .field("error", &self.error)
+            .field("next_delivery_at", &self.next_delivery_at)
+            .field("response", &self.response)
+            .finish()
+    }
+}
+
 /// What a destination said, as far as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ResponseView {
     /// Status, or why there was none.
     pub result: AttemptResult,
@@ -153,6 +196,16 @@ pub struct ResponseView {
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Bytes,
+}
+
+impl fmt::Debug for ResponseView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseView")
+            .field("result", &self.result)
+            .field("headers", &HiddenHeaders(&self.headers))
+            .field("body", &Hidden(&self.body))
+            .finish()
+    }
 }
 
 /// A dead letter of a message, whole: its record carries the envelope.

@@ -16,18 +16,21 @@
 //! `status` is always a number: receivers read it as one, and the SDKs read a dead letter's `responseStatus` in the same
 //! way. True values are told, also of what is redacted: the callback's message is redacted instead.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 use storage::dead_letter::AttemptResult;
 use storage::delivery::{Callback, Envelope, Redaction};
+use storage::hidden::{Hidden, HiddenHeaders};
 use storage::offset::{Offset, TimestampMs};
 
 use super::header_lists::HeaderLists;
 
 /// The message and the attempt that a callback tells of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Told<'a> {
     /// The message's envelope.
     pub envelope: &'a Envelope,
@@ -47,6 +50,22 @@ pub struct Told<'a> {
     pub body: &'a [u8],
     /// The dead letter's id, when the message has failed for good.
     pub dlq_id: Option<&'a str>,
+}
+
+impl fmt::Debug for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Told")
+            .field("envelope", &self.envelope)
+            .field("message_id", &self.message_id)
+            .field("source_body", &Hidden(self.source_body))
+            .field("created_at", &self.created_at)
+            .field("attempt", &self.attempt)
+            .field("result", &self.result)
+            .field("headers", &HiddenHeaders(self.headers))
+            .field("body", &Hidden(self.body))
+            .field("dlq_id", &self.dlq_id)
+            .finish()
+    }
 }
 
 #[derive(Serialize)]

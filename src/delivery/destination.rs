@@ -7,21 +7,30 @@
 //!   characters, backslashes before the path, zones, characters outside ASCII.
 //! - A fragment is for the one who reads the answer. It is not sent and not kept.
 
+use std::fmt;
+
 use hyper::Uri;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use storage::hidden::HiddenQuery;
 
 use super::host::{Host, HostError};
 
 /// Longest URL, in bytes: what a dead letter keeps of one.
 pub const URL_BYTES_MAX: usize = storage::dead_letter::limits::URL_BYTES_MAX;
 
-/// A destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A destination. `Debug` shows no query.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Destination {
     text: String,
     host: Host,
     authority: String,
     uri: Uri,
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Destination({:?})", HiddenQuery(&self.text))
+    }
 }
 
 /// Why a text is no destination.

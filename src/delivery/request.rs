@@ -14,8 +14,11 @@
 //! them. Headers that belong to one connection or that frame the body ([`is_forwarded`]) are the client's. All others pass
 //! as they are, the content type and other `Upstash-` headers among them, repeated ones in their order.
 
+use std::fmt;
+
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use storage::delivery::Envelope;
+use storage::hidden::Hidden;
 use storage::offset::TimestampMs;
 
 use super::signature::{Signed, SigningKey, sign};
@@ -106,7 +109,7 @@ pub fn is_forwarded(name: &HeaderName) -> bool {
 }
 
 /// One attempt of a message, as far as its headers go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
     /// Where the message goes, and by which rules.
     pub envelope: &'a Envelope,
@@ -118,6 +121,18 @@ pub struct Outgoing<'a> {
     pub body: &'a [u8],
     /// When the attempt begins.
     pub now: TimestampMs,
+}
+
+impl fmt::Debug for Outgoing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("envelope", &self.envelope)
+            .field("message_id", &self.message_id)
+            .field("attempt", &self.attempt)
+            .field("body", &Hidden(self.body))
+            .field("now", &self.now)
+            .finish()
+    }
 }
 
 impl Outgoing<'_> {

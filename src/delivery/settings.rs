@@ -2,8 +2,11 @@
 //!
 //! The same settings make the envelope of a new message, and override the one of a dead letter that is retried.
 
+use std::fmt;
+
 use bytes::Bytes;
 use storage::delivery::{Callback, Envelope, FlowControl, Redaction};
+use storage::hidden::{HiddenHeaders, HiddenQuery};
 use storage::offset::TimestampMs;
 
 /// Attempts after the first one when nothing is said.
@@ -12,8 +15,8 @@ pub const RETRIES_DEFAULT: u32 = 3;
 /// The method when nothing is said.
 pub const METHOD_DEFAULT: &str = "POST";
 
-/// What is said about a message; what is not said stays as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What is said about a message; what is not said stays as it is. `Debug` shows no value of a header.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct PublishSettings {
     /// The HTTP method.
     pub method: Option<String>,
@@ -48,8 +51,8 @@ pub enum Start {
     At(TimestampMs),
 }
 
-/// What is said about a callback.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What is said about a callback. `Debug` shows no value of a header, and no query.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct CallbackSettings {
     /// The destination. Without it the rest changes a callback that is there.
     pub url: Option<String>,
@@ -65,6 +68,35 @@ pub struct CallbackSettings {
     pub retry_delay: Option<String>,
     /// Time to wait before the first attempt, in milliseconds.
     pub delay_ms: Option<u64>,
+}
+
+impl fmt::Debug for PublishSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublishSettings")
+            .field("method", &self.method)
+            .field("headers", &HiddenHeaders(&self.headers))
+            .field("start", &self.start)
+            .field("retries", &self.retries)
+            .field("timeout_ms", &self.timeout_ms)
+            .field("retry_delay", &self.retry_delay)
+            .field("labels", &self.labels)
+            .field("callback", &self.callback)
+            .field("failure_callback", &self.failure_callback)
+            .field("flow", &self.flow)
+            .field("redaction", &self.redaction)
+            .finish()
+    }
+}
+
+impl fmt::Debug for CallbackSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallbackSettings")
+            .field("url", &self.url.as_deref().map(HiddenQuery))
+            .field("method", &self.method)
+            .field("headers", &HiddenHeaders(&self.headers))
+            .field("retries", &self.retries)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PublishSettings {

@@ -19,6 +19,7 @@ use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use storage::hidden::{Hidden, HiddenQuery};
 use storage::offset::TimestampMs;
 
 /// Who signs.
@@ -72,7 +73,7 @@ impl fmt::Debug for SigningKey {
 }
 
 /// What is signed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Signed<'a> {
     /// The destination, as it was published.
     pub url: &'a str,
@@ -82,6 +83,17 @@ pub struct Signed<'a> {
     pub jti: &'a str,
     /// The request's body.
     pub body: &'a [u8],
+}
+
+impl fmt::Debug for Signed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signed")
+            .field("url", &HiddenQuery(self.url))
+            .field("now", &self.now)
+            .field("jti", &self.jti)
+            .field("body", &Hidden(self.body))
+            .finish()
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,35 +1,54 @@
 //! The accept loop of an HTTP surface and the life of its connections.
 //!
-//! At the connection limit nothing is accepted until a connection ends; a connection ends when its next request's head
-//! does not arrive in time, when it has lived for its maximum, or when the broker drains: then accepting stops first,
-//! answers under way are finished, and what is not finished in time is dropped.
+//! At the connection limit a stranger gives up its place for the next connection: one that has not shown the token and has
+//! no request under way, the longest waiting first. Without one the next connection waits. A connection ends when its next
+//! request's head does not arrive in time, when its peer does not take its answer, when it has lived for its maximum, or
+//! when the broker drains: then accepting stops first, answers under way are finished, and what is not finished in time is
+//! dropped.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::error::ApiError;
+use super::framing::is_ambiguous;
 use super::limits::{
     ACCEPT_BACKOFF, BUFFER_BYTES_MAX, CONNECTION_LIFETIME_MAX, DRAIN_MAX, HEAD_BYTES_MAX,
     HEADER_COUNT_MAX,
 };
 use super::response::Response;
+use super::timed::TimedWrites;
 use crate::config::HttpConfig;
 use crate::metrics::{Metrics, StatusLabel, SurfaceLabel};
+use crate::strangers::{Stranger, Strangers};
 
 /// Address of the client, among a request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
+
+/// The connection that a request came over, among its extensions: whoever has checked the token says so.
+#[derive(Debug, Clone)]
+pub struct Visitor(Arc<Stranger>);
+
+impl Visitor {
+    /// Its peer has shown the token: the connection keeps its place.
+    pub fn is_known_now(&self) {
+        self.0.is_known_now();
+    }
+}
 
 /// Limits of one listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +57,8 @@ pub struct HttpLimits {
     pub connections_max: usize,
     /// Time to the end of a request's head, also while a connection is idle.
     pub idle_max: Duration,
+    /// Time that a peer has to take a piece of its answer.
+    pub write_max: Duration,
     /// Longest life of a connection.
     pub lifetime_max: Duration,
     /// Time to finish after the drain began.
@@ -50,6 +71,7 @@ impl HttpLimits {
         Self {
             connections_max: config.connections_max,
             idle_max: Duration::from_millis(config.idle_ms_max),
+            write_max: Duration::from_millis(config.write_ms_max),
             lifetime_max: CONNECTION_LIFETIME_MAX,
             drain_max: DRAIN_MAX,
         }
@@ -72,24 +94,32 @@ pub async fn serve<S, F>(
     let places = Arc::new(Semaphore::new(
         limits.connections_max.min(Semaphore::MAX_PERMITS),
     ));
+    let strangers = Arc::new(Strangers::default());
     let (drain, draining) = watch::channel(());
     let mut connections = JoinSet::new();
+    // Outside of the loop: the one that waits for a place is not lost when something else happens.
+    let mut waiting = None;
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
             // Ended connections are collected as they end, so that the set does not grow.
             Some(_ended) = connections.join_next() => continue,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &strangers, &mut waiting) => accepted,
         };
         let Some((stream, peer, place)) = accepted else {
             break;
         };
         let (surface, metrics) = (surface.clone(), Arc::clone(&metrics));
         let draining = draining.clone();
+        let visitor = Visitor(Arc::new(strangers.enter()));
         connections.spawn(async move {
             let _open = OpenConnection::count(&metrics);
-            connection(stream, peer, limits, &metrics, surface, draining).await;
+            let served = serve_visitor(&metrics, &visitor, peer, surface);
+            tokio::select! {
+                () = connection(stream, peer, limits, served, draining) => {}
+                () = visitor.0.sent_off() => tracing::debug!(%peer, "a stranger gave up its place"),
+            }
             drop(place);
         });
     }
@@ -99,28 +129,75 @@ pub async fn serve<S, F>(
     while connections.join_next().await.is_some() {}
 }
 
-/// Waits for a free place, then for a connection. `None` only if the semaphore was closed, which nobody does.
+/// Waits for a connection, then for a place, which a stranger gives up. `None` only if the semaphore was closed, which
+/// nobody does.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    loop {
+    strangers: &Strangers,
+    waiting: &mut Option<(TcpStream, SocketAddr)>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    while waiting.is_none() {
         match listener.accept().await {
-            Ok((stream, peer)) => return Some((stream, peer, place)),
+            Ok(accepted) => *waiting = Some(accepted),
             Err(error) => {
                 tracing::warn!(%error, "an HTTP connection could not be accepted");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }
+    let place = tokio::select! {
+        biased;
+        place = Arc::clone(places).acquire_owned() => place.ok()?,
+        () = strangers.send_off_one() => Arc::clone(places).acquire_owned().await.ok()?,
+    };
+    let (stream, peer) = waiting.take()?;
+    Some((stream, peer, place))
+}
+
+/// Wraps the surface: a request is told where it comes from, and its connection stays while it is answered.
+fn serve_visitor<'a, S, F>(
+    metrics: &'a Metrics,
+    visitor: &'a Visitor,
+    peer: SocketAddr,
+    surface: S,
+) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response> + Send + 'a>> + 'a
+where
+    S: Fn(Request<Incoming>) -> F + 'a,
+    F: Future<Output = Response> + Send + 'a,
+{
+    move |mut request| {
+        if is_ambiguous(request.headers()) {
+            let response = ambiguous();
+            count_response(metrics, &response);
+            return Box::pin(std::future::ready(response));
+        }
+        request.extensions_mut().insert(PeerAddress(peer));
+        request.extensions_mut().insert(visitor.clone());
+        visitor.0.begins();
+        let answer = surface(request);
+        Box::pin(async move {
+            let response = answer.await;
+            visitor.0.has_ended();
+            count_response(metrics, &response);
+            response
+        })
+    }
+}
+
+/// The answer to a request whose body ends nobody knows where. The connection ends with it: what follows may be the body.
+fn ambiguous() -> Response {
+    let error = "transfer-encoding must be `chunked`, once and alone";
+    let mut response = ApiError::bad_request(error).to_response();
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 async fn connection<S, F>(
     stream: TcpStream,
     peer: SocketAddr,
     limits: HttpLimits,
-    metrics: &Metrics,
     surface: S,
     mut draining: watch::Receiver<()>,
 ) where
@@ -129,15 +206,11 @@ async fn connection<S, F>(
 {
     // Without it small answers wait for the client's delayed acknowledgement; a socket that refuses works all the same.
     let _is_set = stream.set_nodelay(true);
-    let service = service_fn(|mut request: Request<Incoming>| {
-        request.extensions_mut().insert(PeerAddress(peer));
+    let service = service_fn(|request: Request<Incoming>| {
         let answer = surface(request);
-        async move {
-            let response = answer.await;
-            count_response(metrics, &response);
-            Ok::<_, Infallible>(response)
-        }
+        async move { Ok::<_, Infallible>(answer.await) }
     });
+    let stream = TimedWrites::new(stream, limits.write_max);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_max)

@@ -11,13 +11,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 
-use super::{ApiError, HttpLimits, PeerAddress, Response, body, response, serve};
+use super::{ApiError, HttpLimits, PeerAddress, Response, Visitor, body, response, serve};
 use crate::metrics::Metrics;
 use crate::request_room::RequestRoom;
 
 const LIMITS: HttpLimits = HttpLimits {
     connections_max: 2,
     idle_max: Duration::from_mins(1),
+    write_max: Duration::from_mins(1),
     lifetime_max: Duration::from_hours(1),
     drain_max: Duration::from_secs(8),
 };
@@ -88,6 +89,13 @@ async fn read_to_end(stream: &mut TcpStream) -> String {
 
 async fn echo(request: Request<Incoming>, gate: Arc<Notify>, entered: Arc<Notify>) -> Response {
     assert!(request.extensions().get::<PeerAddress>().is_some());
+    if request.uri().path() != "/stranger" {
+        request
+            .extensions()
+            .get::<Visitor>()
+            .unwrap()
+            .is_known_now();
+    }
     if request.uri().path() == "/wait" {
         entered.notify_one();
         gate.notified().await;
@@ -227,6 +235,29 @@ async fn at_the_connection_limit_further_ones_wait() {
     assert!(unanswered.is_err(), "accepted above the limit");
     held.pop();
     assert!(read_to_end(&mut waiting).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_give_way_to_the_next_connection() {
+    let server = Server::start(LIMITS).await;
+    let started = tokio::time::Instant::now();
+    let mut asked = server.connect().await;
+    let request = b"GET /stranger HTTP/1.1\r\nHost: a\r\n\r\n";
+    asked.write_all(request).await.unwrap();
+    assert!(asked.read(&mut [0; 512]).await.unwrap() > 0);
+    let mut silent = server.connect().await;
+    silent.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+    // Each of them comes at once, although nobody closes.
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let mut stream = server.connect().await;
+        stream.write_all(request).await.unwrap();
+        assert!(stream.read(&mut [0; 512]).await.unwrap() > 0);
+        held.push(stream);
+    }
+    assert_eq!(read_to_end(&mut asked).await, "");
+    assert_eq!(read_to_end(&mut silent).await, "");
+    assert!(started.elapsed() < LIMITS.idle_max);
 }
 
 #[tokio::test(start_paused = true)]

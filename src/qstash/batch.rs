@@ -4,15 +4,17 @@
 //! stand for the text that they are written as.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
+use storage::hidden::{Hidden, HiddenQuery};
 
 use crate::http::ApiError;
 use crate::http::parameters::json;
 use crate::qstash::limits::BATCH_COUNT_MAX;
 
 /// One message of a batch.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchItem {
     /// A URL, or the name of a URL group.
@@ -28,12 +30,27 @@ pub struct BatchItem {
     pub queue: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 enum HeaderText {
     Text(String),
     Number(serde_json::Number),
     Switch(bool),
+}
+
+impl fmt::Debug for BatchItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.headers.iter().flat_map(BTreeMap::keys);
+        f.debug_struct("BatchItem")
+            .field("destination", &HiddenQuery(&self.destination))
+            .field("headers", &names.collect::<Vec<_>>())
+            .field(
+                "body",
+                &self.body.as_ref().map(|body| Hidden(body.as_bytes())),
+            )
+            .field("queue", &self.queue)
+            .finish()
+    }
 }
 
 impl BatchItem {

@@ -42,7 +42,7 @@ use hyper::{Method, Request};
 use crate::broker::Broker;
 use crate::config::ServeConfig;
 use crate::http::parameters::Query;
-use crate::http::{Access, ApiError, PeerAddress, Response, body};
+use crate::http::{Access, ApiError, PeerAddress, Response, Visitor, body};
 use crate::limits::HTTP_BODY_BYTES_MAX;
 use crate::request_room::{HeldRoom, RequestRoom};
 
@@ -101,6 +101,9 @@ impl Surface {
         self.access.check_origin(&head.uri, &head.headers)?;
         // Before the route: a stranger learns nothing about what is served.
         self.access.check_token(&head.uri, &head.headers)?;
+        if let Some(visitor) = head.extensions.get::<Visitor>() {
+            visitor.is_known_now();
+        }
         let found = self.routes.find(&head.method, head.uri.path())?;
         let route = found.route;
         let query = query(&head, route)?;

@@ -1,8 +1,11 @@
 //! From what a request says to what is published. PURE.
 
+use std::fmt;
+
 use bytes::Bytes;
 use storage::delivery::Envelope;
 use storage::delivery::limits::ENVELOPE_BYTES_MAX;
+use storage::hidden::Hidden;
 use storage::offset::TimestampMs;
 
 use super::headers::{Dedup, HeaderError, PublishHeaders};
@@ -17,7 +20,7 @@ use crate::http::ApiError;
 use crate::names::{QueueName, ScheduleId};
 
 /// What a request asks to publish.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PublishRequest {
     /// Where to.
     pub target: PublishTarget,
@@ -29,6 +32,18 @@ pub struct PublishRequest {
     pub queue: Option<String>,
     /// Address of the publisher.
     pub caller_ip: Option<String>,
+}
+
+impl fmt::Debug for PublishRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublishRequest")
+            .field("target", &self.target)
+            .field("headers", &self.headers)
+            .field("body", &Hidden(&self.body))
+            .field("queue", &self.queue)
+            .field("caller_ip", &self.caller_ip)
+            .finish()
+    }
 }
 
 impl PublishTarget {

@@ -1,19 +1,32 @@
 //! The destination of a publish: a URL, which is the raw rest of the path with the request's query, or the name of a URL
 //! group. PURE.
 
+use std::fmt;
+
+use storage::hidden::HiddenQuery;
+
 use crate::delivery::destination::Destination;
 use crate::http::ApiError;
 use crate::http::parameters::TOKEN_PARAMETER;
 use crate::names::UrlGroupName;
-use crate::qstash::headers::cut;
+use crate::qstash::headers::{cut, cut_url};
 
 /// Where a message is to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum PublishTarget {
     /// A URL.
     Url(String),
     /// The endpoints of a URL group.
     UrlGroup(UrlGroupName),
+}
+
+impl fmt::Debug for PublishTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => write!(f, "Url({:?})", HiddenQuery(url)),
+            Self::UrlGroup(name) => write!(f, "UrlGroup({name:?})"),
+        }
+    }
 }
 
 impl PublishTarget {
@@ -23,7 +36,10 @@ impl PublishTarget {
     /// 400 with the text and what would be right.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         let wrong = |expected: &str| {
-            ApiError::bad_request(format!("the destination is {:?}: {expected}", cut(text)))
+            ApiError::bad_request(format!(
+                "the destination is {:?}: {expected}",
+                cut_url(text)
+            ))
         };
         if text.contains("://") || has_scheme(text, ":") {
             let destination =

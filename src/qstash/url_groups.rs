@@ -4,7 +4,7 @@ use serde::Deserialize;
 use storage::control::push::{Endpoint, UrlGroup};
 
 use super::call::{Answer, Call, done, ok};
-use super::headers::cut;
+use super::headers::cut_url;
 use super::limits::ENDPOINTS_PER_REQUEST_MAX;
 use super::views::{EndpointJson, UrlGroupJson};
 use crate::broker::EndpointMatch;
@@ -93,7 +93,10 @@ fn endpoint(at: usize, asked: EndpointAsked) -> Result<Endpoint, ApiError> {
         ))
     })?;
     let destination = Destination::parse(&url).map_err(|error| {
-        ApiError::bad_request(format!("endpoints[{at}].url is {:?}: {error}", cut(&url)))
+        ApiError::bad_request(format!(
+            "endpoints[{at}].url is {:?}: {error}",
+            cut_url(&url)
+        ))
     })?;
     Ok(Endpoint {
         name: given(asked.name),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -18,21 +19,18 @@ use super::frames::{FrameEnd, Frames};
 use super::listener::Shared;
 use crate::broker::ProducePending;
 use crate::limits::HANDSHAKE_FRAME_BYTES_MAX;
-use crate::limits::HANDSHAKE_WAIT_MAX;
 use crate::metrics::SurfaceLabel;
 use crate::protocol::cursor::Reader;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::handshake::HandshakeAnswer;
-use crate::request_room::HeldRoom;
+use crate::request_room::{HeldRoom, RequestRoom};
 use crate::shutdown::Shutdown;
+use crate::strangers::Stranger;
 
 /// Bytes of small answers that are gathered into one write.
 const WRITE_GATHER_BYTES: usize = 32 << 10;
 /// Bytes that are written at once.
 const WRITE_PIECE_BYTES: usize = 256 << 10;
-/// Longest time that a peer may take for one piece of its answers.
-const WRITE_WAIT_MAX: Duration = Duration::from_mins(1);
-
 /// Longest time that a peer has for its last answers when the broker ends: shorter than the whole drain.
 const PEER_DRAIN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Silence after which the system asks whether the peer is still there.
@@ -51,14 +49,13 @@ pub(super) enum Turn {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream) {
+pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream, stranger: &Stranger) {
     let label = SurfaceLabel {
         surface: "protocol",
     };
     let connections = &shared.broker.metrics().connections;
     connections.accepted.get_or_create(&label).inc();
-    let open = connections.open.get_or_create_owned(&label);
-    open.inc();
+    let _open = Raised::new(connections.open.get_or_create_owned(&label));
     // A peer that vanished without a word must not keep its place for ever.
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_WAIT);
     socket2::SockRef::from(&stream)
@@ -70,15 +67,35 @@ pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream) {
     let in_flight = shared.config.in_flight_max.max(1);
     let (turns, queue) = mpsc::channel(in_flight);
     let served = async {
-        let mut frames = Frames::new(reading);
-        tokio::join!(read(shared, &mut frames, turns), write(writing, queue));
+        let frame_wait_max = Duration::from_millis(shared.config.frame_ms_max);
+        let write_wait_max = Duration::from_millis(shared.config.write_ms_max);
+        let mut frames = Frames::new(reading, frame_wait_max);
+        tokio::join!(
+            read(shared, &mut frames, turns, stranger),
+            write(writing, queue, write_wait_max)
+        );
         frames.discard().await;
     };
     tokio::select! {
         () = served => {}
         () = drain_is_over(shared.broker.shutdown()) => {}
     }
-    open.dec();
+}
+
+/// Counts in a gauge for as long as it lives, however the connection ends.
+struct Raised(Gauge);
+
+impl Raised {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Returns some time after the broker has begun to end: who does not take the answers until then gets none.
@@ -87,14 +104,21 @@ async fn drain_is_over(shutdown: &Shutdown) {
     tokio::time::sleep(PEER_DRAIN_WAIT_MAX).await;
 }
 
-async fn read(shared: &Arc<Shared>, frames: &mut Frames<OwnedReadHalf>, turns: mpsc::Sender<Turn>) {
+async fn read(
+    shared: &Arc<Shared>,
+    frames: &mut Frames<OwnedReadHalf>,
+    turns: mpsc::Sender<Turn>,
+    stranger: &Stranger,
+) {
     let shutdown = shared.broker.shutdown().clone();
+    let wait_max = Duration::from_millis(shared.config.handshake_ms_max);
     let handshake = tokio::select! {
-        shaken = tokio::time::timeout(HANDSHAKE_WAIT_MAX, shake_hands(shared, frames)) => shaken,
+        shaken = tokio::time::timeout(wait_max, shake_hands(shared, frames)) => shaken,
         () = shutdown.wait() => return,
     };
     let peer = match handshake {
         Ok(Ok((peer, answer))) => {
+            stranger.is_known_now();
             turns.send(Turn::Answer(answer)).await.ok();
             peer
         }
@@ -143,7 +167,9 @@ async fn shake_hands(
         .next_length(HANDSHAKE_FRAME_BYTES_MAX)
         .await
         .map_err(too_large)?;
-    let mut room = shared.room.request();
+    // Not the room that requests share: strangers would take it from those who are let in. There are as many handshakes as
+    // connections, and each is short.
+    let mut room = RequestRoom::new(HANDSHAKE_FRAME_BYTES_MAX.into()).request();
     let body = frames.body(length, &mut room).await.map_err(too_large)?;
     let mut reader = Reader::new(body);
     let header = dispatch::header(&mut reader)
@@ -208,14 +234,14 @@ async fn request(
     })
 }
 
-async fn write(writing: OwnedWriteHalf, mut queue: mpsc::Receiver<Turn>) {
+async fn write(writing: OwnedWriteHalf, mut queue: mpsc::Receiver<Turn>, wait_max: Duration) {
     let mut stream = BufWriter::with_capacity(WRITE_GATHER_BYTES, writing);
     loop {
         let turn = if let Ok(turn) = queue.try_recv() {
             turn
         } else {
             // Nothing more to gather: what is ready goes out before the wait.
-            if !sent(stream.flush()).await {
+            if !sent(wait_max, stream.flush()).await {
                 return;
             }
             let Some(turn) = queue.recv().await else {
@@ -227,13 +253,13 @@ async fn write(writing: OwnedWriteHalf, mut queue: mpsc::Receiver<Turn>) {
             Turn::Answer(parts) => (parts, false),
             Turn::Last(parts) => (parts, true),
             Turn::Produce(id, pending) => {
-                if !pending.is_ready() && !sent(stream.flush()).await {
+                if !pending.is_ready() && !sent(wait_max, stream.flush()).await {
                     return;
                 }
                 (dispatch::encode(id, &Ok(pending.answer().await)), false)
             }
             Turn::Request(work, _room) => {
-                if !sent(stream.flush()).await {
+                if !sent(wait_max, stream.flush()).await {
                     return;
                 }
                 (work.await, false)
@@ -241,12 +267,12 @@ async fn write(writing: OwnedWriteHalf, mut queue: mpsc::Receiver<Turn>) {
         };
         // Piece by piece: a slow peer has its time for each of them.
         for piece in parts.iter().flat_map(|part| part.chunks(WRITE_PIECE_BYTES)) {
-            if !sent(stream.write_all(piece)).await {
+            if !sent(wait_max, stream.write_all(piece)).await {
                 return;
             }
         }
         if is_last {
-            sent(async {
+            sent(wait_max, async {
                 stream.flush().await?;
                 stream.shutdown().await
             })
@@ -257,11 +283,8 @@ async fn write(writing: OwnedWriteHalf, mut queue: mpsc::Receiver<Turn>) {
 }
 
 /// Waits for a write, but not for ever. Returns whether it went through.
-async fn sent(write: impl Future<Output = std::io::Result<()>>) -> bool {
-    matches!(
-        tokio::time::timeout(WRITE_WAIT_MAX, write).await,
-        Ok(Ok(()))
-    )
+async fn sent(wait_max: Duration, write: impl Future<Output = std::io::Result<()>>) -> bool {
+    matches!(tokio::time::timeout(wait_max, write).await, Ok(Ok(())))
 }
 
 fn refused(id: u32, code: ErrorCode, message: &str) -> Vec<Bytes> {

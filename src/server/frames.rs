@@ -19,9 +19,6 @@ const KEPT_BUFFER_BYTES: usize = 16 << 20;
 const IDLE_BUFFER_BYTES: usize = 64 << 10;
 /// How long that is.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
-/// Longest time from a frame's first byte to its last.
-const FRAME_WAIT_MAX: Duration = Duration::from_mins(1);
-
 /// Longest time that a peer has to notice the last answer and to close.
 const DISCARD_WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -47,13 +44,16 @@ impl From<io::Error> for FrameEnd {
 pub(super) struct Frames<R> {
     stream: BufReader<R>,
     body: Vec<u8>,
+    /// Longest time from a frame's first byte to its last.
+    wait_max: Duration,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    pub(super) fn new(stream: R) -> Self {
+    pub(super) fn new(stream: R, wait_max: Duration) -> Self {
         Self {
             stream: BufReader::with_capacity(READ_AHEAD_BYTES, stream),
             body: Vec::new(),
+            wait_max,
         }
     }
 
@@ -74,7 +74,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let first = self.stream.read_u8().await?;
         if let Some((place, rest)) = length.split_first_mut() {
             *place = first;
-            let read = tokio::time::timeout(FRAME_WAIT_MAX, self.stream.read_exact(rest)).await;
+            let read = tokio::time::timeout(self.wait_max, self.stream.read_exact(rest)).await;
             read.ok().ok_or(FrameEnd::TooSlow)??;
         }
         let bytes = body_bytes(&length, bytes_max).map_err(FrameEnd::TooLarge)?;
@@ -96,7 +96,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let wanted = usize::try_from(length).unwrap_or(usize::MAX);
         self.body.clear();
         self.body.shrink_to(KEPT_BUFFER_BYTES);
-        let mut left = FRAME_WAIT_MAX;
+        let mut left = self.wait_max;
         while self.body.len() < wanted {
             let missing = wanted.saturating_sub(self.body.len());
             let growth = missing.min(self.body.len().max(FIRST_GROWTH_BYTES));
@@ -138,7 +138,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_keeps_no_large_buffer_and_loses_no_byte() {
         let (mut peer, stream) = tokio::io::duplex(4 << 20);
-        let mut frames = Frames::new(stream);
+        let mut frames = Frames::new(stream, Duration::from_mins(1));
         peer.write_all(&(1_u32 << 20).to_be_bytes()).await.unwrap();
         peer.write_all(&vec![7; 1 << 20]).await.unwrap();
         let length = frames.next_length(2 << 20).await.unwrap();
@@ -157,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_gives_back_what_is_above_the_share() {
         let (mut peer, stream) = tokio::io::duplex(4 << 20);
-        let mut frames = Frames::new(stream);
+        let mut frames = Frames::new(stream, Duration::from_mins(1));
         peer.write_all(&vec![7; 1 << 20]).await.unwrap();
         frames.body(1 << 20, &mut room()).await.unwrap();
         frames.release(128 << 10);

@@ -14,6 +14,7 @@ use crate::broker::Broker;
 use crate::config::{AccessConfig, ProtocolConfig};
 use crate::limits::DRAIN_WAIT_MAX;
 use crate::request_room::RequestRoom;
+use crate::strangers::{Stranger, Strangers};
 
 /// Threads that serve connections: what checks and copies is bound by the processors, and more of them only switch.
 const SERVING_THREADS_MAX: usize = 4;
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) config: ProtocolConfig,
     /// Room for requests in memory, over all connections.
     pub(super) room: RequestRoom,
+    /// Connections that have not shaken hands.
+    strangers: Arc<Strangers>,
     open: AtomicUsize,
 }
 
@@ -73,7 +76,7 @@ impl Bound {
 pub struct Server {
     shared: Arc<Shared>,
     listener: TcpListener,
-    threads: Vec<(mpsc::Sender<std::net::TcpStream>, JoinHandle<()>)>,
+    threads: Vec<(mpsc::Sender<Accepted>, JoinHandle<()>)>,
 }
 
 impl Server {
@@ -93,6 +96,7 @@ impl Server {
             access,
             config,
             room,
+            strangers: Arc::default(),
             open: AtomicUsize::new(0),
         });
         let count = std::thread::available_parallelism()
@@ -101,10 +105,9 @@ impl Server {
         let threads = (0..count)
             .map(|at| {
                 let (sender, receiver) = mpsc::channel(HANDED_OVER_MAX);
-                let shared = Arc::clone(&shared);
                 let thread = std::thread::Builder::new()
                     .name(format!("serve-{at}"))
-                    .spawn(move || serve(&shared, receiver))?;
+                    .spawn(move || serve(receiver))?;
                 Ok((sender, thread))
             })
             .collect::<std::io::Result<_>>()?;
@@ -149,7 +152,8 @@ impl Server {
 
     async fn hand_over(&self, stream: TcpStream, number: usize) {
         let open = self.shared.open.load(Ordering::Relaxed);
-        if open >= self.shared.config.connections_max {
+        let is_full = open >= self.shared.config.connections_max;
+        if is_full && !self.shared.strangers.send_off_oldest() {
             tracing::warn!(
                 open,
                 max = self.shared.config.connections_max,
@@ -161,19 +165,25 @@ impl Server {
             return;
         };
         let at = number.checked_rem(self.threads.len()).unwrap_or(0);
+        // Counted from here on: those that wait for their thread may give way as well.
+        let open = Open::count(&self.shared);
         if let Some((thread, _)) = self.threads.get(at) {
-            thread.send(stream).await.ok();
+            thread.send((stream, open)).await.ok();
         }
     }
 }
 
+/// A connection on its way to its thread.
+type Accepted = (std::net::TcpStream, Open);
+
 /// Counts a connection for as long as it lives, however it ends.
-struct Open(Arc<Shared>);
+#[derive(Debug)]
+struct Open(Arc<Shared>, Stranger);
 
 impl Open {
     fn count(shared: &Arc<Shared>) -> Self {
         shared.open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(shared))
+        Self(Arc::clone(shared), shared.strangers.enter())
     }
 }
 
@@ -184,7 +194,7 @@ impl Drop for Open {
 }
 
 /// Serves the connections of one thread until there come no more and all have ended.
-fn serve(shared: &Arc<Shared>, mut connections: mpsc::Receiver<std::net::TcpStream>) {
+fn serve(mut connections: mpsc::Receiver<Accepted>) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -202,7 +212,7 @@ fn serve(shared: &Arc<Shared>, mut connections: mpsc::Receiver<std::net::TcpStre
                 stream = connections.recv() => stream,
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
             };
-            let Some(stream) = stream else { break };
+            let Some((stream, open)) = stream else { break };
             let stream = match TcpStream::from_std(stream) {
                 Ok(stream) => stream,
                 Err(error) => {
@@ -211,8 +221,12 @@ fn serve(shared: &Arc<Shared>, mut connections: mpsc::Receiver<std::net::TcpStre
                     continue;
                 }
             };
-            let open = Open::count(shared);
-            tasks.spawn(async move { connection::serve(&open.0, stream).await });
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = connection::serve(&open.0, stream, &open.1) => {}
+                    () = open.1.sent_off() => tracing::debug!("a stranger gave up its place"),
+                }
+            });
         }
         while tasks.join_next().await.is_some() {}
     });

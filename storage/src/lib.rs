@@ -15,6 +15,7 @@ pub mod limits;
 pub mod log_id;
 pub mod error;
 pub mod checksum;
+pub mod hidden;
 mod fields;
 pub mod batch;
 pub mod cause;

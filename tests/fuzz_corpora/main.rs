@@ -16,6 +16,7 @@
 #[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
 mod seeds;
+mod texts;
 
 use std::fs;
 use std::panic::catch_unwind;
@@ -49,7 +50,7 @@ fn run(body: fn(&[u8]), input: &[u8], what: &str) {
 #[test]
 fn the_seeds_are_the_ones_that_the_code_makes() {
     let is_writing = std::env::var_os("REDRIVE_WRITE_CORPORA").is_some();
-    for (target, name, bytes) in seeds::all() {
+    for (target, name, bytes) in seeds::all().into_iter().chain(texts::all()) {
         let path = dir(target).join(name);
         if is_writing {
             fs::create_dir_all(dir(target)).unwrap();

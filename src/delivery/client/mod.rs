@@ -12,13 +12,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
 use storage::dead_letter::AttemptResult;
+use storage::hidden::{Hidden, HiddenHeaders};
 
 use crate::delivery::destination::Destination;
 
 pub use http_client::{HttpClient, SetupError};
 
 /// What is sent.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AttemptRequest {
     /// Where to.
     pub url: Destination,
@@ -32,8 +33,20 @@ pub struct AttemptRequest {
     pub timeout: Duration,
 }
 
+impl fmt::Debug for AttemptRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttemptRequest")
+            .field("url", &self.url)
+            .field("method", &self.method)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("body", &Hidden(&self.body))
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
+
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status, or the class of the error.
     pub result: AttemptResult,
@@ -45,6 +58,18 @@ pub struct Answer {
     pub is_body_cut: bool,
     /// How long it took.
     pub duration: Duration,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("result", &self.result)
+            .field("headers", &HiddenHeaders(&self.headers))
+            .field("body", &Hidden(&self.body))
+            .field("is_body_cut", &self.is_body_cut)
+            .field("duration", &self.duration)
+            .finish()
+    }
 }
 
 /// An attempt under way.

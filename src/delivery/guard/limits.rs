@@ -8,6 +8,10 @@ pub(super) const RESOLVE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Lookups at a time. Each takes a thread, and one that hangs keeps it; this many hang before others wait.
 pub(super) const RESOLVE_COUNT_MAX: usize = 64;
 
+/// Lookups of one name at a time: a name whose servers hang keeps these, and the others have the rest. A busy destination
+/// needs few, for its connections are kept.
+pub(super) const RESOLVE_COUNT_PER_NAME_MAX: usize = 4;
+
 /// Addresses of one name that are looked at.
 pub(super) const ADDRESS_COUNT_MAX: usize = 64;
 

@@ -12,6 +12,7 @@ mod ranges;
 mod rules;
 mod limits;
 mod error;
+mod lookups;
 mod resolve;
 mod dial;
 mod tls;

@@ -5,11 +5,9 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
-use super::limits::{ADDRESS_COUNT_MAX, RESOLVE_COUNT_MAX};
+use super::limits::ADDRESS_COUNT_MAX;
+use super::lookups::LookupPlaces;
 
 /// A lookup under way.
 pub type ResolveFuture<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
@@ -21,26 +19,15 @@ pub trait Resolve: fmt::Debug + Send + Sync {
 }
 
 /// The machine's resolver: `/etc/hosts`, then the name servers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SystemResolver {
-    places: Arc<Semaphore>,
-}
-
-impl Default for SystemResolver {
-    fn default() -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(RESOLVE_COUNT_MAX)),
-        }
-    }
+    places: LookupPlaces,
 }
 
 impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, name: &'a str) -> ResolveFuture<'a> {
         Box::pin(async move {
-            let place = Arc::clone(&self.places)
-                .acquire_owned()
-                .await
-                .map_err(io::Error::other)?;
+            let place = self.places.take(name).await?;
             let name = name.to_owned();
             // A task of its own: when the caller gives up, the thread of the lookup goes on, and so must its place.
             let lookup = tokio::spawn(async move {

@@ -70,9 +70,39 @@ pub(crate) fn cut(text: &str) -> String {
     text.get(..end).unwrap_or_default().to_owned()
 }
 
+/// Cuts a URL to what an error repeats, without the name and the password in front of its host.
+pub(crate) fn cut_url(text: &str) -> String {
+    let without = || {
+        let (scheme, rest) = text.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (place, path) = rest.split_at_checked(end)?;
+        let (_credentials, host) = place.rsplit_once('@')?;
+        Some(format!("{scheme}://(credentials)@{host}{path}"))
+    };
+    cut(without().as_deref().unwrap_or(text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_of_a_url_are_not_repeated() {
+        for (text, shown) in [
+            (
+                "http://user:hunter2@a.example/b?c",
+                "http://(credentials)@a.example/b?c",
+            ),
+            (
+                "http://a@b:hunter2@a.example",
+                "http://(credentials)@a.example",
+            ),
+            ("http://a.example/@b", "http://a.example/@b"),
+            ("a@b", "a@b"),
+        ] {
+            assert_eq!(cut_url(text), shown);
+        }
+    }
 
     #[test]
     fn an_error_names_the_header_its_value_and_what_would_be_right() {

@@ -16,7 +16,7 @@ use storage::delivery::{FlowControl, Redaction};
 use storage::offset::TimestampMs;
 
 pub use error::HeaderError;
-pub(crate) use error::cut;
+pub(crate) use error::{cut, cut_url};
 
 use crate::delivery::settings::{CallbackSettings, PublishSettings, Start};
 use forwarded::forward;

@@ -5,7 +5,7 @@ use storage::delivery::limits::RETRIES_MAX;
 use storage::delivery::{FlowControl, Redaction};
 use storage::offset::TimestampMs;
 
-use super::error::HeaderError;
+use super::error::{HeaderError, cut_url};
 use crate::delivery::destination::Destination;
 use crate::delivery::duration::parse_duration_ms;
 use crate::delivery::expression::Expression;
@@ -97,7 +97,7 @@ pub(super) fn retry_delay(name: &str, value: &str) -> Result<String, HeaderError
 
 pub(super) fn url(name: &str, value: &str) -> Result<String, HeaderError> {
     let destination = Destination::parse(value)
-        .map_err(|error| HeaderError::value(name, value, error.to_string()))?;
+        .map_err(|error| HeaderError::value(name, &cut_url(value), error.to_string()))?;
     Ok(destination.as_str().to_owned())
 }
 

@@ -1,12 +1,15 @@
 //! A record that owns its bytes, to and from the borrowing forms.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::record::{HeaderRef, NewRecord, RecordRef};
+use crate::hidden::Hidden;
 use crate::offset::TimestampMs;
 
-/// A record that owns its bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// A record that owns its bytes. `Debug` shows how long key, value and headers are.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Record {
     /// The record's time by the producer's clock.
     pub timestamp: TimestampMs,
@@ -16,6 +19,22 @@ pub struct Record {
     pub value: Option<Bytes>,
     /// The headers, in order; names may repeat.
     pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name, value.as_deref().map(Hidden)))
+            .collect();
+        f.debug_struct("Record")
+            .field("timestamp", &self.timestamp)
+            .field("key", &self.key.as_deref().map(Hidden))
+            .field("value", &self.value.as_deref().map(Hidden))
+            .field("headers", &headers)
+            .finish()
+    }
 }
 
 impl Record {

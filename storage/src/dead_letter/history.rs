@@ -20,6 +20,8 @@
 //! | headers | | (block, block) | name and value of each |
 //! | body | | block | of the answer, or the text of the error |
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::limits::{
@@ -28,6 +30,7 @@ use super::limits::{
 };
 use crate::error::Corruption;
 use crate::fields::{Reader, cut_text, length_u32, owned, put_block, put_varint, wrong};
+use crate::hidden::{Hidden, HiddenHeaders};
 use crate::offset::TimestampMs;
 
 const RESULT_STATUS: u8 = 1;
@@ -70,8 +73,8 @@ pub enum AttemptResult {
     Error(ErrorClass),
 }
 
-/// One attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One attempt. `Debug` shows neither the body of the answer nor the values of its headers.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// Number of the attempt, 1 for the first.
     pub number: u32,
@@ -89,6 +92,21 @@ pub struct Attempt {
     pub is_body_cut: bool,
     /// Whether there were more headers, or longer ones.
     pub are_headers_cut: bool,
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("number", &self.number)
+            .field("time", &self.time)
+            .field("duration_ms", &self.duration_ms)
+            .field("result", &self.result)
+            .field("headers", &HiddenHeaders(&self.headers))
+            .field("body", &Hidden(&self.body))
+            .field("is_body_cut", &self.is_body_cut)
+            .field("are_headers_cut", &self.are_headers_cut)
+            .finish()
+    }
 }
 
 impl Attempt {

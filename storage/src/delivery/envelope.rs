@@ -46,8 +46,8 @@ const PART: &str = "envelope";
 const REDACT_BODY: u8 = 1;
 const REDACT_HEADERS: u8 = 2;
 
-/// Where a pushed record goes, and by which rules.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Where a pushed record goes, and by which rules. `Debug` shows no value of a header and no query.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Envelope {
     /// The destination.
     pub url: String,
@@ -89,8 +89,8 @@ pub struct Envelope {
     pub root: Option<Offset>,
 }
 
-/// Whom to tell of an end, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Whom to tell of an end, and how. `Debug` as of [`Envelope`].
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Callback {
     /// The destination.
     pub url: String,

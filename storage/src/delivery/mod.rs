@@ -4,6 +4,7 @@
 
 pub mod limits;
 pub mod envelope;
+mod envelope_debug;
 pub mod entry;
 pub mod state;
 mod snapshots;

@@ -28,6 +28,8 @@
 mod provenance;
 pub(crate) mod codec;
 
+use std::fmt;
+
 use super::fingerprint::{Fingerprint, FingerprintParts, host_of};
 use super::hash::hash64;
 use super::history::History;
@@ -37,6 +39,7 @@ use super::limits::{
 };
 use crate::batch::Record;
 use crate::fields::cut_text;
+use crate::hidden::Hidden;
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
 
@@ -47,8 +50,8 @@ pub const LETTER_KIND: u8 = 1;
 /// The version of this layout.
 pub const LETTER_VERSION: u8 = 1;
 
-/// A dead letter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A dead letter. `Debug` shows neither the record nor what its receiver said at length.
+#[derive(Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Where the record stands that died.
     pub source: Source,
@@ -78,6 +81,28 @@ pub struct DeadLetter {
     pub caller: Option<String>,
     /// Bit n: the field with tag n was cut. Set by [`DeadLetter::fit`].
     pub cut: u16,
+}
+
+impl fmt::Debug for DeadLetter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let details = self.details.as_ref();
+        f.debug_struct("DeadLetter")
+            .field("source", &self.source)
+            .field("receiver", &self.receiver)
+            .field("record", &self.record)
+            .field("disposition", &self.disposition)
+            .field("died_at", &self.died_at)
+            .field("reason", &self.reason)
+            .field("details", &details.map(|text| Hidden(text.as_bytes())))
+            .field("history", &self.history)
+            .field("fingerprint", &self.fingerprint)
+            .field("lineage", &self.lineage)
+            .field("labels", &self.labels)
+            .field("message_id", &self.message_id)
+            .field("caller", &self.caller)
+            .field("cut", &self.cut)
+            .finish()
+    }
 }
 
 impl DeadLetter {

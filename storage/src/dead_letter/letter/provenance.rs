@@ -1,5 +1,8 @@
 //! Where a dead letter comes from: its record's place, who should have taken it, why it died, what became of it before.
 
+use std::fmt;
+
+use crate::hidden::HiddenQuery;
 use crate::log_id::PartitionNumber;
 use crate::offset::Offset;
 
@@ -31,8 +34,8 @@ pub struct Source {
     pub offset: Offset,
 }
 
-/// Where a pushed record was to go.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Where a pushed record was to go. `Debug` shows no query.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Destination {
     /// The URL.
     pub url: String,
@@ -48,6 +51,20 @@ pub struct Destination {
     pub schedule: Option<String>,
     /// The flow-control key.
     pub flow_control_key: Option<String>,
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destination")
+            .field("url", &HiddenQuery(&self.url))
+            .field("method", &self.method)
+            .field("url_group", &self.url_group)
+            .field("endpoint", &self.endpoint)
+            .field("queue", &self.queue)
+            .field("schedule", &self.schedule)
+            .field("flow_control_key", &self.flow_control_key)
+            .finish()
+    }
 }
 
 /// Who should have taken the record.
