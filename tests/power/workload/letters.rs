@@ -1,0 +1,216 @@
+//! Dead letters of a group: rejected, retried by two at once, deleted.
+
+use redrive::client::api::rejection;
+use redrive::client::{Client, ClientError};
+use redrive::protocol::error_code::ErrorCode;
+use redrive::protocol::letter::{LetterView, ReceiverView};
+use redrive::protocol::read_letters::ListLettersRequest;
+use redrive::protocol::resolve_letters::{DeleteLettersRequest, RetryLettersRequest};
+use redrive::protocol::selection::{Order, Page, Selection};
+use storage::offset::Offset;
+
+use super::{GROUP, LETTERS, PARTITIONS, World, more};
+use crate::oracle::Listed;
+use crate::random::Random;
+
+/// Rejects records and resolves letters until the broker is gone.
+pub(super) async fn reject_and_resolve(world: World, mut random: Random) {
+    let (client, other) = (world.client.sibling(), world.client.sibling());
+    for _ in 0..40 {
+        if !world.goes_on() {
+            return;
+        }
+        let live = world.oracle.lock().letters.live();
+        let is_alive = if live.len() < 5 || random.one_in(2) {
+            reject(&world, &client, &mut random).await
+        } else {
+            let resolved = world.oracle.lock().letters.resolved();
+            let ids = if random.one_in(8) && !resolved.is_empty() {
+                resolved
+            } else {
+                live
+            };
+            let count = 1 + random.below(4).min(ids.len() as u64 - 1);
+            let from = random.below(ids.len() as u64 - count + 1);
+            let range = usize::try_from(from).unwrap()..usize::try_from(from + count).unwrap();
+            let ids = &ids[range];
+            match random.below(4) {
+                0 => delete(&world, &client, ids).await,
+                1 => {
+                    let both =
+                        tokio::join!(retry(&world, &client, ids), retry(&world, &other, ids));
+                    both.0 && both.1
+                }
+                2 => {
+                    let both =
+                        tokio::join!(retry(&world, &client, ids), delete(&world, &other, ids));
+                    both.0 && both.1
+                }
+                _ => retry(&world, &client, ids).await,
+            }
+        };
+        if !is_alive {
+            return;
+        }
+    }
+}
+
+/// Chooses a record that is known, and notes that it is being rejected.
+fn choose(world: &World, random: &mut Random) -> Option<(u64, String)> {
+    let mut oracle = world.oracle.lock();
+    let (start, end) = oracle.logs[LETTERS].known();
+    if start == end {
+        return None;
+    }
+    let offset = start + random.below(end - start);
+    let value = oracle.logs[LETTERS].value_at(offset)?.to_owned();
+    oracle.letters.rejecting(GROUP, offset);
+    Some((offset, value))
+}
+
+async fn reject(world: &World, client: &Client, random: &mut Random) -> bool {
+    let Some((offset, value)) = choose(world, random) else {
+        // Nothing is known yet: the others are at it.
+        tokio::task::yield_now().await;
+        return true;
+    };
+    let (topic, partition) = PARTITIONS[LETTERS];
+    let request = rejection(GROUP, (topic, partition, Offset(offset)), "wrong", None);
+    match client.reject(&request).await {
+        Ok(answer) => {
+            let letter = Listed {
+                id: answer.letter_id,
+                group: GROUP.to_owned(),
+                source: offset,
+                value,
+            };
+            let mut oracle = world.oracle.lock();
+            let judged = oracle.letters.rejected(&letter, answer.is_new);
+            oracle.judge(judged);
+            more(&world.done.letters);
+            true
+        }
+        // Retention has taken it in the meantime.
+        Err(error) => is_refused_with(&error, ErrorCode::OffsetOutOfRange),
+    }
+}
+
+fn is_refused_with(error: &ClientError, code: ErrorCode) -> bool {
+    error.refusal().is_some_and(|refusal| refusal.code == code)
+}
+
+/// Retries letters. Says whether the broker lives.
+pub(crate) async fn retry(world: &World, client: &Client, ids: &[String]) -> bool {
+    {
+        let mut oracle = world.oracle.lock();
+        ids.iter().for_each(|id| oracle.letters.retrying(id));
+    }
+    let request = RetryLettersRequest {
+        topic: PARTITIONS[LETTERS].0.to_owned(),
+        selection: Selection::Ids(ids.to_vec()),
+        page: Page::first(Order::OldestFirst, 1_000),
+        request_id: Some(format!("burst-{}", world.burst)),
+    };
+    let Ok(answer) = client.retry_letters(&request).await else {
+        return false;
+    };
+    let mut is_alive = true;
+    let mut oracle = world.oracle.lock();
+    for (id, result) in answer.letters {
+        let judged = match result {
+            Ok(copy) => {
+                more(&world.done.resolved);
+                oracle
+                    .letters
+                    .republished(&id, copy.offset.0, &copy.message_id)
+            }
+            Err(refusal) => match refusal.code {
+                ErrorCode::UnknownLetter | ErrorCode::LetterResolved => {
+                    oracle.letters.not_retried(&id)
+                }
+                code if code.is_retryable() => {
+                    is_alive = false;
+                    Ok(())
+                }
+                _ => Err(format!("the retry of letter {id} was refused: {refusal}")),
+            },
+        };
+        oracle.judge(judged);
+    }
+    is_alive
+}
+
+async fn delete(world: &World, client: &Client, ids: &[String]) -> bool {
+    {
+        let mut oracle = world.oracle.lock();
+        ids.iter().for_each(|id| oracle.letters.deleting(id));
+    }
+    let request = DeleteLettersRequest {
+        topic: PARTITIONS[LETTERS].0.to_owned(),
+        selection: Selection::Ids(ids.to_vec()),
+        page: Page::first(Order::OldestFirst, 1_000),
+        request_id: None,
+    };
+    let Ok(answer) = client.delete_letters(&request).await else {
+        return false;
+    };
+    let mut is_alive = true;
+    let mut oracle = world.oracle.lock();
+    for (id, result) in answer.letters {
+        let judged = match result {
+            Ok(_) => {
+                more(&world.done.resolved);
+                oracle.letters.deleted(&id)
+            }
+            Err(refusal) => match refusal.code {
+                ErrorCode::UnknownLetter | ErrorCode::LetterResolved => {
+                    oracle.letters.not_deleted(&id)
+                }
+                code if code.is_retryable() => {
+                    is_alive = false;
+                    Ok(())
+                }
+                _ => Err(format!("the delete of letter {id} was refused: {refusal}")),
+            },
+        };
+        oracle.judge(judged);
+    }
+    is_alive
+}
+
+/// Lists all live letters of a topic.
+///
+/// # Errors
+/// What the client said.
+pub(crate) async fn list(client: &Client, topic: &str) -> Result<Vec<LetterView>, ClientError> {
+    let mut page = Page::first(Order::OldestFirst, 1_000);
+    let mut letters = Vec::new();
+    loop {
+        let request = ListLettersRequest {
+            topic: topic.to_owned(),
+            selection: Selection::All,
+            page: page.clone(),
+            bytes_max: 0,
+        };
+        let answer = client.letters(&request).await?;
+        letters.extend(answer.letters);
+        page.cursor = answer.cursor;
+        if page.cursor.is_none() {
+            return Ok(letters);
+        }
+    }
+}
+
+/// A letter of a group, as the oracle takes it.
+pub(crate) fn listed(letter: LetterView) -> Listed {
+    let ReceiverView::Group(group) = letter.receiver else {
+        panic!("letter {} is of no group", letter.id);
+    };
+    let value = letter.value.unwrap_or_default();
+    Listed {
+        id: letter.id,
+        group,
+        source: letter.source_offset.0,
+        value: String::from_utf8_lossy(&value).into_owned(),
+    }
+}
