@@ -182,10 +182,6 @@ impl Ground {
             .map_or("directory", |device| device.kind)
     }
 
-    pub(crate) fn has_power(&self) -> bool {
-        self.device.is_some()
-    }
-
     /// Where everything is mounted.
     pub(crate) fn root(&self) -> PathBuf {
         self.dir.join("mnt")

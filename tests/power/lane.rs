@@ -90,6 +90,9 @@ impl Age {
         let judging = Arc::clone(&oracle);
         let judge = move |message: &str, body: &str| {
             let mut oracle = judging.lock();
+            if oracle.is_dark() {
+                return 503;
+            }
             let (is_taken, judged) = oracle.push.attempted(message, body);
             oracle.judge(judged);
             if is_taken { 200 } else { 500 }
@@ -213,6 +216,7 @@ impl Lane {
                 if random.one_in(2) {
                     age.ground.stir(&mut random);
                 }
+                age.oracle.lock().goes_dark();
                 age.ground.cut();
                 // The broker sees its disk fail for a moment, and must acknowledge nothing.
                 if random.one_in(2) {
@@ -243,9 +247,11 @@ impl Lane {
         } else {
             "kills"
         });
+        let may_end = was_asked || crash == Crash::Power;
         match (broken, ended) {
             (Some(broken), _) => Err(self.broken(&broken)),
-            (None, Some(status)) if !was_asked => {
+            // Asked to, or without a disk, it may end; it must not panic.
+            (None, Some(status)) if !may_end || !matches!(status.code(), Some(0 | 1)) => {
                 Err(self.broken(&format!("the broker ended by itself: {status}")))
             }
             (None, _) => Ok(()),

@@ -97,6 +97,8 @@ pub(crate) struct Oracle {
     pub(crate) topics: Topics,
     pub(crate) push: Push,
     broken: Vec<String>,
+    /// Whether the power is going: nothing that is told from now on could have left a machine without power.
+    is_dark: bool,
 }
 
 /// Bytes that retention leaves of a main log in any case: what is configured, less a segment and what a crash may take.
@@ -116,7 +118,18 @@ impl Oracle {
             topics: Topics::default(),
             push: Push::default(),
             broken: Vec::new(),
+            is_dark: false,
         }
+    }
+
+    /// The power is about to be cut. What a client is told from now on proves nothing: the cut has ext4 answer syncs with
+    /// success that were under way (`ground` shows it), so that a broker believes them.
+    pub(crate) fn goes_dark(&mut self) {
+        self.is_dark = true;
+    }
+
+    pub(crate) fn is_dark(&self) -> bool {
+        self.is_dark
     }
 
     /// Takes a judgement in.
@@ -130,6 +143,7 @@ impl Oracle {
             log.crashed(crash);
         }
         self.push.crashed();
+        self.is_dark = false;
     }
 
     /// What was broken, oldest first.

@@ -33,11 +33,6 @@ struct Sent {
     acknowledged: Option<u64>,
 }
 
-/// Says whether an error of the first batch that is not acknowledged leaves its outcome open.
-fn may_pass(refusal: &Refusal) -> bool {
-    refusal.code.is_retryable()
-}
-
 /// Sends again what is open, then goes on.
 pub(crate) async fn produce(
     world: World,
@@ -108,25 +103,26 @@ impl Idempotent {
     /// Takes an answer to a batch whose predecessors are acknowledged. Says whether the broker took it.
     fn answered(&mut self, world: &World, at: usize, result: Result<Appended, Refusal>) -> bool {
         let sent = &mut self.batches[at];
+        let sequence = sent.base_sequence;
         match result {
             Ok(appended) => {
                 let base = appended.base_offset.0;
-                if let Some(before) = sent.acknowledged
-                    && before != base
-                {
-                    world.judge(Err(format!(
-                        "sequence {} was acknowledged at {before} and at {base}",
-                        sent.base_sequence
-                    )));
+                if !told(world, WHOLE, base, &sent.values, Crash::Power) {
+                    return false;
                 }
-                sent.acknowledged = Some(base);
-                told(world, WHOLE, base, &sent.values, Crash::Power);
+                let before = sent.acknowledged.replace(base);
+                if before.is_some_and(|before| before != base) {
+                    world.tell(|_| {
+                        Err(format!(
+                            "sequence {sequence} was acknowledged at {before:?} and at {base}"
+                        ))
+                    });
+                }
                 true
             }
             Err(refusal) => {
-                if !may_pass(&refusal) {
-                    let sequence = sent.base_sequence;
-                    world.judge(Err(format!("sequence {sequence} was refused: {refusal}")));
+                if !world.may_refuse(&refusal) {
+                    world.tell(|_| Err(format!("sequence {sequence} was refused: {refusal}")));
                 }
                 false
             }

@@ -2,7 +2,7 @@
 
 use redrive::client::api::rejection;
 use redrive::client::{Client, ClientError};
-use redrive::protocol::error_code::ErrorCode;
+use redrive::protocol::error_code::{ErrorCode, Refusal};
 use redrive::protocol::letter::{LetterView, ReceiverView};
 use redrive::protocol::read_letters::ListLettersRequest;
 use redrive::protocol::resolve_letters::{DeleteLettersRequest, RetryLettersRequest};
@@ -84,11 +84,8 @@ async fn reject(world: &World, client: &Client, random: &mut Random) -> bool {
                 source: offset,
                 value,
             };
-            let mut oracle = world.oracle.lock();
-            let judged = oracle.letters.rejected(&letter, answer.is_new);
-            oracle.judge(judged);
             more(&world.done.letters);
-            true
+            world.tell(|oracle| oracle.letters.rejected(&letter, answer.is_new))
         }
         // Retention has taken it in the meantime.
         Err(error) => is_refused_with(&error, ErrorCode::OffsetOutOfRange),
@@ -114,30 +111,30 @@ pub(crate) async fn retry(world: &World, client: &Client, ids: &[String]) -> boo
     let Ok(answer) = client.retry_letters(&request).await else {
         return false;
     };
-    let mut is_alive = true;
-    let mut oracle = world.oracle.lock();
-    for (id, result) in answer.letters {
-        let judged = match result {
-            Ok(copy) => {
-                more(&world.done.resolved);
-                oracle
-                    .letters
-                    .republished(&id, copy.offset.0, &copy.message_id)
-            }
-            Err(refusal) => match refusal.code {
-                ErrorCode::UnknownLetter | ErrorCode::LetterResolved => {
-                    oracle.letters.not_retried(&id)
-                }
-                code if code.is_retryable() => {
-                    is_alive = false;
-                    Ok(())
-                }
-                _ => Err(format!("the retry of letter {id} was refused: {refusal}")),
-            },
-        };
-        oracle.judge(judged);
+    answer.letters.into_iter().all(|(id, result)| match result {
+        Ok(copy) => {
+            more(&world.done.resolved);
+            let (offset, message) = (copy.offset.0, copy.message_id);
+            world.tell(|oracle| oracle.letters.republished(&id, offset, &message))
+        }
+        Err(refusal) if is_gone(&refusal) => world.tell(|oracle| oracle.letters.not_retried(&id)),
+        Err(refusal) => refused(world, &id, &refusal),
+    })
+}
+
+fn is_gone(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.code,
+        ErrorCode::UnknownLetter | ErrorCode::LetterResolved
+    )
+}
+
+/// A broker may refuse for the moment; then this client stops.
+fn refused(world: &World, id: &str, refusal: &Refusal) -> bool {
+    if !world.may_refuse(refusal) {
+        world.tell(|_| Err(format!("letter {id} was refused: {refusal}")));
     }
-    is_alive
+    false
 }
 
 async fn delete(world: &World, client: &Client, ids: &[String]) -> bool {
@@ -154,28 +151,14 @@ async fn delete(world: &World, client: &Client, ids: &[String]) -> bool {
     let Ok(answer) = client.delete_letters(&request).await else {
         return false;
     };
-    let mut is_alive = true;
-    let mut oracle = world.oracle.lock();
-    for (id, result) in answer.letters {
-        let judged = match result {
-            Ok(_) => {
-                more(&world.done.resolved);
-                oracle.letters.deleted(&id)
-            }
-            Err(refusal) => match refusal.code {
-                ErrorCode::UnknownLetter | ErrorCode::LetterResolved => {
-                    oracle.letters.not_deleted(&id)
-                }
-                code if code.is_retryable() => {
-                    is_alive = false;
-                    Ok(())
-                }
-                _ => Err(format!("the delete of letter {id} was refused: {refusal}")),
-            },
-        };
-        oracle.judge(judged);
-    }
-    is_alive
+    answer.letters.into_iter().all(|(id, result)| match result {
+        Ok(_) => {
+            more(&world.done.resolved);
+            world.tell(|oracle| oracle.letters.deleted(&id))
+        }
+        Err(refusal) if is_gone(&refusal) => world.tell(|oracle| oracle.letters.not_deleted(&id)),
+        Err(refusal) => refused(world, &id, &refusal),
+    })
 }
 
 /// Lists all live letters of a topic.

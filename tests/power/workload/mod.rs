@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use redrive::client::Client;
 use redrive::client::consumer::decode::{Reader, records_from, split};
 use redrive::protocol::create_topic::CreateTopicRequest;
+use redrive::protocol::error_code::{ErrorCode, Refusal};
 use redrive::protocol::fetch::{FetchPartition, FetchRequest};
 use redrive::protocol::group_offsets::CommittedOffset;
 use redrive::protocol::produce::{Acks, ProduceBatch, ProduceRequest};
@@ -64,7 +65,6 @@ fn more(count: &AtomicU64) {
 /// One broker and what is known of it.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
-    pub(crate) served: Served,
     pub(crate) client: Client,
     pub(crate) http: Http,
     pub(crate) oracle: Arc<Mutex<Oracle>>,
@@ -84,7 +84,6 @@ impl World {
         (sink, burst): (std::net::SocketAddr, u64),
     ) -> Self {
         Self {
-            served,
             client: Client::new(served.options()),
             http: Http::new(served.http),
             oracle: Arc::clone(oracle),
@@ -99,8 +98,21 @@ impl World {
         !self.is_over.load(Ordering::Relaxed)
     }
 
-    fn judge(&self, judgement: Result<(), String>) {
-        self.oracle.lock().judge(judgement);
+    /// Says whether a refusal is one that a broker may give: for the moment, or because its disk is gone.
+    fn may_refuse(&self, refusal: &Refusal) -> bool {
+        let is_disk = matches!(refusal.code, ErrorCode::StorageFailed | ErrorCode::ReadOnly);
+        refusal.code.is_retryable() || (is_disk && self.oracle.lock().is_dark())
+    }
+
+    /// Tells the oracle what was answered or served, unless the power is going. Says whether it was told.
+    fn tell(&self, tell: impl FnOnce(&mut Oracle) -> Result<(), String>) -> bool {
+        let mut oracle = self.oracle.lock();
+        if oracle.is_dark() {
+            return false;
+        }
+        let judged = tell(&mut oracle);
+        oracle.judge(judged);
+        true
     }
 }
 
@@ -166,9 +178,9 @@ pub(crate) async fn make_topics(client: &Client) -> bool {
         };
         let made = client.create_topic(&request).await;
         let is_there = |error: &redrive::client::ClientError| {
-            error.refusal().is_some_and(|refusal| {
-                refusal.code == redrive::protocol::error_code::ErrorCode::TopicExists
-            })
+            error
+                .refusal()
+                .is_some_and(|refusal| refusal.code == ErrorCode::TopicExists)
         };
         if made.is_err_and(|error| !is_there(&error)) {
             return false;
@@ -218,13 +230,15 @@ fn values(stream: &str, from: u64, count: u64, random: &mut Random) -> Vec<Strin
         .collect()
 }
 
-fn told(world: &World, at: usize, base: u64, values: &[String], survives: Crash) {
-    let mut oracle = world.oracle.lock();
-    for (offset, value) in (base..).zip(values) {
-        let judged = oracle.logs[at].told(offset, value, survives);
-        oracle.judge(judged);
-        more(&world.done.records);
-    }
+/// Values were acknowledged from an offset on. Says whether that counts.
+fn told(world: &World, at: usize, base: u64, values: &[String], survives: Crash) -> bool {
+    world.tell(|oracle| {
+        for (offset, value) in (base..).zip(values) {
+            oracle.logs[at].told(offset, value, survives)?;
+            more(&world.done.records);
+        }
+        Ok(())
+    })
 }
 
 /// Produces without an id, several batches on their way; nothing is sent again.
@@ -273,10 +287,7 @@ async fn next_answer(world: &World, at: usize, waiting: &mut Waiting) -> bool {
     };
     match pending.answer().await.map(|answer| answer.batches) {
         Ok(batches) => match batches.first() {
-            Some(Ok(appended)) => {
-                told(world, at, appended.base_offset.0, &sent, survives);
-                true
-            }
+            Some(Ok(appended)) => told(world, at, appended.base_offset.0, &sent, survives),
             _ => false,
         },
         Err(_) => false,
@@ -367,15 +378,20 @@ async fn read(world: World) {
         let Ok(given) = fetch(&client, &places, 10).await else {
             return;
         };
-        let mut oracle = world.oracle.lock();
-        for (place, given) in places.iter_mut().zip(given) {
-            let survives = oracle.logs[place.0].durability();
-            oracle.logs[place.0].shown_end(given.end);
-            for record in &given.records {
-                let judged = oracle.logs[place.0].told(record.offset, &record.value, survives);
-                oracle.judge(judged);
+        let is_told = world.tell(|oracle| {
+            for ((at, next), given) in places.iter_mut().zip(given) {
+                let log = &mut oracle.logs[*at];
+                let survives = log.durability();
+                log.shown_end(given.end);
+                for record in &given.records {
+                    log.told(record.offset, &record.value, survives)?;
+                }
+                *next = given.next;
             }
-            place.1 = given.next;
+            Ok(())
+        });
+        if !is_told {
+            return;
         }
     }
 }
@@ -400,7 +416,10 @@ async fn commit(world: World) {
         if client.commit_offsets(GROUP, vec![committed]).await.is_err() {
             return;
         }
-        world.oracle.lock().committed.committed(offset);
+        world.tell(|oracle| {
+            oracle.committed.committed(offset);
+            Ok(())
+        });
         more(&world.done.commits);
     }
 }
@@ -432,8 +451,10 @@ async fn change_topics(world: &World, client: &Client, random: &mut Random) -> b
         if client.delete_topic(&present[at], true).await.is_err() {
             return false;
         }
-        world.oracle.lock().topics.changed(&present[at], false);
-        return true;
+        return world.tell(|oracle| {
+            oracle.topics.changed(&present[at], false);
+            Ok(())
+        });
     }
     let name = format!("t{}-{}", world.burst, random.below(1 << 40));
     world.oracle.lock().topics.changing(&name);
@@ -446,6 +467,8 @@ async fn change_topics(world: &World, client: &Client, random: &mut Random) -> b
     if client.create_topic(&request).await.is_err() {
         return false;
     }
-    world.oracle.lock().topics.changed(&name, true);
-    true
+    world.tell(|oracle| {
+        oracle.topics.changed(&name, true);
+        Ok(())
+    })
 }

@@ -36,9 +36,9 @@ pub(super) async fn publish(world: World, mut random: Random) {
         let Some(message) = message_id(answer, 200) else {
             return;
         };
-        let mut oracle = world.oracle.lock();
-        let judged = oracle.push.published(&body, &message);
-        oracle.judge(judged);
+        if !world.tell(|oracle| oracle.push.published(&body, &message)) {
+            return;
+        }
         more(&world.done.published);
     }
 }
@@ -58,6 +58,9 @@ pub(super) async fn retry(world: World, mut random: Random) {
         };
         let letters = {
             let mut oracle = world.oracle.lock();
+            if oracle.is_dark() {
+                return;
+            }
             // Not judged here: a page and a retry that are under way at the same time may contradict each other.
             oracle.push.seen(&dead);
             let mut letters = oracle.push.letters(false);
@@ -85,10 +88,7 @@ pub(crate) async fn retry_dead(world: &World, letter: &str) -> bool {
     let Some(message) = message_id(answer, 201) else {
         return false;
     };
-    let mut oracle = world.oracle.lock();
-    let judged = oracle.push.retried(letter, &message);
-    oracle.judge(judged);
-    true
+    world.tell(|oracle| oracle.push.retried(letter, &message))
 }
 
 /// Lists the live letters of messages; `None` when the broker does not answer.
