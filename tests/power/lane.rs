@@ -168,7 +168,7 @@ impl Lane {
         let (process, world) = self.start(false).await?;
         let was_killed = self.age_mut().was_killed;
         let is_idle = self.random.one_in(if was_killed { 2 } else { 8 });
-        let crash = if self.plan.has_power && (is_idle || !self.random.one_in(5)) {
+        let crash = if self.plan.has_power && (is_idle || !self.random.one_in(4)) {
             Crash::Power
         } else {
             Crash::Kill
@@ -343,7 +343,10 @@ impl Lane {
         let errors: Vec<_> = errors.lines().rev().take(5).map(str::to_owned).collect();
         let kind = age.ground.kind();
         let number = age.crashes;
-        let mut text = format!("{what} (after {crashes} crashes, {number} of this {kind})");
+        let last = errors.first().cloned().unwrap_or_default();
+        let mut text = format!(
+            "{what} (after {crashes} crashes, {number} of this {kind}; last error: {last})"
+        );
         if self.plan.lie.is_none() {
             let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(&self.label);
             self.age_mut().ground.keep(&kept);

@@ -188,7 +188,15 @@ async fn settle(world: &World) -> Result<(), String> {
         .map_err(|_| "messages do not come to their ends".to_owned())??;
     let dead = list_dead(&world.client).await;
     let dead = dead.ok_or("the letters of messages are not listed")?;
+    let stats = world.client.letter_stats("_push", Selection::All).await;
+    let ever =
+        stats.map_err(|error| format!("the letters of messages are not counted: {error}"))?;
+    let counts = ever.counts;
+    let ever = counts.live + counts.republished + counts.deleted + counts.expired;
     let mut oracle = world.oracle.lock();
+    if ever != balance.dead_lettered {
+        oracle.judge(Err(format!("{counts:?} letters of {balance:?}")));
+    }
     let judged = oracle.push.listed(&dead);
     oracle.judge(judged);
     let judged = oracle.push.settled(&balance);
