@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::hash::Hasher;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -302,7 +302,6 @@ fn a_cut_loses_what_is_not_synced_and_nothing_else() -> io::Result<()> {
         eprintln!("NOT RUN: needs {what}");
         return Ok(());
     }
-    use std::io::Write as _;
     for number in 0..4 {
         let mut ground = Ground::image(&format!("self-{number}"), number);
         let path = |name: &str| ground.root().join(name);

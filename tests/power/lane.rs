@@ -350,8 +350,10 @@ impl Lane {
         if self.plan.lie.is_none() {
             let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(&self.label);
             self.age_mut().ground.keep(&kept);
-            text += &format!("\nthe data are kept in {}", kept.display());
-            text += &format!("\nthe broker's last errors, newest first: {errors:#?}");
+            let kept = kept.display();
+            text = format!(
+                "{text}\nthe data are kept in {kept}\nthe broker's last errors, newest first: {errors:#?}"
+            );
         }
         Broken(text)
     }

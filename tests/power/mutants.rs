@@ -15,10 +15,10 @@ use crate::random::Random;
 const LIES: [&str; 11] = [
     "Append:/main/",
     "Append:/dead-letter/",
+    "RollSealed",
     "RecoveryAccepted",
     "Append:/control/",
     "Append:/delivery/",
-    "RollSealed",
     "RollTruncate",
     "SegmentHeader",
     "RecoveryCut",

@@ -185,7 +185,7 @@ async fn settle(world: &World) -> Result<(), String> {
     };
     let balance = tokio::time::timeout(Duration::from_secs(40), at_rest)
         .await
-        .map_err(|_| "messages do not come to their ends".to_owned())??;
+        .map_err(|elapsed| format!("messages do not come to their ends: {elapsed}"))??;
     let dead = list_dead(&world.client).await;
     let dead = dead.ok_or("the letters of messages are not listed")?;
     let stats = world.client.letter_stats("_push", Selection::All).await;

@@ -100,7 +100,9 @@ fn is_refused_with(error: &ClientError, code: ErrorCode) -> bool {
 pub(crate) async fn retry(world: &World, client: &Client, ids: &[String]) -> bool {
     {
         let mut oracle = world.oracle.lock();
-        ids.iter().for_each(|id| oracle.letters.retrying(id));
+        for id in ids {
+            oracle.letters.retrying(id);
+        }
     }
     let request = RetryLettersRequest {
         topic: PARTITIONS[LETTERS].0.to_owned(),
@@ -140,7 +142,9 @@ fn refused(world: &World, id: &str, refusal: &Refusal) -> bool {
 async fn delete(world: &World, client: &Client, ids: &[String]) -> bool {
     {
         let mut oracle = world.oracle.lock();
-        ids.iter().for_each(|id| oracle.letters.deleting(id));
+        for id in ids {
+            oracle.letters.deleting(id);
+        }
     }
     let request = DeleteLettersRequest {
         topic: PARTITIONS[LETTERS].0.to_owned(),
