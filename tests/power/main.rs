@@ -34,14 +34,15 @@ mod shutdown;
 mod verify;
 mod workload;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hold::Hold;
 use lane::{Broken, Lane, Plan};
 use random::Random;
 
-/// Lanes side by side: while one waits for its disk, the other works.
-const LANES: u64 = 2;
+/// Lanes side by side: a lane mostly waits, for starts and answers.
+const LANES_MERGE: u64 = 2;
+const LANES_LONG: u64 = 6;
 
 /// Runs lanes until there were `merge` crashes, or until the time of a long run is over.
 fn crash_for_long(suite: &'static str, plan: Plan, merge: u64) {
@@ -53,33 +54,33 @@ fn crash_for_long(suite: &'static str, plan: Plan, merge: u64) {
         .build()
         .unwrap();
     let mut random = Random::new(hold.seed());
-    let crashes = AtomicU64::new(0);
+    let (crashes, has_broken) = (AtomicU64::new(0), AtomicBool::new(false));
     let one = async |hold: &Hold, number: u64, seed: u64| {
         let label = format!("{}-{}-{number}", suite.replace('/', "-"), hold.seed());
         let mut lane = Lane::new(&label, plan, seed);
         let broken = loop {
             let before = lane.crashes();
             if let Err(broken) = lane.life().await {
+                has_broken.store(true, Ordering::Relaxed);
                 break Some(broken);
             }
             crashes.fetch_add(lane.crashes() - before, Ordering::Relaxed);
-            if !hold.goes_on(crashes.load(Ordering::Relaxed), merge) {
+            let is_over = has_broken.load(Ordering::Relaxed);
+            if is_over || !hold.goes_on(crashes.load(Ordering::Relaxed), merge) {
                 break lane.last_life().await.err();
             }
         };
         lane.count_done();
         (lane, broken)
     };
-    let seeds: Vec<u64> = (0..LANES).map(|_| random.next()).collect();
-    let (lanes, broken) = {
-        let hold = &hold;
-        let one = &one;
-        runtime.block_on(async {
-            let (first, second) = tokio::join!(one(hold, 0, seeds[0]), one(hold, 1, seeds[1]));
-            let broken: Vec<Broken> = [first.1, second.1].into_iter().flatten().collect();
-            ([first.0, second.0], broken)
-        })
+    let count = if hold.is_long() {
+        LANES_LONG
+    } else {
+        LANES_MERGE
     };
+    let running = (0..count).map(|number| one(&hold, number, random.next()));
+    let ended = runtime.block_on(futures_util::future::join_all(running));
+    let (lanes, broken): (Vec<Lane>, Vec<Option<Broken>>) = ended.into_iter().unzip();
     for lane in &lanes {
         for (what, count) in &lane.counts {
             hold.count(what, *count);
@@ -87,7 +88,7 @@ fn crash_for_long(suite: &'static str, plan: Plan, merge: u64) {
         hold.count("distinct_images", lane.images.len() as u64);
     }
     drop(lanes);
-    if let Some(Broken(text)) = broken.first() {
+    if let Some(Broken(text)) = broken.into_iter().flatten().next() {
         let replay = hold.replay(hold.seed());
         hold.end(env!("CARGO_TARGET_TMPDIR"));
         panic!("{text}\nrepeat with: {replay}");

@@ -72,6 +72,16 @@ impl Push {
         self.publications.insert(body.to_owned(), publication);
     }
 
+    /// What was published and not answered, or everything, with the retries that it was given: a client sends it again with
+    /// the same deduplication id.
+    pub(crate) fn to_repeat(&self, is_all: bool) -> Vec<(String, u64)> {
+        let all = self.publications.iter();
+        let wanted = all.filter(|(_, publication)| is_all || !publication.is_acknowledged);
+        wanted
+            .map(|(body, publication)| (body.clone(), publication.attempts_max - 1))
+            .collect()
+    }
+
     pub(crate) fn published(&mut self, body: &str, message: &str) -> Result<(), String> {
         let publication = self.known(body)?;
         publication.first.get_or_insert_with(|| message.to_owned());

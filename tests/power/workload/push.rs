@@ -8,12 +8,21 @@ use super::{World, more};
 use crate::oracle::DeadMessage;
 use crate::random::Random;
 
-/// Publishes messages of which some are refused by their destination, now and then or for good.
+/// Publishes messages of which some are refused by their destination, now and then or for good. What was not answered by the
+/// broker before is published again, with the same deduplication id: it must stay one message.
 pub(super) async fn publish(world: World, mut random: Random) {
-    for number in 0..300 {
-        if !world.goes_on() {
+    let mut again = world.oracle.lock().push.to_repeat(false);
+    let before = world.oracle.lock().push.to_repeat(true);
+    if !before.is_empty() {
+        let at = usize::try_from(random.below(before.len() as u64)).unwrap();
+        again.push(before[at].clone());
+    }
+    for (body, retries) in again {
+        if !world.goes_on() || !publish_one(&world, &body, retries, &mut random).await {
             return;
         }
+    }
+    for number in 0..300 {
         let body = format!("m{}-{number}", world.burst);
         let retries = random.below(3);
         let refused = if random.one_in(4) {
@@ -22,29 +31,33 @@ pub(super) async fn publish(world: World, mut random: Random) {
             random.below(retries + 1)
         };
         world.oracle.lock().push.publishing(&body, retries, refused);
-        let target = format!("/v2/publish/http://{}/hook", world.sink);
-        let retries = retries.to_string();
-        let delay = random.below(20).to_string();
-        let headers = [
-            ("upstash-retries", retries.as_str()),
-            ("upstash-retry-delay", delay.as_str()),
-        ];
-        let answer = world
-            .http
-            .send(Method::POST, &target, &headers, &body)
-            .await;
-        let Some(message) = message_id(answer, 200) else {
-            return;
-        };
-        if !world.tell(|oracle| oracle.push.published(&body, &message)) {
+        if !world.goes_on() || !publish_one(&world, &body, retries, &mut random).await {
             return;
         }
         more(&world.done.published);
     }
 }
 
-fn message_id(answer: Option<(u16, String)>, status: u16) -> Option<String> {
-    let (_, body) = answer.filter(|(found, _)| *found == status)?;
+/// Publishes a message. Says whether the broker took it.
+async fn publish_one(world: &World, body: &str, retries: u64, random: &mut Random) -> bool {
+    let target = format!("/v2/publish/http://{}/hook", world.sink);
+    let retries = retries.to_string();
+    let delay = random.below(20).to_string();
+    let headers = [
+        ("upstash-retries", retries.as_str()),
+        ("upstash-retry-delay", delay.as_str()),
+        ("upstash-deduplication-id", body),
+    ];
+    let answer = world.http.send(Method::POST, &target, &headers, body).await;
+    // A repeat is answered with 202.
+    let Some(message) = message_id(answer, &[200, 202]) else {
+        return false;
+    };
+    world.tell(|oracle| oracle.push.published(body, &message))
+}
+
+fn message_id(answer: Option<(u16, String)>, statuses: &[u16]) -> Option<String> {
+    let (_, body) = answer.filter(|(found, _)| statuses.contains(found))?;
     let answer: Value = serde_json::from_str(&body).ok()?;
     Some(answer["messageId"].as_str()?.to_owned())
 }
@@ -85,7 +98,7 @@ pub(crate) async fn retry_dead(world: &World, letter: &str) -> bool {
     world.oracle.lock().push.retrying(letter);
     let target = format!("/v2/dlq/retry/{letter}");
     let answer = world.http.send(Method::POST, &target, &[], "").await;
-    let Some(message) = message_id(answer, 201) else {
+    let Some(message) = message_id(answer, &[201]) else {
         return false;
     };
     world.tell(|oracle| oracle.push.retried(letter, &message))
