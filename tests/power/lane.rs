@@ -15,8 +15,6 @@ use crate::random::Random;
 use crate::verify;
 use crate::workload::{Burst, Done, Idempotent, World};
 
-/// Crashes of one data directory: it has grown by then, and a fresh one begins at the beginning again.
-const CRASHES_PER_GROUND: u64 = 60;
 /// Starts between two waits for all messages to come to their ends.
 const STARTS_PER_SETTLING: u64 = 6;
 /// Nothing takes longer, or it counts as never.
@@ -31,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) lie: Option<&'static str>,
     /// Longest time of work before a crash, in microseconds.
     pub(crate) work_us_max: u64,
+    /// Crashes of one data directory: it has grown by then, and a fresh one begins at the beginning again.
+    pub(crate) crashes_per_ground: u64,
 }
 
 /// What a lane has counted.
@@ -153,7 +153,8 @@ impl Lane {
     /// # Errors
     /// [`Broken`] when a promise was.
     pub(crate) async fn life(&mut self) -> Result<(), Broken> {
-        let is_old = |age: &Age| age.crashes >= CRASHES_PER_GROUND;
+        let crashes_max = self.plan.crashes_per_ground;
+        let is_old = |age: &Age| age.crashes >= crashes_max;
         if self.age.as_ref().is_some_and(is_old) {
             self.last_life().await?;
         }

@@ -106,6 +106,7 @@ fn power_cuts() {
         has_power: true,
         lie: None,
         work_us_max: 100_000,
+        crashes_per_ground: 60,
     };
     crash_for_long("power/power_cuts", plan, 40);
 }
@@ -116,6 +117,7 @@ fn kill_points() {
         has_power: false,
         lie: None,
         work_us_max: 100_000,
+        crashes_per_ground: 60,
     };
     crash_for_long("power/kill_points", plan, 40);
 }

@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::hash::Hasher;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -306,99 +305,5 @@ impl Drop for Ground {
     }
 }
 
-/// A harness that cannot lose data proves nothing.
-#[test]
-fn a_cut_loses_what_is_not_synced_and_nothing_else() -> io::Result<()> {
-    if let Some(what) = missing() {
-        eprintln!("NOT RUN: needs {what}");
-        return Ok(());
-    }
-    for number in 0..4 {
-        let mut ground = Ground::image(&format!("self-{number}"), number);
-        let path = |name: &str| ground.root().join(name);
-        let mut file = File::create(path("kept"))?;
-        file.write_all(b"synced")?;
-        file.sync_all()?;
-        File::open(ground.root())?.sync_all()?;
-        file.write_all(b" and not")?;
-        fs::rename(path("kept"), path("renamed"))?;
-        let mut new = File::create(path("new"))?;
-        new.write_all(b"new")?;
-        drop((file, new));
-        ground.cut();
-        assert!(File::create(path("later")).is_err(), "{}", ground.kind());
-        ground.power_up();
-        let path = |name: &str| ground.root().join(name);
-        let names: Vec<_> = ["kept", "renamed", "new", "later"]
-            .into_iter()
-            .filter(|name| path(name).exists())
-            .collect();
-        assert_eq!(names, ["kept"], "{}", ground.kind());
-        assert_eq!(fs::read(path("kept"))?, b"synced", "{}", ground.kind());
-    }
-    Ok(())
-}
-
-/// What a sync said before the cut holds. What one says that was under way need not: its pages are lost and it succeeds, for
-/// the kernel does not report that a reserved extent was not made a written one. No machine without power says anything,
-/// so nothing is taken as told from the cut on.
-#[test]
-fn a_sync_that_came_back_before_the_cut_is_kept() -> io::Result<()> {
-    use std::os::unix::fs::FileExt as _;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    const BLOCK: usize = 4096;
-    if let Some(what) = missing() {
-        eprintln!("NOT RUN: needs {what}");
-        return Ok(());
-    }
-    let block = |number: u64| [u8::try_from(number % 255 + 1).unwrap(); BLOCK];
-    let mut untrue = 0;
-    let mut random = Random::new(1);
-    for round in 0..24 {
-        let mut ground = Ground::image(&format!("sync-{round}"), round);
-        let path = ground.root().join("file");
-        let file = File::options()
-            .create_new(true)
-            .read(true)
-            .write(true)
-            .open(&path)?;
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 4 << 20)?;
-        file.sync_all()?;
-        let synced = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&synced);
-        let writer = std::thread::spawn(move || {
-            for number in 0..1_000 {
-                let at = number * BLOCK as u64;
-                if file.write_all_at(&block(number), at).is_err() || file.sync_data().is_err() {
-                    break;
-                }
-                counted.store(number + 1, Ordering::SeqCst);
-            }
-        });
-        let enough = random.below(200);
-        while synced.load(Ordering::SeqCst) < enough && !writer.is_finished() {
-            std::thread::yield_now();
-        }
-        let before = synced.load(Ordering::SeqCst);
-        ground.cut();
-        writer.join().unwrap();
-        ground.power_up();
-        let bytes = fs::read(ground.root().join("file"))?;
-        let is_kept = |number: &u64| {
-            bytes.chunks(BLOCK).nth(usize::try_from(*number).unwrap()) == Some(&block(*number)[..])
-        };
-        assert_eq!(
-            (0..before).find(|number| !is_kept(number)),
-            None,
-            "{}",
-            ground.kind()
-        );
-        untrue += (before..synced.load(Ordering::SeqCst))
-            .filter(|number| !is_kept(number))
-            .count();
-    }
-    eprintln!("{untrue} syncs that were under way in 24 cuts succeeded and were lost");
-    Ok(())
-}
+#[cfg(test)]
+mod tests;
