@@ -234,7 +234,6 @@ impl Lane {
         age.crashes += 1;
         age.was_killed = crash == Crash::Kill;
         let age = blocking(move || {
-            let mut age = age;
             if crash == Crash::Power {
                 age.ground.power_up();
             }
