@@ -185,11 +185,5 @@ pub fn open(
     shutdown: Shutdown,
 ) -> Result<Arc<Broker>, OpenError> {
     let clock: SharedClock = Arc::new(crate::clock::SystemClock::new());
-    Broker::open(
-        config,
-        Arc::new(storage::disk::RealDisk),
-        clock,
-        metrics,
-        shutdown,
-    )
+    Broker::open(config, crate::failpoint::disk(), clock, metrics, shutdown)
 }

@@ -17,6 +17,7 @@ const OTHER_VARIABLES: &[&str] = &[
     "REDRIVE_ADDR",
     "REDRIVE_URL",
     "REDRIVE_TEST_ABORT",
+    "REDRIVE_TEST_LIE",
 ];
 
 /// What Kubernetes sets in every pod for a service that is called `redrive`.

@@ -1,6 +1,33 @@
-//! Test-only switches that end the process at a named place, as a crash would. Builds without debug assertions have none.
+//! Test-only switches: places where the process ends as in a crash, and a disk that lies. Builds without debug assertions
+//! have none.
 //!
 //! `REDRIVE_TEST_ABORT=name` aborts when the place is passed for the first time, `name:n` at the n-th time.
+//!
+//! `REDRIVE_TEST_LIE=site` has the disk report success at every sync, truncation and rename of that [`storage::disk::Site`]
+//! and do nothing; `site:text` only where the path has the text in it. A suite that cuts the power shows by it that the site
+//! is needed.
+
+use std::sync::Arc;
+
+use storage::disk::{Disk, RealDisk};
+
+#[cfg(debug_assertions)]
+mod lie;
+
+/// Returns the system's disk, which lies if the environment says so.
+#[cfg(debug_assertions)]
+pub(crate) fn disk() -> Arc<dyn Disk> {
+    match std::env::var("REDRIVE_TEST_LIE") {
+        Ok(text) => Arc::new(lie::LyingDisk::new(&text)),
+        Err(_) => Arc::new(RealDisk),
+    }
+}
+
+/// Returns the system's disk.
+#[cfg(not(debug_assertions))]
+pub(crate) fn disk() -> Arc<dyn Disk> {
+    Arc::new(RealDisk)
+}
 
 /// Aborts the process here if the environment says so.
 #[cfg(debug_assertions)]

@@ -1,0 +1,474 @@
+//! What clients do to a broker until it dies: everything that it promises something about, at the same time.
+//!
+//! Each client tells the oracle what it is about to ask and what it was answered. A client that meets an error stops: the
+//! broker is dead or dying, and what was asked last may have happened or not.
+
+mod idempotent;
+pub(crate) mod letters;
+mod push;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::Method;
+use parking_lot::Mutex;
+use redrive::client::Client;
+use redrive::client::consumer::decode::{Reader, records_from, split};
+use redrive::protocol::create_topic::CreateTopicRequest;
+use redrive::protocol::error_code::{ErrorCode, Refusal};
+use redrive::protocol::fetch::{FetchPartition, FetchRequest};
+use redrive::protocol::group_offsets::CommittedOffset;
+use redrive::protocol::produce::{Acks, ProduceBatch, ProduceRequest};
+use redrive::protocol::settings::{Durability, SettingsChange};
+use storage::batch::{BatchBuilder, BuildOptions, Codec, NewRecord, Producer};
+use storage::offset::{Offset, TimestampMs};
+use tokio::task::JoinSet;
+
+use crate::http::Http;
+use crate::oracle::{Crash, Oracle, Seen, value};
+use crate::process::Served;
+use crate::random::Random;
+
+pub(crate) use idempotent::Idempotent;
+pub(crate) use push::{list_dead, retry_dead};
+
+/// The partitions, in the order in which the oracle has their logs.
+pub(crate) const PARTITIONS: [(&str, u32); 3] = [("s", 0), ("s", 1), ("w", 0)];
+/// Index of the partition whose records are rejected.
+pub(crate) const LETTERS: usize = 0;
+/// Index of the partition that an idempotent producer has for itself.
+const WHOLE: usize = 1;
+/// Index of the partition whose topic is only written.
+const WRITTEN: usize = 2;
+
+/// Group that commits and rejects.
+pub(crate) const GROUP: &str = "g";
+
+/// What was done, for the closing line.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) records: AtomicU64,
+    pub(crate) letters: AtomicU64,
+    pub(crate) resolved: AtomicU64,
+    pub(crate) published: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) retentions: AtomicU64,
+}
+
+fn more(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+/// One broker and what is known of it.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) http: Http,
+    pub(crate) oracle: Arc<Mutex<Oracle>>,
+    pub(crate) done: Arc<Done>,
+    /// Where messages go.
+    pub(crate) sink: std::net::SocketAddr,
+    /// Names what is made in this burst: never used again for a data directory.
+    pub(crate) burst: u64,
+    is_over: Arc<AtomicBool>,
+}
+
+impl World {
+    pub(crate) fn new(
+        served: Served,
+        oracle: &Arc<Mutex<Oracle>>,
+        done: &Arc<Done>,
+        (sink, burst): (std::net::SocketAddr, u64),
+    ) -> Self {
+        Self {
+            client: Client::new(served.options()),
+            http: Http::new(served.http),
+            oracle: Arc::clone(oracle),
+            done: Arc::clone(done),
+            sink,
+            burst,
+            is_over: Arc::default(),
+        }
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Says whether a refusal is one that a broker may give: for the moment, or because its disk is gone.
+    fn may_refuse(&self, refusal: &Refusal) -> bool {
+        let is_disk = matches!(refusal.code, ErrorCode::StorageFailed | ErrorCode::ReadOnly);
+        refusal.code.is_retryable() || (is_disk && self.oracle.lock().is_dark())
+    }
+
+    /// Tells the oracle what was answered or served, unless the power is going. Says whether it was told.
+    fn tell(&self, tell: impl FnOnce(&mut Oracle) -> Result<(), String>) -> bool {
+        let mut oracle = self.oracle.lock();
+        if oracle.is_dark() {
+            return false;
+        }
+        let judged = tell(&mut oracle);
+        oracle.judge(judged);
+        true
+    }
+}
+
+/// Clients at work.
+#[derive(Debug)]
+pub(crate) struct Burst {
+    clients: JoinSet<()>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Burst {
+    /// Begins with every client.
+    pub(crate) fn begin(
+        world: &World,
+        producer: &Arc<tokio::sync::Mutex<Idempotent>>,
+        random: &mut Random,
+    ) -> Self {
+        let mut clients = JoinSet::new();
+        let own = || world.clone();
+        clients.spawn(plain(own(), LETTERS, random.fork()));
+        clients.spawn(plain(own(), WRITTEN, random.fork()));
+        clients.spawn(idempotent::produce(
+            own(),
+            Arc::clone(producer),
+            random.fork(),
+        ));
+        clients.spawn(read(own()));
+        clients.spawn(commit(own()));
+        clients.spawn(letters::reject_and_resolve(own(), random.fork()));
+        clients.spawn(push::publish(own(), random.fork()));
+        clients.spawn(push::retry(own(), random.fork()));
+        clients.spawn(upkeep(own(), random.fork()));
+        Self {
+            clients,
+            is_over: Arc::clone(&world.is_over),
+        }
+    }
+
+    /// Waits for the clients of a broker that is dead.
+    pub(crate) async fn end(mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let ended = async {
+            while let Some(ended) = self.clients.join_next().await {
+                ended.expect("a client does not panic");
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), ended)
+            .await
+            .expect("clients notice that the broker is dead");
+    }
+}
+
+/// Makes the topics of [`PARTITIONS`]. Says whether they are there.
+pub(crate) async fn make_topics(client: &Client) -> bool {
+    for (name, partition_count, durability) in
+        [("s", 2, Durability::Synced), ("w", 1, Durability::Written)]
+    {
+        let request = CreateTopicRequest {
+            name: name.to_owned(),
+            partition_count,
+            durability,
+            change: SettingsChange::default(),
+        };
+        let made = client.create_topic(&request).await;
+        let is_there = |error: &redrive::client::ClientError| {
+            error
+                .refusal()
+                .is_some_and(|refusal| refusal.code == ErrorCode::TopicExists)
+        };
+        if made.is_err_and(|error| !is_there(&error)) {
+            return false;
+        }
+    }
+    true
+}
+
+fn batch(values: &[String], producer: Option<Producer>) -> Bytes {
+    let mut builder = BatchBuilder::new(Codec::None);
+    for value in values {
+        let record = NewRecord {
+            timestamp: TimestampMs(1_700_000_000_000),
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
+        builder.push(&record).unwrap();
+    }
+    let options = BuildOptions {
+        producer,
+        ..BuildOptions::default()
+    };
+    Bytes::from(builder.build(options).unwrap())
+}
+
+fn request(at: usize, batch: Bytes, acks: Acks) -> ProduceRequest {
+    let (topic, partition) = PARTITIONS[at];
+    ProduceRequest {
+        acks,
+        batches: vec![ProduceBatch {
+            topic: topic.to_owned(),
+            partition,
+            batch,
+        }],
+    }
+}
+
+/// Values `from` to `from + count` of a stream.
+fn values(stream: &str, from: u64, count: u64, random: &mut Random) -> Vec<String> {
+    let filling = |random: &mut Random| {
+        let bytes = if random.one_in(20) { 3_000 } else { 200 };
+        usize::try_from(random.below(bytes)).unwrap()
+    };
+    (from..from + count)
+        .map(|number| value(stream, number, filling(random)))
+        .collect()
+}
+
+/// Values were acknowledged from an offset on. Says whether that counts.
+fn told(world: &World, at: usize, base: u64, values: &[String], survives: Crash) -> bool {
+    world.tell(|oracle| {
+        for (offset, value) in (base..).zip(values) {
+            oracle.logs[at].told(offset, value, survives)?;
+            more(&world.done.records);
+        }
+        Ok(())
+    })
+}
+
+/// Produces without an id, several batches on their way; nothing is sent again.
+async fn plain(world: World, at: usize, mut random: Random) {
+    let stream = format!("p{at}-{}", world.burst);
+    let Ok(connection) = world.client.sibling().connection().await else {
+        return;
+    };
+    let durability = world.oracle.lock().logs[at].durability();
+    let mut waiting = VecDeque::new();
+    let mut number = 0;
+    while world.goes_on() && number < 2_000 {
+        let count = 1 + random.below(5);
+        let sent = values(&stream, number, count, &mut random);
+        number += count;
+        world.oracle.lock().logs[at].sent(&stream, number - 1, false);
+        let (acks, survives) = if random.one_in(8) {
+            (Acks::Synced, Crash::Power)
+        } else {
+            (Acks::TopicDefault, durability)
+        };
+        let request = request(at, batch(&sent, None), acks);
+        let Ok(pending) = connection.submit(&request, Duration::ZERO).await else {
+            break;
+        };
+        waiting.push_back((sent, survives, pending));
+        if waiting.len() >= 6 && !next_answer(&world, at, &mut waiting).await {
+            break;
+        }
+    }
+    while !waiting.is_empty() {
+        next_answer(&world, at, &mut waiting).await;
+    }
+}
+
+type Waiting = VecDeque<(
+    Vec<String>,
+    Crash,
+    redrive::client::connection::PendingAnswer<redrive::protocol::produce::ProduceAnswer>,
+)>;
+
+/// Takes the oldest answer. Says whether the broker took the batch.
+async fn next_answer(world: &World, at: usize, waiting: &mut Waiting) -> bool {
+    let Some((sent, survives, pending)) = waiting.pop_front() else {
+        return false;
+    };
+    match pending.answer().await.map(|answer| answer.batches) {
+        Ok(batches) => match batches.first() {
+            Some(Ok(appended)) => told(world, at, appended.base_offset.0, &sent, survives),
+            _ => false,
+        },
+        Err(_) => false,
+    }
+}
+
+/// The records and the end that one fetch gave of a partition.
+pub(crate) struct Given {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) records: Vec<Seen>,
+    pub(crate) bytes: u64,
+    pub(crate) next: u64,
+}
+
+/// Reads partitions once.
+///
+/// # Errors
+/// What the broker said, or what is wrong with its answer.
+pub(crate) async fn fetch(
+    client: &Client,
+    places: &[(usize, u64)],
+    wait_ms_max: u32,
+) -> Result<Vec<Given>, String> {
+    let partitions = places.iter().map(|(at, offset)| FetchPartition {
+        topic: PARTITIONS[*at].0.to_owned(),
+        partition: PARTITIONS[*at].1,
+        offset: Offset(*offset),
+        bytes_max: 1 << 20,
+    });
+    let request = FetchRequest {
+        partitions: partitions.collect(),
+        bytes_min: u32::from(wait_ms_max > 0),
+        bytes_max: 4 << 20,
+        wait_ms_max,
+    };
+    let answer = client
+        .fetch(&request)
+        .await
+        .map_err(|error| error.to_string())?;
+    let all = Reader {
+        group: None,
+        all_groups: true,
+    };
+    let mut given = Vec::new();
+    for ((at, offset), found) in places.iter().zip(answer.partitions) {
+        if let Some(refusal) = found.refusal {
+            return Err(format!("{:?} at {offset}: {refusal}", PARTITIONS[*at]));
+        }
+        let bytes = found.batches.len() as u64;
+        let batches = split(found.batches, Offset(*offset)).map_err(|error| error.to_string())?;
+        let mut next = *offset;
+        let mut records = Vec::new();
+        for batch in batches {
+            let of_batch = records_from(&batch, Offset(*offset), &all);
+            let is_copy = batch.header().attributes.is_broker_built;
+            for (offset, record) in of_batch.map_err(|error| error.to_string())? {
+                let value = record.value.unwrap_or_default();
+                records.push(Seen {
+                    offset: offset.0,
+                    value: String::from_utf8_lossy(&value).into_owned(),
+                    is_copy,
+                });
+            }
+            next = batch.header().next_offset().0;
+        }
+        given.push(Given {
+            start: found.log_start_offset.0,
+            end: found.high_watermark.0,
+            records,
+            bytes,
+            next,
+        });
+    }
+    Ok(given)
+}
+
+/// Follows the ends of all partitions: what is served must stay.
+async fn read(world: World) {
+    let client = world.client.sibling();
+    let mut places: Vec<(usize, u64)> = {
+        let oracle = world.oracle.lock();
+        (0..PARTITIONS.len())
+            .map(|at| (at, oracle.logs[at].known().1))
+            .collect()
+    };
+    while world.goes_on() {
+        let Ok(given) = fetch(&client, &places, 10).await else {
+            return;
+        };
+        let is_told = world.tell(|oracle| {
+            for ((at, next), given) in places.iter_mut().zip(given) {
+                let log = &mut oracle.logs[*at];
+                let survives = log.durability();
+                log.shown_end(given.end);
+                for record in &given.records {
+                    log.told(record.offset, &record.value, survives)?;
+                }
+                *next = given.next;
+            }
+            Ok(())
+        });
+        if !is_told {
+            return;
+        }
+    }
+}
+
+/// Commits ever higher offsets.
+async fn commit(world: World) {
+    let client = world.client.sibling();
+    while world.goes_on() {
+        let offset = {
+            let mut oracle = world.oracle.lock();
+            let offset = oracle.committed.next();
+            oracle.committed.committing(offset);
+            offset
+        };
+        let (topic, partition) = PARTITIONS[LETTERS];
+        let committed = CommittedOffset {
+            topic: topic.to_owned(),
+            partition,
+            offset: Offset(offset),
+            metadata: String::new(),
+        };
+        if client.commit_offsets(GROUP, vec![committed]).await.is_err() {
+            return;
+        }
+        world.tell(|oracle| {
+            oracle.committed.committed(offset);
+            Ok(())
+        });
+        more(&world.done.commits);
+    }
+}
+
+/// Runs retention, and makes and deletes topics.
+async fn upkeep(world: World, mut random: Random) {
+    let client = world.client.sibling();
+    while world.goes_on() {
+        let pause = Duration::from_millis(random.below(30));
+        tokio::time::sleep(pause).await;
+        let topic = ["s", "s", "w", "_push"][usize::try_from(random.below(4)).unwrap()];
+        let target = format!("/admin/v1/topics/{topic}/retention");
+        match world.http.send(Method::POST, &target, &[], "").await {
+            Some((200, _)) => more(&world.done.retentions),
+            _ => return,
+        }
+        if random.one_in(4) && !change_topics(&world, &client, &mut random).await {
+            return;
+        }
+    }
+}
+
+/// Makes a topic, or deletes one when there are enough. Says whether the broker lives.
+async fn change_topics(world: &World, client: &Client, random: &mut Random) -> bool {
+    let present = world.oracle.lock().topics.present();
+    if present.len() > 2 {
+        let at = usize::try_from(random.below(present.len() as u64)).unwrap();
+        world.oracle.lock().topics.changing(&present[at]);
+        if client.delete_topic(&present[at], true).await.is_err() {
+            return false;
+        }
+        return world.tell(|oracle| {
+            oracle.topics.changed(&present[at], false);
+            Ok(())
+        });
+    }
+    let name = format!("t{}-{}", world.burst, random.below(1 << 40));
+    world.oracle.lock().topics.changing(&name);
+    let request = CreateTopicRequest {
+        name: name.clone(),
+        partition_count: 1,
+        durability: Durability::Synced,
+        change: SettingsChange::default(),
+    };
+    if client.create_topic(&request).await.is_err() {
+        return false;
+    }
+    world.tell(|oracle| {
+        oracle.topics.changed(&name, true);
+        Ok(())
+    })
+}
