@@ -129,7 +129,7 @@ fn raise_open_files() {
 }
 
 /// Returns what is served over HTTP: the QStash API below its paths, and the admin surface everywhere else.
-fn surface(
+pub fn surface(
     broker: &Arc<Broker>,
     config: &ServeConfig,
 ) -> impl Fn(Request<Incoming>) -> Pin<Box<dyn Future<Output = Response> + Send>>

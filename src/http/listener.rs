@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -89,6 +90,9 @@ pub async fn serve<S, F>(
         let draining = draining.clone();
         connections.spawn(async move {
             let _open = OpenConnection::count(&metrics);
+            // Without it small answers wait for the client's delayed acknowledgement; a socket that refuses works all the
+            // same.
+            let _is_set = stream.set_nodelay(true);
             connection(stream, peer, limits, &metrics, surface, draining).await;
             drop(place);
         });
@@ -116,8 +120,9 @@ async fn accept(
     }
 }
 
-async fn connection<S, F>(
-    stream: TcpStream,
+/// Serves one connection to its end, or until `draining` changes.
+pub async fn connection<S, F>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
     limits: HttpLimits,
     metrics: &Metrics,
@@ -127,8 +132,6 @@ async fn connection<S, F>(
     S: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response>,
 {
-    // Without it small answers wait for the client's delayed acknowledgement; a socket that refuses works all the same.
-    let _is_set = stream.set_nodelay(true);
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(PeerAddress(peer));
         let answer = surface(request);

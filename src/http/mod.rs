@@ -19,7 +19,7 @@ pub mod listener;
 
 pub use auth::{Access, Denied};
 pub use error::ApiError;
-pub use listener::{HttpLimits, PeerAddress, serve};
+pub use listener::{HttpLimits, PeerAddress, connection, serve};
 pub use response::Response;
 pub use route::{Found, RouteError, RouteTable};
 

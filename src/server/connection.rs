@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
 use super::dispatch::{self, Peer};
@@ -50,15 +49,8 @@ pub(super) enum Turn {
     Last(Vec<Bytes>),
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream) {
-    let label = SurfaceLabel {
-        surface: "protocol",
-    };
-    let connections = &shared.broker.metrics().connections;
-    connections.accepted.get_or_create(&label).inc();
-    let open = connections.open.get_or_create_owned(&label);
-    open.inc();
+/// Serves a connection over TCP to its end.
+pub(super) async fn serve_tcp(shared: &Arc<Shared>, stream: TcpStream) {
     // A peer that vanished without a word must not keep its place for ever.
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_WAIT);
     socket2::SockRef::from(&stream)
@@ -67,6 +59,22 @@ pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream) {
     // Answers are small and somebody waits for them.
     stream.set_nodelay(true).ok();
     let (reading, writing) = stream.into_split();
+    serve(shared, reading, writing).await;
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    reading: impl AsyncRead + Unpin,
+    writing: impl AsyncWrite + Unpin,
+) {
+    let label = SurfaceLabel {
+        surface: "protocol",
+    };
+    let connections = &shared.broker.metrics().connections;
+    connections.accepted.get_or_create(&label).inc();
+    let open = connections.open.get_or_create_owned(&label);
+    open.inc();
     let in_flight = shared.config.in_flight_max.max(1);
     let (turns, queue) = mpsc::channel(in_flight);
     let served = async {
@@ -87,7 +95,7 @@ async fn drain_is_over(shutdown: &Shutdown) {
     tokio::time::sleep(PEER_DRAIN_WAIT_MAX).await;
 }
 
-async fn read(shared: &Arc<Shared>, frames: &mut Frames<OwnedReadHalf>, turns: mpsc::Sender<Turn>) {
+async fn read(shared: &Arc<Shared>, frames: &mut Frames<impl AsyncRead + Unpin>, turns: mpsc::Sender<Turn>) {
     let shutdown = shared.broker.shutdown().clone();
     let handshake = tokio::select! {
         shaken = tokio::time::timeout(HANDSHAKE_WAIT_MAX, shake_hands(shared, frames)) => shaken,
@@ -133,7 +141,7 @@ async fn read(shared: &Arc<Shared>, frames: &mut Frames<OwnedReadHalf>, turns: m
 /// Reads the first frame and decides whether to talk to the peer. An error may carry a last answer.
 async fn shake_hands(
     shared: &Shared,
-    frames: &mut Frames<OwnedReadHalf>,
+    frames: &mut Frames<impl AsyncRead + Unpin>,
 ) -> Result<(Peer, Vec<Bytes>), Option<Vec<Bytes>>> {
     let too_large = |end: FrameEnd| match end {
         FrameEnd::TooLarge(error) => Some(refused(0, ErrorCode::FrameTooLarge, &error.to_string())),
@@ -169,7 +177,7 @@ async fn shake_hands(
 async fn request(
     shared: &Arc<Shared>,
     peer: &Peer,
-    frames: &mut Frames<OwnedReadHalf>,
+    frames: &mut Frames<impl AsyncRead + Unpin>,
     length: u32,
 ) -> Result<Turn, FrameEnd> {
     // Its room is given back when the request has been carried out.
@@ -208,7 +216,7 @@ async fn request(
     })
 }
 
-async fn write(writing: OwnedWriteHalf, mut queue: mpsc::Receiver<Turn>) {
+async fn write(writing: impl AsyncWrite + Unpin, mut queue: mpsc::Receiver<Turn>) {
     let mut stream = BufWriter::with_capacity(WRITE_GATHER_BYTES, writing);
     loop {
         let turn = if let Ok(turn) = queue.try_recv() {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
@@ -34,11 +35,44 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    fn new(broker: Arc<Broker>, access: AccessConfig, config: ProtocolConfig) -> Arc<Self> {
+        let room = RequestRoom::new(config.in_flight_bytes_max);
+        Arc::new(Self {
+            broker,
+            access,
+            config,
+            room,
+            open: AtomicUsize::new(0),
+        })
+    }
+
     /// Returns how many bytes of its buffer a connection keeps between two requests: its share of what all may hold.
     pub(super) fn kept_buffer_bytes(&self) -> usize {
         let open = u64::try_from(self.open.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
         let share = self.config.in_flight_bytes_max.div_euclid(open.max(1));
         usize::try_from(share).unwrap_or(usize::MAX)
+    }
+}
+
+/// Serves connections over any streams, on the caller's runtime.
+#[derive(Debug, Clone)]
+pub struct Connections(Arc<Shared>);
+
+impl Connections {
+    /// Serves this broker.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>, access: AccessConfig, config: ProtocolConfig) -> Self {
+        Self(Shared::new(broker, access, config))
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve(
+        &self,
+        reading: impl AsyncRead + Unpin,
+        writing: impl AsyncWrite + Unpin,
+    ) {
+        let open = Open::count(&self.0);
+        connection::serve(&open.0, reading, writing).await;
     }
 }
 
@@ -87,14 +121,7 @@ impl Server {
         access: AccessConfig,
         config: ProtocolConfig,
     ) -> std::io::Result<Self> {
-        let room = RequestRoom::new(config.in_flight_bytes_max);
-        let shared = Arc::new(Shared {
-            broker,
-            access,
-            config,
-            room,
-            open: AtomicUsize::new(0),
-        });
+        let shared = Shared::new(broker, access, config);
         let count = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(SERVING_THREADS_MAX);
@@ -212,7 +239,7 @@ fn serve(shared: &Arc<Shared>, mut connections: mpsc::Receiver<std::net::TcpStre
                 }
             };
             let open = Open::count(shared);
-            tasks.spawn(async move { connection::serve(&open.0, stream).await });
+            tasks.spawn(async move { connection::serve_tcp(&open.0, stream).await });
         }
         while tasks.join_next().await.is_some() {}
     });

@@ -9,4 +9,4 @@ mod frames;
 mod listener;
 mod room;
 
-pub use listener::{Bound, Server};
+pub use listener::{Bound, Connections, Server};
