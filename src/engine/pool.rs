@@ -32,6 +32,9 @@ pub trait Workers: fmt::Debug + Send + Sync {
     /// Lets the job that calls this wait until something has come, at most for `time`.
     fn wait(&self, awaited: Option<Awaited>, time: Duration);
 
+    /// Says that a job stands between two of its steps and holds no lock: a simulation lets others go first here.
+    fn step(&self) {}
+
     /// Returns how many partitions may be opened at a time.
     fn opening_count(&self) -> usize;
 }
@@ -95,6 +98,11 @@ impl WorkPool {
     /// Lets the operation that calls this wait for `time`.
     pub fn pause(&self, time: Duration) {
         self.workers.wait(None, time);
+    }
+
+    /// Says that the job that calls this stands between two of its steps and holds no lock.
+    pub fn step(&self) {
+        self.workers.step();
     }
 
     /// Returns how many partitions may be opened at a time.

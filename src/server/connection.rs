@@ -95,7 +95,11 @@ async fn drain_is_over(shutdown: &Shutdown) {
     tokio::time::sleep(PEER_DRAIN_WAIT_MAX).await;
 }
 
-async fn read(shared: &Arc<Shared>, frames: &mut Frames<impl AsyncRead + Unpin>, turns: mpsc::Sender<Turn>) {
+async fn read(
+    shared: &Arc<Shared>,
+    frames: &mut Frames<impl AsyncRead + Unpin>,
+    turns: mpsc::Sender<Turn>,
+) {
     let shutdown = shared.broker.shutdown().clone();
     let handshake = tokio::select! {
         shaken = tokio::time::timeout(HANDSHAKE_WAIT_MAX, shake_hands(shared, frames)) => shaken,

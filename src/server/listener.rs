@@ -66,11 +66,7 @@ impl Connections {
     }
 
     /// Serves one connection to its end.
-    pub async fn serve(
-        &self,
-        reading: impl AsyncRead + Unpin,
-        writing: impl AsyncWrite + Unpin,
-    ) {
+    pub async fn serve(&self, reading: impl AsyncRead + Unpin, writing: impl AsyncWrite + Unpin) {
         let open = Open::count(&self.0);
         connection::serve(&open.0, reading, writing).await;
     }

@@ -1,6 +1,7 @@
 //! One life of a broker: it opens on what the last one left, serves, and ends by a power cut, a kill, or an order.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redrive::broker::{Broker, Host, Upkeep};
@@ -100,7 +101,10 @@ pub(crate) fn live(world: &Arc<World>, left: Left, is_calm: bool) -> Left {
 async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
     use redrive::clock::Clock as _;
     world.begin_life();
-    let clock = Arc::new(SimClock::new(left.wall_ms));
+    let latest_ms = world.latest_wall_ms.load(Ordering::SeqCst);
+    // A clock that has jumped back holds up what was put off: at the end it has caught up.
+    let wall_ms = left.wall_ms.max(if is_calm { latest_ms } else { i64::MIN });
+    let clock = Arc::new(SimClock::new(wall_ms));
     let mut chance = world.chance("life", 0);
     let end = match chance.below(5) {
         0 | 1 => End::Kill,
@@ -123,10 +127,7 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
         left.disk
             .fail_sync_at(left.disk.op_count() + chance.between(1, 200));
     }
-    world.note(&format!(
-        "begins, wall {}, will end by {end:?}",
-        left.wall_ms
-    ));
+    world.note(&format!("begins, wall {wall_ms}, will end by {end:?}"));
     let host = Host {
         disk: Arc::new(stage.clone()),
         clock: Arc::clone(&clock) as Arc<_>,
@@ -176,6 +177,7 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
         workers.run_undisturbed(move || broker.close()).await;
     }
     let wall_ms = clock.now().0;
+    world.latest_wall_ms.fetch_max(wall_ms, Ordering::SeqCst);
     world.end_life(&left.disk);
     let end = if left.disk.is_power_cut() {
         End::Power
@@ -241,6 +243,8 @@ async fn disturb(life: Arc<Life>, disk: SimDisk, stage: StageDisk) {
                 life.world
                     .note(&format!("the wall clock jumps by {by_ms} ms"));
                 life.world.push.lock().clock_jumps();
+                let latest = &life.world.latest_wall_ms;
+                latest.fetch_max(life.broker.now().0, Ordering::SeqCst);
                 life.clock.jump(by_ms);
             }
             1 => {

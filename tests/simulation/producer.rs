@@ -284,6 +284,7 @@ fn take(
                     }
                     false
                 }
+                ErrorCode::StorageFailed => false,
                 code if code.is_retryable() => false,
                 _ => {
                     world.check(Err(format!("producer {at} is refused: {refusal:?}")));

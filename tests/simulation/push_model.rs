@@ -67,6 +67,8 @@ pub(crate) struct PushModel {
     messages: BTreeMap<String, Message>,
     deduplicated: BTreeMap<String, Deduplicated>,
     callbacks: BTreeMap<(String, u64, String), String>,
+    /// Messages of callbacks: what they tell of, and whether they have come to their end.
+    told: BTreeMap<String, (String, bool)>,
     pub(crate) letters: BTreeMap<String, PushLetter>,
     ends: u32,
     jumps: u32,
@@ -237,6 +239,33 @@ impl PushModel {
                     "queue {queue}: {id} is sent before {other} has ended"
                 ));
             }
+            if message.at < at {
+                self.check_told(queue, id, (other, message))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands behind a message of a queue waits for its callbacks, too.
+    fn check_told(
+        &self,
+        queue: &str,
+        id: &str,
+        (other, message): (&str, &Message),
+    ) -> Result<(), Broken> {
+        let waits =
+            |(_, (source, has_ended)): &(&String, &(String, bool))| source == other && !has_ended;
+        if let Some((callback, _)) = self.told.iter().find(waits) {
+            return Err(format!(
+                "queue {queue}: {id} is sent before callback {callback} of {other} has ended"
+            ));
+        }
+        let asked = self.asked.get(&message.token);
+        let is_to_be_told = asked.is_some_and(|asked| asked.has_callback);
+        if is_to_be_told && message.callbacks == 0 && !message.is_cancel_tried {
+            return Err(format!(
+                "queue {queue}: {id} is sent before {other} was told of"
+            ));
         }
         Ok(())
     }
@@ -244,11 +273,12 @@ impl PushModel {
     /// The destination has answered an attempt.
     pub(crate) fn answered(&mut self, id: &str, retried: u32, is_taken: bool, is_last: bool) {
         let ends = self.ends;
-        let retries = |token| {
-            self.asked
-                .get(&token)
-                .map_or(0, |asked: &Asked| asked.retries)
-        };
+        let asked = &self.asked;
+        let retries = |token| asked.get(&token).map_or(0, |asked: &Asked| asked.retries);
+        if let Some((source, has_ended)) = self.told.get_mut(id) {
+            let token = self.messages.get(source).map(|message| message.token);
+            *has_ended |= is_taken || is_last || retried >= token.map_or(0, retries);
+        }
         let Some(message) = self.messages.get_mut(id) else {
             return;
         };
@@ -270,6 +300,8 @@ impl PushModel {
         if let Some(message) = self.messages.get_mut(source) {
             message.callbacks += 1;
         }
+        let told = (source.to_owned(), false);
+        self.told.entry(id.to_owned()).or_insert(told);
         let key = (source.to_owned(), retried, kind.to_owned());
         let before = self.callbacks.entry(key).or_insert(id.to_owned());
         let was_retried = |letter: &PushLetter| letter.message == *before && letter.is_retry_tried;
@@ -279,6 +311,8 @@ impl PushModel {
         if self.letters.values().any(was_retried) {
             // It had died, and somebody has sent it back.
             id.clone_into(before);
+            // Nobody waits for it any more.
+            self.told.remove(id);
             return Ok(());
         }
         Err(format!(

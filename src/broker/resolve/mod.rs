@@ -283,6 +283,7 @@ impl Broker {
         let now = || self.clock.now();
         let after = |step| {
             partition.notify(LogKind::Main);
+            self.pool.step();
             failpoint::hit(match step {
                 Step::Claimed => "republish-claimed",
                 Step::Written => "republish-written",
