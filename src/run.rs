@@ -132,7 +132,7 @@ fn raise_open_files() {
 }
 
 /// Returns what is served over HTTP: the QStash API below its paths, and the admin surface everywhere else.
-fn surface(
+pub fn surface(
     broker: &Arc<Broker>,
     config: &ServeConfig,
     room: &RequestRoom,

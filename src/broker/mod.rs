@@ -11,6 +11,7 @@ mod dead_letters;
 mod fetch;
 mod flow_pins;
 mod groups;
+mod host;
 mod letter_stats;
 mod letter_view;
 mod measure;
@@ -52,7 +53,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::SharedClock;
 use crate::config::{ServeConfig, TopicDefaults};
-use crate::engine::WorkPool;
+use crate::engine::{Unfinished, WorkPool};
 use crate::metrics::Metrics;
 use crate::names::TopicName;
 use crate::protocol::error_code::{ErrorCode, Refusal};
@@ -63,6 +64,7 @@ use checkpoints::Checkpoints;
 use control::Control;
 
 pub use flow_pins::{FlowPin, FlowUnpin};
+pub use host::Host;
 pub use open::OpenError;
 pub use partition_detail::{DamageView, PartitionDetail, SegmentView};
 pub use peek::{PeekFrom, PeekedRecord};
@@ -124,6 +126,14 @@ impl Broker {
     #[must_use]
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown
+    }
+
+    /// Carries out an operation where it may block on the disk.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        act: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Unfinished> {
+        self.pool.run(act).await
     }
 
     /// Returns the wall clock's time.

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use super::checkpoints::Checkpoints;
 use super::control::Control;
 use super::push_settings::PushSettings;
-use super::{Broker, RESOLVING_MAX, push, signing_keys};
+use super::{Broker, Host, RESOLVING_MAX, push, signing_keys};
 use crate::clock::SharedClock;
 use crate::config::ServeConfig;
 use crate::engine::{PartitionHandle, WorkPool};
@@ -32,9 +32,6 @@ use crate::shutdown::Shutdown;
 use crate::topic::{
     PUSH_TOPIC, Topic, dead_letter_config, delivery_config, main_config, visibility,
 };
-
-/// Threads that open partitions: recovery waits for the disk more than it computes.
-const OPENING_THREADS: usize = 8;
 
 /// Why the broker did not start. Nothing was changed but what recovery had finished.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +79,21 @@ impl Broker {
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Result<Arc<Self>, OpenError> {
+        let threads = u32::try_from(config.storage.sync_threads).unwrap_or(u32::MAX);
+        let pool = WorkPool::start(threads).map_err(OpenError::Threads)?;
+        Self::open_on(config, Host { disk, clock, pool }, metrics, shutdown)
+    }
+
+    /// As [`Broker::open`], with those who do its work.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_on(
+        config: &ServeConfig,
+        Host { disk, clock, pool }: Host,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+    ) -> Result<Arc<Self>, OpenError> {
         let root = config.data_dir.clone();
         let data_dir = DataDir::open(disk.as_ref(), &root, "redrive", std::process::id())?;
         let checkpoints = Checkpoints::open(disk.as_ref(), &root)?;
@@ -99,8 +111,6 @@ impl Broker {
         let is_development = config.access.is_development;
         let keys = signing_keys::at_start(&mut control, is_development, now)?;
         let push_settings = PushSettings::new(control.state().push().clone(), keys, is_development);
-        let threads = u32::try_from(config.storage.sync_threads).unwrap_or(u32::MAX);
-        let pool = WorkPool::start(threads).map_err(OpenError::Threads)?;
         let opener = Opener {
             disk: Arc::clone(&disk),
             root: root.clone(),
@@ -217,20 +227,21 @@ impl Opener {
         &self,
         wanted: &[(PartitionNumber, TopicSettings, bool)],
     ) -> Result<HashMap<PartitionNumber, Arc<PartitionHandle>>, LogError> {
-        let share = wanted.len().div_ceil(OPENING_THREADS).max(1);
+        let open = &|chunk: &[(PartitionNumber, TopicSettings, bool)]| {
+            let opened = chunk.iter().map(|(number, settings, is_pushed)| {
+                Ok((*number, self.partition(*number, settings, *is_pushed)?))
+            });
+            opened.collect::<Result<HashMap<_, _>, LogError>>()
+        };
+        let thread_count = self.pool.opening_count();
+        if thread_count == 1 {
+            return open(wanted);
+        }
+        let share = wanted.len().div_ceil(thread_count).max(1);
         let results = std::thread::scope(|scope| {
             let threads: Vec<_> = wanted
                 .chunks(share)
-                .map(|chunk| {
-                    scope.spawn(move || -> Result<Vec<_>, LogError> {
-                        chunk
-                            .iter()
-                            .map(|(number, settings, is_pushed)| {
-                                Ok((*number, self.partition(*number, settings, *is_pushed)?))
-                            })
-                            .collect()
-                    })
-                })
+                .map(|chunk| scope.spawn(move || open(chunk)))
                 .collect();
             threads
                 .into_iter()

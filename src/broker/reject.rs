@@ -22,12 +22,11 @@ impl Broker {
     pub async fn reject(self: &Arc<Self>, request: RejectRequest) -> Result<RejectAnswer, Refusal> {
         let permit = self.may_resolve().await;
         let this = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || {
+        let done = self.pool.run(move || {
             let _permit = permit;
             this.reject_blocking(&request)
-        })
-        .await;
-        done.unwrap_or_else(|_| Err(ended()))
+        });
+        done.await.unwrap_or_else(|_| Err(ended()))
     }
 
     fn reject_blocking(&self, request: &RejectRequest) -> Result<RejectAnswer, Refusal> {

@@ -60,7 +60,7 @@ impl Broker {
             return;
         }
         let now = || self.clock.now();
-        let wait = || std::thread::park_timeout(ROLL_STEP);
+        let wait = || self.pool.pause(ROLL_STEP);
         let upkeep = PushUpkeep {
             owner: partition.owner(),
             now: &now,

@@ -10,4 +10,4 @@ mod pool;
 mod room;
 
 pub use partition::{DurabilityWanted, PartitionHandle};
-pub use pool::WorkPool;
+pub use pool::{Awaited, Job, Unfinished, WorkPool, Workers};

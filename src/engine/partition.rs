@@ -206,10 +206,12 @@ impl PartitionHandle {
         };
         if let Some(task) = task {
             let started = std::time::Instant::now();
+            self.pool.step();
             if let Err(error) = task.run() {
                 tracing::error!(partition = self.number.0, %error, "a sync failed; the log takes no more appends");
             }
             observe_duration(&self.metrics.logs.sync_seconds, started.elapsed());
+            self.pool.step();
             self.after_sync(kind);
         }
         // Also when there was nothing to sync: somebody else's sync may have failed and told nobody.
@@ -321,7 +323,9 @@ impl PartitionHandle {
                 let (done, result) = tokio::sync::oneshot::channel();
                 let this = Arc::clone(self);
                 self.pool.submit(move || {
+                    this.pool.step();
                     let rolled = task.run();
+                    this.pool.step();
                     let finished = this.owner.lock().finish_roll(kind, rolled);
                     let finished = finished.map(|facets| {
                         if let Some(facets) = facets {

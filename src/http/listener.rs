@@ -19,6 +19,7 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -115,9 +116,12 @@ pub async fn serve<S, F>(
         let visitor = Visitor(Arc::new(strangers.enter()));
         connections.spawn(async move {
             let _open = OpenConnection::count(&metrics);
+            // Without it small answers wait for the client's delayed acknowledgement; a socket that refuses works all the
+            // same.
+            let _is_set = stream.set_nodelay(true);
             let served = serve_visitor(&metrics, &visitor, peer, surface);
             tokio::select! {
-                () = connection(stream, peer, limits, served, draining) => {}
+                () = converse(stream, peer, limits, served, draining) => {}
                 () = visitor.0.sent_off() => tracing::debug!(%peer, "a stranger gave up its place"),
             }
             drop(place);
@@ -194,8 +198,25 @@ fn ambiguous() -> Response {
     response
 }
 
-async fn connection<S, F>(
-    stream: TcpStream,
+/// Serves one connection over any stream to its end, or until `draining` changes.
+pub async fn connection<S, F>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    limits: HttpLimits,
+    metrics: &Metrics,
+    surface: S,
+    draining: watch::Receiver<()>,
+) where
+    S: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response> + Send,
+{
+    let visitor = Visitor(Arc::new(Arc::new(Strangers::default()).enter()));
+    let served = serve_visitor(metrics, &visitor, peer, surface);
+    converse(stream, peer, limits, served, draining).await;
+}
+
+async fn converse<S, F>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
     limits: HttpLimits,
     surface: S,
@@ -204,8 +225,6 @@ async fn connection<S, F>(
     S: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response>,
 {
-    // Without it small answers wait for the client's delayed acknowledgement; a socket that refuses works all the same.
-    let _is_set = stream.set_nodelay(true);
     let service = service_fn(|request: Request<Incoming>| {
         let answer = surface(request);
         async move { Ok::<_, Infallible>(answer.await) }

@@ -22,7 +22,7 @@ pub mod listener;
 
 pub use auth::{Access, Denied};
 pub use error::ApiError;
-pub use listener::{HttpLimits, PeerAddress, Visitor, serve};
+pub use listener::{HttpLimits, PeerAddress, Visitor, connection, serve};
 pub use response::Response;
 pub use route::{Found, RouteError, RouteTable};
 

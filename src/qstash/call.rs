@@ -63,9 +63,9 @@ impl Call {
         act: impl FnOnce(&Arc<Broker>) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, ApiError> {
         let broker = Arc::clone(&self.broker);
-        let done = tokio::task::spawn_blocking(move || act(&broker)).await;
-        let result = done.unwrap_or_else(|panic| {
-            tracing::error!(%panic, "a request failed inside the broker");
+        let done = self.broker.run(move || act(&broker)).await;
+        let result = done.unwrap_or_else(|error| {
+            tracing::error!(%error, "a request failed inside the broker");
             Err(Refusal::new(
                 ErrorCode::Internal,
                 "the request failed inside the broker",

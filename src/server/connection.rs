@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
 use super::dispatch::{self, Peer};
@@ -48,14 +47,8 @@ pub(super) enum Turn {
     Last(Vec<Bytes>),
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream, stranger: &Stranger) {
-    let label = SurfaceLabel {
-        surface: "protocol",
-    };
-    let connections = &shared.broker.metrics().connections;
-    connections.accepted.get_or_create(&label).inc();
-    let _open = Raised::new(connections.open.get_or_create_owned(&label));
+/// Serves a connection over TCP to its end.
+pub(super) async fn serve_tcp(shared: &Arc<Shared>, stream: TcpStream, stranger: &Stranger) {
     // A peer that vanished without a word must not keep its place for ever.
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_WAIT);
     socket2::SockRef::from(&stream)
@@ -64,6 +57,22 @@ pub(super) async fn serve(shared: &Arc<Shared>, stream: TcpStream, stranger: &St
     // Answers are small and somebody waits for them.
     stream.set_nodelay(true).ok();
     let (reading, writing) = stream.into_split();
+    serve(shared, reading, writing, stranger).await;
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    reading: impl AsyncRead + Unpin,
+    writing: impl AsyncWrite + Unpin,
+    stranger: &Stranger,
+) {
+    let label = SurfaceLabel {
+        surface: "protocol",
+    };
+    let connections = &shared.broker.metrics().connections;
+    connections.accepted.get_or_create(&label).inc();
+    let _open = Raised::new(connections.open.get_or_create_owned(&label));
     let in_flight = shared.config.in_flight_max.max(1);
     let (turns, queue) = mpsc::channel(in_flight);
     let served = async {
@@ -106,7 +115,7 @@ async fn drain_is_over(shutdown: &Shutdown) {
 
 async fn read(
     shared: &Arc<Shared>,
-    frames: &mut Frames<OwnedReadHalf>,
+    frames: &mut Frames<impl AsyncRead + Unpin>,
     turns: mpsc::Sender<Turn>,
     stranger: &Stranger,
 ) {
@@ -157,7 +166,7 @@ async fn read(
 /// Reads the first frame and decides whether to talk to the peer. An error may carry a last answer.
 async fn shake_hands(
     shared: &Shared,
-    frames: &mut Frames<OwnedReadHalf>,
+    frames: &mut Frames<impl AsyncRead + Unpin>,
 ) -> Result<(Peer, Vec<Bytes>), Option<Vec<Bytes>>> {
     let too_large = |end: FrameEnd| match end {
         FrameEnd::TooLarge(error) => Some(refused(0, ErrorCode::FrameTooLarge, &error.to_string())),
@@ -195,7 +204,7 @@ async fn shake_hands(
 async fn request(
     shared: &Arc<Shared>,
     peer: &Peer,
-    frames: &mut Frames<OwnedReadHalf>,
+    frames: &mut Frames<impl AsyncRead + Unpin>,
     length: u32,
 ) -> Result<Turn, FrameEnd> {
     // Its room is given back when the request has been carried out.
@@ -234,7 +243,11 @@ async fn request(
     })
 }
 
-async fn write(writing: OwnedWriteHalf, mut queue: mpsc::Receiver<Turn>, wait_max: Duration) {
+async fn write(
+    writing: impl AsyncWrite + Unpin,
+    mut queue: mpsc::Receiver<Turn>,
+    wait_max: Duration,
+) {
     let mut stream = BufWriter::with_capacity(WRITE_GATHER_BYTES, writing);
     loop {
         let turn = if let Ok(turn) = queue.try_recv() {

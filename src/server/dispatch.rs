@@ -254,7 +254,8 @@ impl Call {
                 id,
                 version,
             } = self;
-            let done = tokio::task::spawn_blocking(move || act(&broker, request)).await;
+            let pool = Arc::clone(&broker);
+            let done = pool.run(move || act(&broker, request)).await;
             let answer = done.unwrap_or_else(|_| {
                 Err(Refusal::new(
                     ErrorCode::Internal,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
@@ -37,11 +38,46 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    fn new(
+        broker: Arc<Broker>,
+        access: AccessConfig,
+        config: ProtocolConfig,
+        room: RequestRoom,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            broker,
+            access,
+            config,
+            room,
+            strangers: Arc::default(),
+            open: AtomicUsize::new(0),
+        })
+    }
+
     /// Returns how many bytes of its buffer a connection keeps between two requests: its share of what all may hold.
     pub(super) fn kept_buffer_bytes(&self) -> usize {
         let open = u64::try_from(self.open.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
         let share = self.config.in_flight_bytes_max.div_euclid(open.max(1));
         usize::try_from(share).unwrap_or(usize::MAX)
+    }
+}
+
+/// Serves connections over any streams, on the caller's runtime.
+#[derive(Debug, Clone)]
+pub struct Connections(Arc<Shared>);
+
+impl Connections {
+    /// Serves this broker.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>, access: AccessConfig, config: ProtocolConfig) -> Self {
+        let room = RequestRoom::new(config.in_flight_bytes_max);
+        Self(Shared::new(broker, access, config, room))
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve(&self, reading: impl AsyncRead + Unpin, writing: impl AsyncWrite + Unpin) {
+        let open = Open::count(&self.0);
+        connection::serve(&open.0, reading, writing, &open.1).await;
     }
 }
 
@@ -91,14 +127,7 @@ impl Server {
         config: ProtocolConfig,
         room: RequestRoom,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
-            broker,
-            access,
-            config,
-            room,
-            strangers: Arc::default(),
-            open: AtomicUsize::new(0),
-        });
+        let shared = Shared::new(broker, access, config, room);
         let count = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(SERVING_THREADS_MAX);
@@ -223,7 +252,7 @@ fn serve(mut connections: mpsc::Receiver<Accepted>) {
             };
             tasks.spawn(async move {
                 tokio::select! {
-                    () = connection::serve(&open.0, stream, &open.1) => {}
+                    () = connection::serve_tcp(&open.0, stream, &open.1) => {}
                     () = open.1.sent_off() => tracing::debug!("a stranger gave up its place"),
                 }
             });

@@ -8,4 +8,4 @@ mod dispatch;
 mod frames;
 mod listener;
 
-pub use listener::{Bound, Server};
+pub use listener::{Bound, Connections, Server};

@@ -33,6 +33,8 @@ use crate::protocol::resolve_letters::{
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long one step of that wait is, should no change be told.
 const BUSY_STEP: Duration = Duration::from_millis(100);
+/// How long one step of a wait for somebody else's roll or sync is, should no change be told.
+const STEP_WAIT: Duration = Duration::from_millis(5);
 
 impl Broker {
     /// Republishes letters. Answered when their fresh records are synced.
@@ -57,7 +59,7 @@ impl Broker {
         let permit = self.may_resolve().await;
         let (answer, answered) = oneshot::channel();
         let this = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
+        self.pool.begin(move || {
             let _permit = permit;
             this.retry_blocking(&request, (&who, change), answer);
         });
@@ -175,12 +177,11 @@ impl Broker {
     ) -> Result<DeleteLettersAnswer, Refusal> {
         let permit = self.may_resolve().await;
         let this = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || {
+        let done = self.pool.run(move || {
             let _permit = permit;
             this.delete_blocking(&request, &who)
-        })
-        .await;
-        done.unwrap_or_else(|_| Err(ended()))
+        });
+        done.await.unwrap_or_else(|_| Err(ended()))
     }
 
     fn delete_blocking(
@@ -245,7 +246,7 @@ impl Broker {
         mut act: impl FnMut(&[(Offset, DeadLetter)]) -> storage::partition::Outcomes,
     ) -> Vec<(Offset, Result<Outcome, Option<Refusal>>)> {
         let mut results = Vec::new();
-        let started = std::time::Instant::now();
+        let started = tokio::time::Instant::now();
         loop {
             let mut changes = partition.subscribe(LogKind::Main);
             changes.borrow_and_update();
@@ -267,12 +268,8 @@ impl Broker {
                 return results;
             }
             letters.retain(|(offset, _)| busy.contains(offset));
-            let runtime = tokio::runtime::Handle::current();
-            runtime.block_on(async {
-                tokio::time::timeout(BUSY_STEP, changes.changed())
-                    .await
-                    .ok();
-            });
+            let changed = async move { drop(changes.changed().await) };
+            self.pool.wait(changed, BUSY_STEP);
         }
     }
 
@@ -286,6 +283,7 @@ impl Broker {
         let now = || self.clock.now();
         let after = |step| {
             partition.notify(LogKind::Main);
+            self.pool.step();
             failpoint::hit(match step {
                 Step::Claimed => "republish-claimed",
                 Step::Written => "republish-written",
@@ -296,11 +294,8 @@ impl Broker {
         };
         let wait = || {
             let mut changes = partition.subscribe(LogKind::Main);
-            tokio::runtime::Handle::current().block_on(async {
-                tokio::time::timeout(Duration::from_millis(5), changes.changed())
-                    .await
-                    .ok();
-            });
+            let changed = async move { drop(changes.changed().await) };
+            self.pool.wait(changed, STEP_WAIT);
         };
         let hooks = Hooks {
             now: &now,

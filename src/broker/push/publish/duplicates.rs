@@ -69,7 +69,7 @@ impl Broker {
         let urls = if is_group {
             let desk = Arc::clone(desk);
             let offsets = offsets.clone();
-            let read = tokio::task::spawn_blocking(move || urls_of(&desk, &offsets)).await;
+            let read = self.pool.run(move || urls_of(&desk, &offsets)).await;
             read.unwrap_or_default()
         } else {
             Vec::new()

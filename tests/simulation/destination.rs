@@ -1,0 +1,125 @@
+//! The destinations of a life: they take, refuse, ask for patience, say never again, break, are slow, or say nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use redrive::delivery::client::{Answer, AttemptClient, AttemptFuture, AttemptRequest};
+use serde_json::Value;
+use storage::dead_letter::{AttemptResult, ErrorClass};
+
+use crate::chance::Chance;
+use crate::life::Life;
+use crate::log_model::Broken;
+use crate::world::World;
+
+/// All destinations.
+#[derive(Debug)]
+pub(crate) struct Destinations {
+    world: Arc<World>,
+    chance: Mutex<Chance>,
+    is_calm: bool,
+}
+
+/// What a destination does with an attempt.
+#[derive(Debug)]
+struct Reaction {
+    result: AttemptResult,
+    headers: Vec<(String, String)>,
+    /// It ends the message, whatever its retries.
+    is_last: bool,
+    time: Duration,
+}
+
+impl Destinations {
+    pub(crate) fn new(life: &Life) -> Self {
+        Self {
+            world: Arc::clone(&life.world),
+            chance: Mutex::new(life.world.chance("destinations", 0)),
+            is_calm: life.is_calm,
+        }
+    }
+
+    fn react(&self, timeout: Duration) -> Reaction {
+        let mut chance = self.chance.lock();
+        let status = |status| (AttemptResult::Status(status), Vec::new(), false);
+        let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        let (result, headers, is_last) = match chance.below(10) {
+            _ if self.is_calm => status(200),
+            0 => status(500),
+            1 => status(404),
+            2 => {
+                let wait = header("retry-after", "2");
+                (AttemptResult::Status(429), wait, false)
+            }
+            3 => {
+                let never = header("upstash-nonretryable-error", "true");
+                (AttemptResult::Status(489), never, true)
+            }
+            4 => (AttemptResult::Error(ErrorClass::CONNECT), Vec::new(), false),
+            5 => (AttemptResult::Error(ErrorClass::TIMEOUT), Vec::new(), false),
+            _ => status(200),
+        };
+        let is_timeout = result == AttemptResult::Error(ErrorClass::TIMEOUT);
+        let time = match chance.below(3) {
+            _ if is_timeout => timeout,
+            0 => chance.ms(0, 2_000),
+            _ => chance.ms(0, 50),
+        };
+        Reaction {
+            result,
+            headers,
+            is_last,
+            time: time.min(timeout),
+        }
+    }
+
+    fn arrived(&self, id: &str, retried: u32, request: &AttemptRequest) -> Result<(), Broken> {
+        let url = request.url.as_str();
+        let mut push = self.world.push.lock();
+        if let Some(kind) = url.strip_prefix("http://told.example/") {
+            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            let source = body["sourceMessageId"].as_str().unwrap_or_default();
+            let of = body["retried"].as_u64().unwrap_or_default();
+            return push.told(id, kind, (source, of));
+        }
+        let text = String::from_utf8_lossy(&request.body);
+        let token = text.split(':').next().and_then(|token| token.parse().ok());
+        let token = token.ok_or_else(|| format!("message {id} has the body {text:?}"))?;
+        push.arrived(id, token, retried)
+    }
+}
+
+impl AttemptClient for Destinations {
+    fn attempt(&self, request: AttemptRequest) -> AttemptFuture<'_> {
+        Box::pin(async move {
+            let header = |name: &str| {
+                let value = request.headers.get(name);
+                value.map_or("", |value| value.to_str().unwrap()).to_owned()
+            };
+            let id = header("upstash-message-id");
+            let retried = header("upstash-retried").parse().unwrap_or_default();
+            let reaction = self.react(request.timeout);
+            let line = format!(
+                "{id} arrives at {}, {retried}: {reaction:?}",
+                request.url.as_str()
+            );
+            self.world.note(&line);
+            self.world.check(self.arrived(&id, retried, &request));
+            tokio::time::sleep(reaction.time).await;
+            let is_taken = matches!(reaction.result, AttemptResult::Status(200..300));
+            let mut push = self.world.push.lock();
+            push.answered(&id, retried, is_taken, reaction.is_last);
+            drop(push);
+            self.world.note(&format!("{id} is answered"));
+            Answer {
+                result: reaction.result,
+                headers: reaction.headers,
+                body: Bytes::from_static(b"said"),
+                is_body_cut: false,
+                duration: reaction.time,
+            }
+        })
+    }
+}

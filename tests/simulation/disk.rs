@@ -1,0 +1,159 @@
+//! The broker's disk: the simulated one, on which chosen operations fail, and whose power cut ends the
+//! broker's life at once.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use storage::disk::sim::SimDisk;
+use storage::disk::{DirEntry, Disk, DiskFile, MappedBytes, OpenMode, Site};
+use tokio::sync::Notify;
+
+use crate::chance::Chance;
+
+/// What fails, and how often.
+#[derive(Debug, Clone)]
+pub(crate) struct Failures {
+    chance: Chance,
+    /// One write or allocation in so many fails; 0: none.
+    pub(crate) write_one_in: u64,
+}
+
+impl Failures {
+    pub(crate) fn none(chance: Chance) -> Self {
+        Self {
+            chance,
+            write_one_in: 0,
+        }
+    }
+}
+
+/// The disk of one life.
+#[derive(Debug, Clone)]
+pub(crate) struct StageDisk {
+    disk: SimDisk,
+    stage: Arc<Stage>,
+}
+
+#[derive(Debug)]
+struct Stage {
+    failures: Mutex<Failures>,
+    /// Told when the power is cut.
+    is_cut: Arc<Notify>,
+}
+
+impl StageDisk {
+    pub(crate) fn new(disk: SimDisk, failures: Failures, is_cut: Arc<Notify>) -> Self {
+        let stage = Stage {
+            failures: Mutex::new(failures),
+            is_cut,
+        };
+        Self {
+            disk,
+            stage: Arc::new(stage),
+        }
+    }
+
+    pub(crate) fn stop_failing(&self) {
+        self.stage.failures.lock().write_one_in = 0;
+    }
+
+    fn over<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        self.stage.look(&self.disk);
+        done
+    }
+}
+
+impl Stage {
+    fn look(&self, disk: &SimDisk) {
+        if disk.is_power_cut() {
+            self.is_cut.notify_one();
+        }
+    }
+
+    fn may_write(&self) -> io::Result<()> {
+        let mut failures = self.failures.lock();
+        let one_in = failures.write_one_in;
+        if one_in > 0 && failures.chance.one_in(one_in) {
+            return Err(io::Error::other("the stage fails a write"));
+        }
+        Ok(())
+    }
+}
+
+impl Disk for StageDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.over(self.disk.open(path, mode))?;
+        Ok(Arc::new(StageFile {
+            file,
+            disk: self.clone(),
+        }))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.over(self.disk.create_dir(path))
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.disk.list(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path, site: Site) -> io::Result<()> {
+        self.over(self.disk.rename(from, to, site))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.over(self.disk.remove(path))
+    }
+
+    fn sync_dir(&self, path: &Path, site: Site) -> io::Result<()> {
+        self.over(self.disk.sync_dir(path, site))
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.disk.free_bytes(path)
+    }
+}
+
+#[derive(Debug)]
+struct StageFile {
+    file: Arc<dyn DiskFile>,
+    disk: StageDisk,
+}
+
+impl DiskFile for StageFile {
+    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buf, position)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.disk.stage.may_write()?;
+        self.disk.over(self.file.write_all_at(bytes, position))
+    }
+
+    fn sync(&self, site: Site) -> io::Result<()> {
+        self.disk.over(self.file.sync(site))
+    }
+
+    fn byte_count(&self) -> io::Result<u64> {
+        self.file.byte_count()
+    }
+
+    fn set_len(&self, bytes: u64, site: Site) -> io::Result<()> {
+        self.disk.over(self.file.set_len(bytes, site))
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        self.disk.stage.may_write()?;
+        self.disk.over(self.file.allocate(bytes))
+    }
+
+    fn map(&self) -> io::Result<MappedBytes> {
+        self.file.map()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+}

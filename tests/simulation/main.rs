@@ -1,0 +1,93 @@
+//! The whole broker in a simulation: its real code on a disk, a network, a time and random numbers that one seed decides.
+//!
+//! A seed is a topology, a configuration, clients over the binary protocol and over HTTP, played destinations, and a sequence
+//! of lives of the broker that end by power cuts and kills, with failing writes and syncs, full disks, cut connections and
+//! jumps of the wall clock in between. Then nothing fails any more, and everything must come to its end. What was promised is
+//! kept by models that know the design page and the answers alone.
+//!
+//! Each seed runs in a process of its own, so that nothing of another one is left, and gives a hash of everything that
+//! happened: the same seed gives the same hash.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests may panic"
+)]
+
+mod chance;
+mod child;
+mod clock;
+mod consumer;
+mod destination;
+mod disk;
+mod ending;
+mod entropy;
+#[path = "../support/hold.rs"]
+mod hold;
+mod life;
+mod log_model;
+mod net;
+mod network;
+mod operator;
+mod producer;
+mod publisher;
+mod push_ending;
+mod push_model;
+mod trace;
+mod workers;
+mod world;
+
+use child::{Outcome, is_child};
+use hold::Hold;
+
+/// Seeds in the merge-sized set.
+const SEEDS: u64 = 60;
+
+#[test]
+fn every_promise_holds_for_every_seed() {
+    if is_child() {
+        return child::run();
+    }
+    let mut hold = Hold::begin("simulation/every_promise_holds_for_every_seed");
+    let first = hold.seed();
+    let mut done = 0;
+    while hold.goes_on(done, SEEDS) {
+        for (seed, outcome) in child::seeds(first.wrapping_add(done), 2) {
+            done += 1;
+            match outcome {
+                Outcome::Held(numbers) => {
+                    for (what, number) in numbers.counts() {
+                        hold.count(what, number);
+                    }
+                }
+                Outcome::Broken(story) => {
+                    eprintln!("{story}");
+                    panic!("seed {seed}: {}", hold.replay(seed));
+                }
+            }
+        }
+    }
+    hold.count("seeds", done);
+    hold.end(env!("CARGO_TARGET_TMPDIR"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    if is_child() {
+        return;
+    }
+    let of = |seed| child::seeds(seed, 1).pop().unwrap().1;
+    for seed in 1..=3 {
+        let (one, other) = (of(seed), of(seed));
+        let (Outcome::Held(one), Outcome::Held(other)) = (&one, &other) else {
+            panic!("seed {seed}: {one:?} {other:?}");
+        };
+        assert!(one.events > 50, "seed {seed} does something: {one:?}");
+        assert_eq!(one, other, "seed {seed}");
+    }
+}

@@ -1,0 +1,49 @@
+//! The end of what was pushed: nothing fails any more, so every message must come to its end and every letter must be gone.
+
+use std::time::Duration;
+
+use crate::life::Life;
+use crate::publisher::{list, retry};
+use crate::push_model::conserves;
+
+/// Lets everything come to its end, and looks whether it has.
+pub(crate) async fn all(life: &Life) {
+    settled(life).await;
+    for _ in 0..3 {
+        let Some(live) = list(life).await else {
+            life.world
+                .check(Err("the dead letters cannot be listed".to_owned()));
+            return;
+        };
+        let held = life.world.push.lock().check_live(&live);
+        life.world.check(held);
+        if live.is_empty() {
+            break;
+        }
+        for letter in live {
+            retry(life, &letter).await;
+        }
+        settled(life).await;
+    }
+    let counts = life.broker.delivery_counts();
+    life.world.note(&format!("at the end {counts:?}"));
+    life.world.check(conserves(&counts));
+    let held = life.world.push.lock().check_ends();
+    life.world.check(held);
+    match list(life).await {
+        Some(live) if live.is_empty() => {}
+        live => life
+            .world
+            .check(Err(format!("dead letters stay: {live:?}"))),
+    }
+}
+
+async fn settled(life: &Life) {
+    loop {
+        let counts = life.broker.delivery_counts();
+        if counts.pending == 0 && counts.in_flight == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}

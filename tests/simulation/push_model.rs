@@ -1,0 +1,466 @@
+//! What the broker has promised about pushed messages, written from the design page, from answers and from what reaches the
+//! destinations alone, and what breaks it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use storage::address::Address;
+use storage::delivery::DeliveryCounts;
+
+use crate::log_model::Broken;
+
+/// Time in which one of the messages with a deduplication id is kept.
+const WINDOW_MS: i64 = 600_000;
+
+/// What a publisher asks for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    pub(crate) retries: u32,
+    pub(crate) queue: Option<String>,
+    pub(crate) dedup: Option<String>,
+    pub(crate) has_callback: bool,
+    pub(crate) has_failure_callback: bool,
+}
+
+/// A message, by what reached a destination of it and what its publisher was told.
+#[derive(Debug, Default)]
+struct Message {
+    token: u64,
+    /// Where it stands: messages of a queue go in this order.
+    at: (u32, u64),
+    is_accepted: bool,
+    arrived: u32,
+    /// Brokers that had ended before its first arrival.
+    ends_before: u32,
+    under_way: u32,
+    /// Its last answer ended it.
+    is_final: bool,
+    /// It was taken, and by which broker's attempt.
+    taken: Option<u32>,
+    is_cancel_tried: bool,
+    is_cancelled: bool,
+    letter: Option<String>,
+    callbacks: u32,
+}
+
+/// A publish with a deduplication id that was answered.
+#[derive(Debug, Clone)]
+struct Deduplicated {
+    id: String,
+    sent_ms: i64,
+    jumps: u32,
+}
+
+/// What was asked and answered about a dead letter.
+#[derive(Debug, Default)]
+pub(crate) struct PushLetter {
+    message: String,
+    pub(crate) is_retry_tried: bool,
+    pub(crate) is_delete_tried: bool,
+    republished: Option<String>,
+    is_deleted: bool,
+}
+
+/// The model of everything that was pushed.
+#[derive(Debug, Default)]
+pub(crate) struct PushModel {
+    asked: BTreeMap<u64, Asked>,
+    messages: BTreeMap<String, Message>,
+    deduplicated: BTreeMap<String, Deduplicated>,
+    callbacks: BTreeMap<(String, u64, String), String>,
+    /// Messages of callbacks: what they tell of, and whether they have come to their end.
+    told: BTreeMap<String, (String, bool)>,
+    pub(crate) letters: BTreeMap<String, PushLetter>,
+    ends: u32,
+    jumps: u32,
+    pub(crate) counts: PushTotals,
+}
+
+/// How much was done.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct PushTotals {
+    pub(crate) published: u64,
+    pub(crate) attempts: u64,
+    pub(crate) callbacks: u64,
+}
+
+/// Every message is in exactly one state.
+pub(crate) fn conserves(c: &DeliveryCounts) -> Result<(), Broken> {
+    let sum = c.pending + c.in_flight + c.delivered + c.cancelled + c.dead_lettered;
+    if sum == c.accepted {
+        return Ok(());
+    }
+    Err(format!(
+        "{} messages were accepted, {sum} are there: {c:?}",
+        c.accepted
+    ))
+}
+
+fn place(id: &str) -> Result<(u32, u64), Broken> {
+    let address: Result<Address, _> = id.parse();
+    let address = address.map_err(|error| format!("message id {id:?}: {error}"))?;
+    Ok((address.partition.0, address.offset.0))
+}
+
+impl PushModel {
+    pub(crate) fn broker_has_ended(&mut self) {
+        self.ends += 1;
+        for message in self.messages.values_mut() {
+            message.under_way = 0;
+        }
+    }
+
+    pub(crate) fn clock_jumps(&mut self) {
+        self.jumps += 1;
+    }
+
+    pub(crate) fn has_clock_jumped(&self) -> bool {
+        self.jumps > 0
+    }
+
+    /// Makes the token of a new message: its body says it.
+    pub(crate) fn ask(&mut self, asked: Asked) -> u64 {
+        let token = self.asked.len() as u64 + 1;
+        self.asked.insert(token, asked);
+        token
+    }
+
+    fn message(&mut self, id: &str, token: u64) -> Result<&mut Message, Broken> {
+        let (ends, at) = (self.ends, place(id)?);
+        let message = self.messages.entry(id.to_owned()).or_insert(Message {
+            token,
+            at,
+            ends_before: ends,
+            ..Message::default()
+        });
+        if message.token != token {
+            return Err(format!(
+                "message {id} has the body of {token} and of {}",
+                message.token
+            ));
+        }
+        Ok(message)
+    }
+
+    /// A publisher was told the id of its message. It was sent at `sent_ms` and answered at `now_ms` of the wall clock.
+    pub(crate) fn accepted(
+        &mut self,
+        token: u64,
+        id: &str,
+        (sent_ms, now_ms): (i64, i64),
+    ) -> Result<(), Broken> {
+        self.counts.published += 1;
+        let asked = self.asked.get(&token).cloned().unwrap_or_default();
+        let Some(dedup) = asked.dedup else {
+            self.message(id, token)?.is_accepted = true;
+            return Ok(());
+        };
+        // It may be the first one's id: then its token is that one's.
+        if let Some(message) = self.messages.get_mut(id) {
+            message.is_accepted = true;
+        } else if place(id).is_err() {
+            return Err(format!("message id {id:?}"));
+        }
+        let jumps = self.jumps;
+        let first = self.deduplicated.get(&dedup);
+        if let Some(first) = first
+            && first.jumps == jumps
+            && now_ms - first.sent_ms < WINDOW_MS
+            && first.id != id
+        {
+            return Err(format!(
+                "{dedup} was published as {} and, {} ms later, as {id}",
+                first.id,
+                now_ms - first.sent_ms
+            ));
+        }
+        let is_new = first.is_none_or(|first| first.id != id);
+        if is_new {
+            let id = id.to_owned();
+            let answered = Deduplicated { id, sent_ms, jumps };
+            self.deduplicated.insert(dedup, answered);
+        }
+        Ok(())
+    }
+
+    /// An attempt reaches a destination.
+    pub(crate) fn arrived(&mut self, id: &str, token: u64, retried: u32) -> Result<(), Broken> {
+        self.counts.attempts += 1;
+        let ends = self.ends;
+        let asked = self.asked.get(&token).cloned().unwrap_or_default();
+        let message = self.message(id, token)?;
+        message.arrived += 1;
+        message.under_way += 1;
+        let allowed = 1 + asked.retries + (ends - message.ends_before);
+        let (arrived, at) = (message.arrived, message.at);
+        if message.under_way > 1 {
+            return Err(format!("message {id} is under way twice"));
+        }
+        if arrived > allowed || retried > asked.retries {
+            return Err(format!(
+                "message {id} is sent for the {arrived}th time ({retried} retried): {asked:?}, {} crashes",
+                ends - message.ends_before
+            ));
+        }
+        if message.is_cancelled {
+            return Err(format!("message {id} is sent and was cancelled"));
+        }
+        if message.taken == Some(ends) {
+            return Err(format!("message {id} is sent again and was taken"));
+        }
+        if message.letter.is_some() {
+            return Err(format!("message {id} is sent and has died"));
+        }
+        match &asked.queue {
+            Some(queue) => self.check_order(queue, id, at),
+            None => Ok(()),
+        }
+    }
+
+    /// A queue goes in order: what stands before has ended, and what stands behind has not begun.
+    fn check_order(&self, queue: &str, id: &str, at: (u32, u64)) -> Result<(), Broken> {
+        let is_same = |message: &Message| {
+            let asked = self.asked.get(&message.token);
+            asked.is_some_and(|asked| asked.queue.as_deref() == Some(queue))
+        };
+        for (other, message) in self.messages.iter().filter(|(_, message)| is_same(message)) {
+            if message.at.0 != at.0 {
+                return Err(format!(
+                    "queue {queue}: {id} and {other} are in two partitions"
+                ));
+            }
+            if message.at > at && message.arrived > 0 {
+                return Err(format!(
+                    "queue {queue}: {id} is sent after {other}, behind it"
+                ));
+            }
+            let has_ended = message.is_final || message.is_cancel_tried || message.letter.is_some();
+            if message.at < at && !has_ended {
+                return Err(format!(
+                    "queue {queue}: {id} is sent before {other} has ended"
+                ));
+            }
+            if message.at < at {
+                self.check_told(queue, id, (other, message))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands behind a message of a queue waits for its callbacks, too.
+    fn check_told(
+        &self,
+        queue: &str,
+        id: &str,
+        (other, message): (&str, &Message),
+    ) -> Result<(), Broken> {
+        let waits =
+            |(_, (source, has_ended)): &(&String, &(String, bool))| source == other && !has_ended;
+        if let Some((callback, _)) = self.told.iter().find(waits) {
+            return Err(format!(
+                "queue {queue}: {id} is sent before callback {callback} of {other} has ended"
+            ));
+        }
+        let asked = self.asked.get(&message.token);
+        let is_to_be_told = asked.is_some_and(|asked| asked.has_callback);
+        if is_to_be_told && message.callbacks == 0 && !message.is_cancel_tried {
+            return Err(format!(
+                "queue {queue}: {id} is sent before {other} was told of"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The destination has answered an attempt.
+    pub(crate) fn answered(&mut self, id: &str, retried: u32, is_taken: bool, is_last: bool) {
+        let ends = self.ends;
+        let asked = &self.asked;
+        let retries = |token| asked.get(&token).map_or(0, |asked: &Asked| asked.retries);
+        if let Some((source, has_ended)) = self.told.get_mut(id) {
+            let token = self.messages.get(source).map(|message| message.token);
+            *has_ended |= is_taken || is_last || retried >= token.map_or(0, retries);
+        }
+        let Some(message) = self.messages.get_mut(id) else {
+            return;
+        };
+        message.under_way = message.under_way.saturating_sub(1);
+        message.is_final |= is_taken || is_last || retried >= retries(message.token);
+        if is_taken {
+            message.taken = Some(ends);
+        }
+    }
+
+    /// A callback reaches its destination.
+    pub(crate) fn told(
+        &mut self,
+        id: &str,
+        kind: &str,
+        (source, retried): (&str, u64),
+    ) -> Result<(), Broken> {
+        self.counts.callbacks += 1;
+        if let Some(message) = self.messages.get_mut(source) {
+            message.callbacks += 1;
+        }
+        let told = (source.to_owned(), false);
+        self.told.entry(id.to_owned()).or_insert(told);
+        let key = (source.to_owned(), retried, kind.to_owned());
+        let before = self.callbacks.entry(key).or_insert(id.to_owned());
+        let was_retried = |letter: &PushLetter| letter.message == *before && letter.is_retry_tried;
+        if before == id {
+            return Ok(());
+        }
+        if self.letters.values().any(was_retried) {
+            // It had died, and somebody has sent it back.
+            id.clone_into(before);
+            // Nobody waits for it any more.
+            self.told.remove(id);
+            return Ok(());
+        }
+        Err(format!(
+            "the end of attempt {retried} of {source} is told ({kind}) by {before} and by {id}"
+        ))
+    }
+
+    pub(crate) fn cancel_tried(&mut self, id: &str) {
+        if let Some(message) = self.messages.get_mut(id) {
+            message.is_cancel_tried = true;
+        }
+    }
+
+    /// The broker has cancelled it.
+    pub(crate) fn cancelled(&mut self, id: &str) -> Result<(), Broken> {
+        match self.messages.get_mut(id) {
+            Some(message) if message.letter.is_some() => {
+                Err(format!("message {id} is cancelled and has died"))
+            }
+            Some(message) => {
+                message.is_cancelled = true;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Ids of messages that were accepted.
+    pub(crate) fn accepted_ids(&self) -> Vec<String> {
+        let accepted = self.messages.iter().filter(|(_, one)| one.is_accepted);
+        accepted.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// A dead letter is shown.
+    pub(crate) fn died(&mut self, letter: &str, id: &str) -> Result<(), Broken> {
+        let known = self.letters.entry(letter.to_owned()).or_default();
+        known.message = id.to_owned();
+        if known.is_deleted || known.republished.is_some() {
+            return Err(format!("letter {letter} is shown again: {known:?}"));
+        }
+        let Some(message) = self.messages.get_mut(id) else {
+            return Ok(());
+        };
+        if message.is_cancelled {
+            return Err(format!("message {id} was cancelled and has died"));
+        }
+        match &message.letter {
+            Some(before) if before != letter => {
+                Err(format!("message {id} died twice: {before} and {letter}"))
+            }
+            _ => {
+                message.letter = Some(letter.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    /// A letter was published anew.
+    pub(crate) fn republished(&mut self, letter: &str, id: &str) -> Result<(), Broken> {
+        let token = self.token_of(letter);
+        let Some(known) = self.letters.get_mut(letter) else {
+            return Ok(());
+        };
+        if known.is_deleted {
+            return Err(format!(
+                "letter {letter} was deleted, then republished as {id}"
+            ));
+        }
+        if let Some(before) = &known.republished
+            && before != id
+        {
+            return Err(format!(
+                "letter {letter} was republished as {before} and as {id}"
+            ));
+        }
+        known.republished = Some(id.to_owned());
+        match token {
+            Some(token) => {
+                self.message(id, token)?.is_accepted = true;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn token_of(&self, letter: &str) -> Option<u64> {
+        let message = &self.letters.get(letter)?.message;
+        Some(self.messages.get(message)?.token)
+    }
+
+    /// A letter was deleted.
+    pub(crate) fn deleted(&mut self, letter: &str) -> Result<(), Broken> {
+        let Some(known) = self.letters.get_mut(letter) else {
+            return Ok(());
+        };
+        if let Some(id) = &known.republished {
+            return Err(format!(
+                "letter {letter} was republished as {id}, then deleted"
+            ));
+        }
+        known.is_deleted = true;
+        Ok(())
+    }
+
+    /// The broker says that there is no such letter.
+    pub(crate) fn letter_is_gone(&self, letter: &str) -> Result<(), Broken> {
+        let Some(known) = self.letters.get(letter) else {
+            return Ok(());
+        };
+        if known.is_delete_tried || known.is_retry_tried {
+            return Ok(());
+        }
+        Err(format!("letter {letter} is gone: {known:?}"))
+    }
+
+    /// Compares the letters that are live with what is known. Called when nothing is under way.
+    pub(crate) fn check_live(&self, live: &BTreeSet<String>) -> Result<(), Broken> {
+        for (id, letter) in &self.letters {
+            if !live.contains(id) && !letter.is_retry_tried && !letter.is_delete_tried {
+                return Err(format!("letter {id} is gone: {letter:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every message that was accepted has come to its end. Called when nothing is pending, and every letter has been seen.
+    pub(crate) fn check_ends(&self) -> Result<(), Broken> {
+        for (id, message) in self.messages.iter().filter(|(_, one)| one.is_accepted) {
+            let has_ended =
+                message.taken.is_some() || message.letter.is_some() || message.is_cancel_tried;
+            if !has_ended {
+                return Err(format!("message {id} is lost: {message:?}"));
+            }
+            let asked = self.asked.get(&message.token);
+            let is_to_be_told = asked.is_some_and(|asked| asked.has_callback);
+            if is_to_be_told
+                && message.taken.is_some()
+                && !message.is_cancel_tried
+                && message.callbacks == 0
+            {
+                return Err(format!("nobody was told of the end of {id}: {message:?}"));
+            }
+        }
+        for first in self.deduplicated.values() {
+            if !self.messages.contains_key(&first.id) {
+                return Err(format!("message {} is lost: {first:?}", first.id));
+            }
+        }
+        Ok(())
+    }
+}
