@@ -54,9 +54,9 @@ impl Kind {
 #[derive(Debug, Default)]
 pub struct Coverage {
     cells: BTreeMap<(&'static str, String), BTreeMap<Kind, u64>>,
-    images: HashSet<u64>,
-    met: HashSet<u64>,
-    lives: u64,
+    pub images: HashSet<u64>,
+    pub met: HashSet<u64>,
+    pub lives: u64,
 }
 
 /// Every place in which some crash must have come.
@@ -129,13 +129,13 @@ const PLACES: [(&str, &[&str]); 5] = [
 ];
 
 impl Coverage {
-    fn count(&mut self, which: &'static str, place: impl Into<String>, kind: Kind) {
+    pub fn count(&mut self, which: &'static str, place: impl Into<String>, kind: Kind) {
         let row = self.cells.entry((which, place.into())).or_default();
         *row.entry(kind).or_default() += 1;
     }
 
     /// Notes what is left and what callers know; returns whether the two were never met together.
-    fn is_new(&mut self, wreck: &Wreck) -> bool {
+    pub fn is_new(&mut self, wreck: &Wreck) -> bool {
         let image = wreck.disk.state_hash();
         self.images.insert(image);
         let mut hasher = DefaultHasher::new();
@@ -144,7 +144,7 @@ impl Coverage {
     }
 
     /// Prints the table, and returns the cells that are empty.
-    fn print(&self) -> Vec<String> {
+    pub fn print(&self) -> Vec<String> {
         let mut empty = Vec::new();
         for (which, places) in PLACES {
             let names = KINDS.map(|kind| format!("{:>13}", format!("{kind:?}")));
@@ -198,18 +198,25 @@ pub struct Wreck {
     pub oracle: Oracle,
     /// Operations of the workload that were begun.
     begun: usize,
-    phase: &'static str,
-    is_done: bool,
+    pub phase: &'static str,
+    pub is_done: bool,
 }
 
 impl Wreck {
     /// Returns what a crash leaves now.
-    fn crashed(&self, kind: Kind, seed: u64) -> Self {
+    pub fn crashed(&self, kind: Kind, seed: u64) -> Self {
         let mut oracle = self.oracle.clone();
         oracle.is_checkpoint_lost |= kind == Kind::NoCheckpoint;
         Self {
             disk: kind.after(&self.disk, seed),
             oracle,
+            ..self.clone()
+        }
+    }
+
+    pub fn copy(&self) -> Self {
+        Self {
+            disk: self.disk.snapshot(),
             ..self.clone()
         }
     }
@@ -277,7 +284,7 @@ fn run_all(
 }
 
 /// Opens what a crash left, compares, repeats the requests, compares, and goes on with the workload for a while.
-fn live(wreck: &mut Wreck, order: Order, ops_more: usize) -> Result<(), Stop> {
+pub fn live(wreck: &mut Wreck, order: Order, ops_more: usize) -> Result<(), Stop> {
     let watch = Watch::new(&wreck.disk);
     let lived = live_on(&watch, wreck, order, ops_more);
     wreck.phase = watch.phase.get();
@@ -315,16 +322,13 @@ fn check_now(
 }
 
 /// A whole life after a crash, which nothing interrupts.
-fn recover(
+pub fn recover(
     wreck: &Wreck,
     plan: Plan,
     ops_more: usize,
     coverage: &mut Coverage,
 ) -> Result<u64, Broken> {
-    let mut wreck = Wreck {
-        disk: wreck.disk.snapshot(),
-        ..wreck.clone()
-    };
+    let mut wreck = wreck.copy();
     coverage.lives += 1;
     let before = wreck.disk.op_count();
     match live(&mut wreck, plan.order, ops_more) {
@@ -344,10 +348,7 @@ fn crash_recovery(
 ) -> Result<(), Broken> {
     // The last one crashes when all is done.
     for op in 1..=ops + 1 {
-        let mut again = Wreck {
-            disk: wreck.disk.snapshot(),
-            ..wreck.clone()
-        };
+        let mut again = wreck.copy();
         again.disk.cut_power_at(again.disk.op_count() + op);
         match live(&mut again, plan.order, plan.ops_more) {
             Ok(()) | Err(Stop::Cut) => {}

@@ -8,6 +8,8 @@
     clippy::panic,
     clippy::cast_possible_truncation,
     clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::string_slice,
     missing_docs,
     unreachable_pub,
     reason = "tests may panic, and say what they covered"
@@ -15,7 +17,11 @@
 
 mod check;
 mod crashes;
+#[path = "../../../tests/support/hold.rs"]
+#[allow(dead_code, reason = "no suite uses all of it")]
+mod hold;
 mod machine;
 mod mutants;
 mod oracle;
 mod truth;
+mod volume;

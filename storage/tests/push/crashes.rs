@@ -77,14 +77,14 @@ const PLACES: [&str; 14] = [
 #[derive(Debug, Default)]
 pub struct Coverage {
     cells: BTreeMap<(&'static str, &'static str), BTreeMap<Kind, u64>>,
-    images: HashSet<u64>,
-    met: HashSet<u64>,
-    cuts: u64,
-    lives: u64,
+    pub images: HashSet<u64>,
+    pub met: HashSet<u64>,
+    pub cuts: u64,
+    pub lives: u64,
 }
 
 impl Coverage {
-    fn count(&mut self, which: &'static str, wreck: &Wreck, kind: Kind) {
+    pub fn count(&mut self, which: &'static str, wreck: &Wreck, kind: Kind) {
         self.cuts += 1;
         self.images.insert(wreck.disk.state_hash());
         let row = self.cells.entry((which, wreck.phase)).or_default();
@@ -92,14 +92,14 @@ impl Coverage {
     }
 
     /// Notes what is left and what callers know; returns whether the two were never met together.
-    fn is_new(&mut self, wreck: &Wreck) -> bool {
+    pub fn is_new(&mut self, wreck: &Wreck) -> bool {
         let mut hasher = DefaultHasher::new();
         (wreck.disk.state_hash(), &wreck.oracle, wreck.begun).hash(&mut hasher);
         self.met.insert(hasher.finish())
     }
 
     /// Prints the table, and returns the cells of first crashes that are empty.
-    fn print(&self) -> Vec<String> {
+    pub fn print(&self) -> Vec<String> {
         let mut empty = Vec::new();
         for which in ["first crash", "failed sync", "second crash", "third crash"] {
             let names = KINDS.map(|kind| format!("{:>13}", format!("{kind:?}")));
@@ -155,13 +155,13 @@ pub struct Wreck {
     pub oracle: Oracle,
     /// Operations of the workload that were begun.
     begun: usize,
-    phase: &'static str,
-    is_done: bool,
+    pub phase: &'static str,
+    pub is_done: bool,
 }
 
 impl Wreck {
     /// Returns what a crash leaves now.
-    fn crashed(&self, kind: Kind, seed: u64) -> Self {
+    pub fn crashed(&self, kind: Kind, seed: u64) -> Self {
         let mut oracle = self.oracle.clone();
         oracle.crashes += 1;
         Self {
@@ -171,7 +171,7 @@ impl Wreck {
         }
     }
 
-    fn copy(&self) -> Self {
+    pub fn copy(&self) -> Self {
         Self {
             disk: self.disk.snapshot(),
             ..self.clone()
@@ -188,7 +188,7 @@ pub fn new_disk(seed: u64) -> SimDisk {
 }
 
 /// Runs the workload up to the cut. Returns the wreck and how many operations there were.
-fn run_until(disk: &SimDisk, order: Order, cut: CutAt) -> Result<(Wreck, u64), Broken> {
+pub fn run_until(disk: &SimDisk, order: Order, cut: CutAt) -> Result<(Wreck, u64), Broken> {
     let disk = disk.snapshot();
     let mut watch = Watch::new(&disk);
     match cut {
@@ -233,7 +233,7 @@ fn run_all(
 }
 
 /// Opens what a crash left, compares, finishes what is owed, compares, and goes on with the workload for a while.
-fn live(wreck: &mut Wreck, order: Order, ops_more: usize) -> Result<(), Stop> {
+pub fn live(wreck: &mut Wreck, order: Order, ops_more: usize) -> Result<(), Stop> {
     let watch = Watch::new(&wreck.disk);
     let lived = live_on(&watch, wreck, order, ops_more);
     wreck.phase = watch.phase.get();
@@ -297,7 +297,7 @@ pub fn same_again(machine: &Machine<'_>, watch: &Watch) -> Result<(), Stop> {
 }
 
 /// A whole life after a crash, which nothing interrupts. Returns how many operations it took.
-fn recover(
+pub fn recover(
     wreck: &Wreck,
     plan: Plan,
     ops_more: usize,

@@ -10,6 +10,8 @@
     clippy::cast_possible_truncation,
     clippy::print_stderr,
     clippy::struct_excessive_bools,
+    clippy::disallowed_methods,
+    clippy::string_slice,
     missing_docs,
     unreachable_pub,
     reason = "tests may panic, and say what they covered"
@@ -17,10 +19,15 @@
 
 mod check;
 mod crashes;
+mod damage;
 mod disks;
+#[path = "../../../tests/support/hold.rs"]
+#[allow(dead_code, reason = "no suite uses all of it")]
+mod hold;
 mod machine;
 mod mutants;
 mod oracle;
 mod pusher;
 mod truth;
+mod volume;
 mod workload;
