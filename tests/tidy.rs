@@ -201,6 +201,10 @@ const CONNECTING_FILES: [(&str, &str); 8] = [
     ("cli/http.rs", "goes to the broker that its user names"),
     ("cli/bench/limit.rs", "goes to this machine, to measure it"),
     (
+        "cli/bench/read_limit.rs",
+        "goes to this machine, to measure it",
+    ),
+    (
         "cli/bench/push/sender.rs",
         "goes to the broker and to its own sink, to measure them",
     ),

@@ -17,6 +17,7 @@ use super::super::output::Output;
 use super::super::topic::DurabilityArg;
 use super::LimitArgs;
 use super::load::Batches;
+use super::read_limit;
 use super::report::{Latencies, Report};
 use crate::client::backoff::random;
 
@@ -40,6 +41,17 @@ pub(super) fn run(arguments: &LimitArgs, output: &mut Output) -> Result<(), CliE
             action: format!("create a directory below {}", arguments.data_dir.display()),
             source,
         })?;
+    if arguments.read {
+        let (elapsed, latencies) = read_limit::measure(&batches, &directory.0)?;
+        let report = Report {
+            what: "read limit",
+            latency_of: "for a batch to be received and checked",
+            elapsed,
+            latencies,
+            effective: json!({ "file": "in the page cache" }),
+        };
+        return report.write(load, output);
+    }
     let (elapsed, latencies) = measure(&batches, is_synced, &directory.0)?;
     let report = Report {
         what: "limit",
@@ -91,7 +103,7 @@ fn measure(
     Ok((start.elapsed(), latencies))
 }
 
-fn join(thread: thread::ScopedJoinHandle<'_, io::Result<()>>) -> io::Result<()> {
+pub(super) fn join(thread: thread::ScopedJoinHandle<'_, io::Result<()>>) -> io::Result<()> {
     thread
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -189,10 +201,10 @@ impl Progress {
 }
 
 /// A directory that is deleted with what is in it.
-struct TemporaryDirectory(PathBuf);
+pub(super) struct TemporaryDirectory(pub(super) PathBuf);
 
 impl TemporaryDirectory {
-    fn create(parent: &Path) -> io::Result<Self> {
+    pub(super) fn create(parent: &Path) -> io::Result<Self> {
         let path = parent.join(format!("redrive-bench-{:016x}", random()));
         fs::create_dir(&path)?;
         Ok(Self(path))

@@ -106,7 +106,7 @@ mod tests {
         ) {
             let load = LoadArgs {
                 records, size: 10, batch, connections, partitions: 1,
-                acks: DurabilityArg::Synced, window: None,
+                acks: DurabilityArg::Synced, window: None, segment_bytes: None,
             };
             let mut sent = 0;
             for index in 0..connections {

@@ -2,14 +2,22 @@
 //!
 //! Both sides send batches that were encoded before the clock was started, so that the client's work is not what is
 //! measured: `bench produce` puts them straight on its connections, without a producer id. Bytes are those of the values.
-//! `bench push` is about deliveries and has a yardstick of its own.
+//! `bench push` is about deliveries and has a yardstick of its own; `bench memory` and `bench restart` start brokers of
+//! their own, because they end them.
 
 mod consume;
+mod figures;
+mod letters;
 mod limit;
 mod load;
+mod memory;
+mod own;
 mod produce;
 mod push;
+mod read_limit;
 mod report;
+mod restart;
+mod tail;
 
 use std::path::PathBuf;
 
@@ -35,8 +43,20 @@ pub enum BenchCommand {
     #[command(after_help = "\
 The yardstick for `bench produce`: what a broker cannot be faster than. The same batches go through one connection on \
 loopback, get a CRC-32 and are written to one file. Written: without a sync. Synced: a second thread syncs every 8 MiB, \
-with at most 64 MiB that are not synced.")]
+with at most 64 MiB that are not synced. With --read it is the yardstick for `bench consume`: the file, in the page cache, is \
+read batch by batch, sent, received and checked.")]
     Limit(LimitArgs),
+    /// Produce and consume at the same time, and measure from a batch's sending to its reader, at half the speed
+    #[command(
+        after_help = "Example:\n  redrive bench tail --acks written --batch 100 --records 2000000"
+    )]
+    Tail(tail::TailArgs),
+    /// Make dead letters, then measure pages of a filter over two fields, and republishing all of them
+    Letters(letters::LettersArgs),
+    /// Start a broker with many partitions, and look at its memory when it rests
+    Memory(memory::MemoryArgs),
+    /// Kill a broker at full rate, and measure from its next start to its word that it is ready
+    Restart(restart::RestartArgs),
     /// Publish to destinations of its own, and measure deliveries beside a bare HTTP client
     #[command(after_help = "\
 The bare client posts the same bodies straight to the same destination over --connections kept-alive connections; it and \
@@ -54,6 +74,9 @@ pub struct LimitArgs {
     /// Directory below which the file is written and deleted again; it should be on the broker's disk
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub data_dir: PathBuf,
+    /// Measure reading from the page cache instead of writing
+    #[arg(long)]
+    pub read: bool,
 }
 
 /// The load.
@@ -80,6 +103,9 @@ pub struct LoadArgs {
     /// Batches of one connection that wait for their acknowledgement [default: as many as 16 MiB hold, 4 to 128]
     #[arg(long, value_name = "BATCHES", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub window: Option<u32>,
+    /// Size at which the topic's segments are full [default: the broker's]
+    #[arg(long, value_name = "BYTES", value_parser = parse::bytes)]
+    pub segment_bytes: Option<u64>,
 }
 
 /// Runs `redrive bench ...`.
@@ -92,6 +118,10 @@ pub(super) fn run(
         BenchCommand::Produce(load) => produce::run(load, connection, output),
         BenchCommand::Consume(load) => consume::run(load, connection, output),
         BenchCommand::Limit(arguments) => limit::run(arguments, output),
+        BenchCommand::Tail(arguments) => tail::run(arguments, connection, output),
+        BenchCommand::Letters(arguments) => letters::run(arguments, connection, output),
+        BenchCommand::Memory(arguments) => memory::run(arguments, connection, output),
+        BenchCommand::Restart(arguments) => restart::run(arguments, connection, output),
         BenchCommand::Push(arguments) => push::run(arguments, connection, output),
     }
 }

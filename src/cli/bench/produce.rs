@@ -69,6 +69,7 @@ impl BenchTopic {
             durability,
             change: SettingsChange {
                 batch_bytes_max: Some(u64::from(BATCH_BYTES_CEILING)),
+                segment_bytes: load.segment_bytes,
                 ..SettingsChange::default()
             },
         };
@@ -122,6 +123,7 @@ pub(super) async fn measure(
             topic: topic.name.clone(),
             partitions: load.partitions,
             first_partition: index % load.partitions,
+            step: load.connections.min(load.partitions),
         });
     }
     let start = Instant::now();
@@ -147,6 +149,8 @@ struct Lane {
     topic: String,
     partitions: u32,
     first_partition: u32,
+    /// From one batch's partition to the next one's: connections have partitions of their own while there are enough.
+    step: u32,
 }
 
 impl Lane {
@@ -166,7 +170,12 @@ impl Lane {
                     batch,
                 }],
             };
-            partition = (partition + 1) % self.partitions;
+            let next = partition.saturating_add(self.step);
+            partition = if next < self.partitions {
+                next
+            } else {
+                self.first_partition
+            };
             let sent_at = Instant::now();
             let answer = self.connection.submit(&request, Duration::ZERO).await?;
             in_flight.push_back((sent_at, answer));
@@ -178,7 +187,7 @@ impl Lane {
     }
 }
 
-async fn settle(
+pub(super) async fn settle(
     in_flight: &mut VecDeque<(Instant, PendingAnswer<ProduceAnswer>)>,
     latencies: &mut Latencies,
 ) -> Result<(), CliError> {

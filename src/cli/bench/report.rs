@@ -64,7 +64,8 @@ impl Report {
         let bytes = load.records.saturating_mul(u64::from(load.size));
         let records_per_second = float(load.records) / seconds;
         let bytes_per_second = float(bytes) / seconds;
-        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| self.latencies.us(quantile));
+        let [p50, p99, p999, max] =
+            [0.5, 0.99, 0.999, 1.0].map(|quantile| self.latencies.us(quantile));
         if output.is_json() {
             return output.json(&json!({
                 "bench": self.what,
@@ -78,6 +79,7 @@ impl Report {
                 "p50_us": p50,
                 "p99_us": p99,
                 "p999_us": p999,
+                "max_us": max,
                 "effective": self.effective,
             }));
         }
@@ -85,7 +87,7 @@ impl Report {
         output.line(&format!("records/s    {records_per_second:.0}"))?;
         output.line(&format!("MB/s         {:.1}", bytes_per_second / 1e6))?;
         output.line(&format!(
-            "{}: p50 {p50:.1} us, p99 {p99:.1} us, p999 {p999:.1} us",
+            "{}: p50 {p50:.1} us, p99 {p99:.1} us, p999 {p999:.1} us, max {max:.1} us",
             self.latency_of
         ))
     }
@@ -93,6 +95,6 @@ impl Report {
 
 /// Returns a count as a float; above 2^53 the last digits are lost.
 #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
-fn float(count: u64) -> f64 {
+pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
