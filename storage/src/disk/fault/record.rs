@@ -33,9 +33,12 @@ impl Asked {
     }
 }
 
+/// How often each operation was met.
+type Counts = BTreeMap<(OpClass, PathBuf, Option<Site>), u64>;
+
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    counts: Option<BTreeMap<(OpClass, PathBuf, Option<Site>), u64>>,
+    counts: Option<Counts>,
     /// Directories that were created, or found.
     dirs: BTreeSet<PathBuf>,
     failed_syncs: BTreeSet<PathBuf>,
