@@ -36,6 +36,8 @@ pub(super) struct Key {
     pin: Pin,
     period_start: Option<TimestampMs>,
     count: u32,
+    /// What [`Key::opens_at`] said when it was last looked at.
+    pub(super) noted_end: Option<TimestampMs>,
 }
 
 impl Key {

@@ -14,7 +14,7 @@ mod key;
 mod line;
 mod pass;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use storage::delivery::FlowControl;
@@ -43,6 +43,10 @@ pub struct Gates {
     total: Line,
     /// Attempts inside.
     count: usize,
+    /// Keys with messages that wait for the end of a period, by that end.
+    ends: BTreeSet<(TimestampMs, Arc<str>)>,
+    /// The latest time that was looked at.
+    latest: TimestampMs,
 }
 
 impl Gates {
@@ -55,6 +59,8 @@ impl Gates {
             hosts: HashMap::new(),
             total: Line::default(),
             count: 0,
+            ends: BTreeSet::new(),
+            latest: TimestampMs(i64::MIN),
         }
     }
 
@@ -106,12 +112,15 @@ impl Gates {
 
     /// Lets those through whose period has ended. To be called at [`Gates::next_tick`].
     pub fn tick(&mut self, now: TimestampMs) -> Vec<Pass> {
-        let due: Vec<_> = self
-            .keys
-            .iter()
-            .filter(|(_, key)| key.opens_at().is_some() && key.is_open(now))
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
+        let is_back = now < self.latest;
+        self.latest = now;
+        let due: Vec<_> = if is_back {
+            // The clock was set back, and with it a period that has not begun yet is over.
+            self.keys.keys().cloned().collect()
+        } else {
+            let due = self.ends.iter().take_while(|(end, _)| *end <= now);
+            due.map(|(_, name)| Arc::clone(name)).collect()
+        };
         let mut passes = Vec::new();
         for key in due {
             self.drain_key(&key, now, &mut passes);
@@ -122,7 +131,7 @@ impl Gates {
     /// Returns when the next period ends that somebody waits for.
     #[must_use]
     pub fn next_tick(&self) -> Option<TimestampMs> {
-        self.keys.values().filter_map(Key::opens_at).min()
+        self.ends.first().map(|(end, _)| *end)
     }
 
     /// Takes a message's settings for its key; those of the newest message count, unless they are pinned. Returns the passes
@@ -189,6 +198,7 @@ impl Gates {
         self.keys
             .retain(|name, key| !key.is_idle(now) || is_used(name));
         self.hosts.retain(|_, line| !line.is_empty());
+        self.ends.retain(|(_, name)| self.keys.contains_key(name));
     }
 
     /// Returns how many attempts are under way.
@@ -226,6 +236,10 @@ impl Gates {
             line.waiting
                 .retain(|waiting| !gone.contains(&waiting.ticket));
         }
+        let names: Vec<_> = self.ends.iter().map(|(_, name)| Arc::clone(name)).collect();
+        for name in names {
+            self.note_end(&name);
+        }
     }
 
     fn key_mut(&mut self, name: &str) -> &mut Key {
@@ -241,7 +255,9 @@ impl Gates {
         if let Some(name) = &waiting.key {
             let key = self.keys.entry(Arc::clone(name)).or_default();
             if !key.is_open(now) {
+                let name = Arc::clone(name);
                 key.line.waiting.push_back(waiting);
+                self.note_end(&name);
                 return None;
             }
         }
@@ -275,6 +291,9 @@ impl Gates {
             .as_ref()
             .and_then(|key| self.keys.get_mut(key))
             .and_then(|key| key.enter(now));
+        if let Some(name) = &key {
+            self.note_end(name);
+        }
         Pass {
             ticket,
             period,
@@ -296,6 +315,25 @@ impl Gates {
             && let Some(waiting) = key.line.waiting.pop_front()
         {
             passes.extend(self.admit(waiting, now));
+        }
+        self.note_end(name);
+    }
+
+    /// Takes note of when the period of a key ends that somebody waits for. To be called behind every change of the key.
+    fn note_end(&mut self, name: &Arc<str>) {
+        let Some(key) = self.keys.get_mut(name) else {
+            return;
+        };
+        let end = key.opens_at();
+        let before = std::mem::replace(&mut key.noted_end, end);
+        if before == end {
+            return;
+        }
+        if let Some(before) = before {
+            self.ends.remove(&(before, Arc::clone(name)));
+        }
+        if let Some(end) = end {
+            self.ends.insert((end, Arc::clone(name)));
         }
     }
 

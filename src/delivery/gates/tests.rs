@@ -121,6 +121,21 @@ fn a_rate_lets_so_many_through_in_each_period() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_ends_a_period() {
+    let mut gates = Gates::new(LIMITS);
+    let flow = flow("k", None, Some(1));
+    let mut enter = |n: u64| {
+        let claim = claim("a", Turn::Ahead);
+        gates.enter(ticket(n), Some((&flow, NOW)), claim, NOW).0
+    };
+    assert!(enter(0).is_some());
+    assert_eq!(enter(1), None);
+    assert_eq!(gates.tick(NOW), []);
+    let back = NOW.saturating_add(-3_600_000);
+    assert_eq!(messages(&gates.tick(back)), [1]);
+}
+
+#[test]
 fn a_period_before_a_restart_still_counts() {
     let mut gates = Gates::new(LIMITS);
     gates.restore_period("k", NOW, 1);
@@ -266,6 +281,7 @@ proptest! {
             }
             prop_assert_eq!(inside.len() + gates.waiting_count(), entered.len());
             prop_assert_eq!(gates.in_flight(), inside.len());
+            prop_assert_eq!(gates.next_tick(), gates.keys.values().filter_map(Key::opens_at).min());
         }
         // Everybody gets through in the end.
         while !inside.is_empty() || gates.waiting_count() > 0 {
