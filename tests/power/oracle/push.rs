@@ -35,9 +35,8 @@ struct Publication {
     messages: BTreeMap<String, Message>,
     /// Crashes before it was published.
     born: u64,
-    /// Whether it stands in the queue, and the bodies there that were acknowledged before it went out and had not ended.
-    is_queued: bool,
-    waits_for: Vec<String>,
+    /// If it stands in the queue: the bodies there that were acknowledged before it went out and had not ended.
+    waits_for: Option<Vec<String>>,
     /// The letter of its first message, once it was seen.
     letter: Option<String>,
     /// Whether a retry of that letter went out, and what it was answered with.
@@ -67,11 +66,10 @@ impl Push {
         is_queued: bool,
     ) {
         let before = self.publications.iter().filter(|(_, before)| {
-            is_queued && before.is_queued && before.is_acknowledged && !before.has_ended()
+            before.waits_for.is_some() && before.is_acknowledged && !before.has_ended()
         });
         let publication = Publication {
-            is_queued,
-            waits_for: before.map(|(body, _)| body.clone()).collect(),
+            waits_for: is_queued.then(|| before.map(|(body, _)| body.clone()).collect()),
             attempts_max: retries + 1,
             refused,
             first: None,
@@ -93,7 +91,7 @@ impl Push {
         wanted
             .map(|(body, publication)| {
                 let retries = publication.attempts_max - 1;
-                (body.clone(), retries, publication.is_queued)
+                (body.clone(), retries, publication.waits_for.is_some())
             })
             .collect()
     }
@@ -137,7 +135,7 @@ impl Push {
 
     /// A message of the queue that must come to its end before this one begins, and has not.
     fn overtaken(&self, body: &str) -> Option<String> {
-        let mut waits_for = self.publications.get(body)?.waits_for.iter();
+        let mut waits_for = self.publications.get(body)?.waits_for.iter().flatten();
         let is_open = |before: &&String| {
             let before = self.publications.get(before.as_str());
             before.is_some_and(|before| !before.has_ended())
