@@ -37,9 +37,9 @@ const LIES: [&str; 10] = [
     "DataDir",
     "SegmentHeader",
 ];
-/// What real cuts have not shown. The names: ext4 commits a new name with the first sync of its file. The cut of a torn tail
-/// is overwritten by what follows, and a leftover batch behind that would have to fit by chance; a failed write needs a disk
-/// that fails and lives. Only `REDRIVE_TEST_ONLY` tries these here.
+/// What real cuts have not shown, or are not asked to. The cut of a torn tail is overwritten by what follows, and a leftover
+/// batch behind that would have to fit by chance. ext4 commits a new name with the first sync of its file. A failed write needs
+/// a disk that fails and lives. Only `REDRIVE_TEST_ONLY` tries these here.
 const UNSEEN: [&str; 6] = [
     "RecoveryCut",
     "SegmentName",
