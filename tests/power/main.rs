@@ -104,7 +104,7 @@ fn power_cuts() {
     let plan = Plan {
         has_power: true,
         lie: None,
-        work_us_max: 100_000,
+        work_us_max: 150_000,
         crashes_per_ground: 60,
     };
     crash_for_long("power/power_cuts", plan, 40);
@@ -115,7 +115,7 @@ fn kill_points() {
     let plan = Plan {
         has_power: false,
         lie: None,
-        work_us_max: 100_000,
+        work_us_max: 150_000,
         crashes_per_ground: 60,
     };
     crash_for_long("power/kill_points", plan, 40);

@@ -16,15 +16,20 @@ use crate::workload::{
 /// # Errors
 /// What the broker did not do.
 pub(crate) async fn everything(world: &World, is_settling: bool) -> Result<(), String> {
-    if !make_topics(&world.client).await {
+    let has_topics = world.oracle.lock().has_topics;
+    if !has_topics && !make_topics(&world.client).await {
         return Err("the topics cannot be made".to_owned());
     }
-    ready(world).await?;
-    topics(world).await?;
-    committed(world).await?;
-    dead_letters(world).await?;
-    let balance = balance(world).await?;
-    world.oracle.lock().judge(Push::balanced(&balance));
+    world.oracle.lock().has_topics = true;
+    let (ready, topics, committed, letters, balance) = tokio::join!(
+        ready(world),
+        topics(world),
+        committed(world),
+        dead_letters(world),
+        balance(world)
+    );
+    ready.and(topics).and(committed).and(letters)?;
+    world.oracle.lock().judge(Push::balanced(&balance?));
     let unsettled = world.oracle.lock().push.unsettled();
     for letter in unsettled {
         if !retry_dead(world, &letter).await {
@@ -89,10 +94,8 @@ async fn dead_letters(world: &World) -> Result<(), String> {
     let counts = stats
         .map_err(|error| format!("the letters are not counted: {error}"))?
         .counts;
-    let mut logs = Vec::new();
-    for at in 0..PARTITIONS.len() {
-        logs.push(whole_log(world, at).await?);
-    }
+    let reading = (0..PARTITIONS.len()).map(|at| whole_log(world, at));
+    let logs = futures_util::future::try_join_all(reading).await?;
     let mut oracle = world.oracle.lock();
     let judged = oracle.letters.counted(Counts {
         live: counts.live,

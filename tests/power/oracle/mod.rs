@@ -96,6 +96,8 @@ pub(crate) struct Oracle {
     pub(crate) committed: Committed,
     pub(crate) topics: Topics,
     pub(crate) push: Push,
+    /// Whether the topics of the logs were made: they are never made again.
+    pub(crate) has_topics: bool,
     broken: Vec<String>,
     /// Whether the power is going: nothing that is told from now on could have left a machine without power.
     is_dark: bool,
@@ -117,6 +119,7 @@ impl Oracle {
             committed: Committed::default(),
             topics: Topics::default(),
             push: Push::default(),
+            has_topics: false,
             broken: Vec::new(),
             is_dark: false,
         }

@@ -35,6 +35,8 @@ struct Publication {
     messages: BTreeMap<String, Message>,
     /// Crashes before it was published.
     born: u64,
+    /// If it stands in the queue: the bodies there that were acknowledged before it went out and had not ended.
+    waits_for: Option<Vec<String>>,
     /// The letter of its first message, once it was seen.
     letter: Option<String>,
     /// Whether a retry of that letter went out, and what it was answered with.
@@ -56,9 +58,18 @@ pub(crate) struct Push {
 }
 
 impl Push {
-    /// A message goes out now.
-    pub(crate) fn publishing(&mut self, body: &str, retries: u64, refused: u64) {
+    /// A message goes out now, to the queue or not.
+    pub(crate) fn publishing(
+        &mut self,
+        body: &str,
+        (retries, refused): (u64, u64),
+        is_queued: bool,
+    ) {
+        let before = self.publications.iter().filter(|(_, before)| {
+            before.waits_for.is_some() && before.is_acknowledged && !before.has_ended()
+        });
         let publication = Publication {
+            waits_for: is_queued.then(|| before.map(|(body, _)| body.clone()).collect()),
             attempts_max: retries + 1,
             refused,
             first: None,
@@ -74,11 +85,14 @@ impl Push {
 
     /// What was published and not answered, or everything, with the retries that it was given: a client sends it again with
     /// the same deduplication id.
-    pub(crate) fn to_repeat(&self, is_all: bool) -> Vec<(String, u64)> {
+    pub(crate) fn to_repeat(&self, is_all: bool) -> Vec<(String, u64, bool)> {
         let all = self.publications.iter();
         let wanted = all.filter(|(_, publication)| is_all || !publication.is_acknowledged);
         wanted
-            .map(|(body, publication)| (body.clone(), publication.attempts_max - 1))
+            .map(|(body, publication)| {
+                let retries = publication.attempts_max - 1;
+                (body.clone(), retries, publication.waits_for.is_some())
+            })
             .collect()
     }
 
@@ -92,6 +106,7 @@ impl Push {
     /// An attempt has come to the destination. Returns whether it takes the message.
     pub(crate) fn attempted(&mut self, message: &str, body: &str) -> (bool, Result<(), String>) {
         let crashes = self.crashes;
+        let overtaken = self.overtaken(body);
         let publication = match self.known(body) {
             Ok(publication) => publication,
             Err(broken) => return (true, Err(broken)),
@@ -104,7 +119,11 @@ impl Push {
         seen.is_delivered |= is_taken;
         let allowed = publication.attempts_max + crashes - publication.born;
         let attempts = seen.attempts;
-        let judged = if attempts > allowed {
+        let judged = if let Some(before) = overtaken.filter(|_| is_first && attempts == 1) {
+            Err(format!(
+                "{body} came before {before}, which stands before it in the queue"
+            ))
+        } else if attempts > allowed {
             Err(format!(
                 "message {message} ({body}) has had {attempts} attempts, {allowed} are allowed with {crashes} crashes"
             ))
@@ -112,6 +131,16 @@ impl Push {
             publication.check_messages(body, message)
         };
         (is_taken, judged)
+    }
+
+    /// A message of the queue that must come to its end before this one begins, and has not.
+    fn overtaken(&self, body: &str) -> Option<String> {
+        let mut waits_for = self.publications.get(body)?.waits_for.iter().flatten();
+        let is_open = |before: &&String| {
+            let before = self.publications.get(before.as_str());
+            before.is_some_and(|before| !before.has_ended())
+        };
+        waits_for.find(is_open).cloned()
     }
 
     pub(crate) fn retrying(&mut self, letter: &str) {
@@ -272,6 +301,18 @@ impl Push {
 }
 
 impl Publication {
+    /// Whether its first message has come to its end, as far as the destination can tell.
+    fn has_ended(&self) -> bool {
+        let first = self
+            .first
+            .as_ref()
+            .and_then(|first| self.messages.get(first));
+        let is_to_die = self.refused >= self.attempts_max;
+        first.is_some_and(|first| {
+            first.is_delivered || (is_to_die && first.attempts >= self.attempts_max)
+        })
+    }
+
     /// One message for the publication, and one for its letter's retry.
     fn check_messages(&self, body: &str, message: &str) -> Result<(), String> {
         let is_first = self.first.as_deref() == Some(message);

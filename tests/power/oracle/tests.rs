@@ -255,7 +255,7 @@ fn attempt(push: &mut Push, message: &str) -> bool {
 /// A message that its destination refuses twice, which is all that it has.
 fn dying() -> Push {
     let mut push = Push::default();
-    push.publishing("b", 1, 2);
+    push.publishing("b", (1, 2), false);
     push.published("b", "1").unwrap();
     assert!(!attempt(&mut push, "1"));
     assert!(!attempt(&mut push, "1"));
@@ -300,7 +300,7 @@ fn an_attempt_too_many_is_seen_unless_a_crash_allows_it() {
 #[test]
 fn a_message_that_is_lost_doubled_or_dead_for_nothing_is_seen() {
     let mut push = Push::default();
-    push.publishing("b", 3, 1);
+    push.publishing("b", (3, 1), false);
     push.published("b", "1").unwrap();
     broken(push.settled(&Balance::default()), "message 1 (b) is lost");
     broken(push.published("b", "2"), "there are 2");
@@ -353,4 +353,26 @@ fn a_message_that_dies_twice_or_without_a_letter_is_seen() {
         push.settled(&balance),
         "retried message 2 (b) was never delivered",
     );
+}
+
+#[test]
+fn a_message_that_overtakes_another_of_its_queue_is_seen() {
+    let queue = || {
+        let mut push = Push::default();
+        push.publishing("a", (1, 2), true);
+        push.published("a", "1").unwrap();
+        push.publishing("b", (0, 0), true);
+        push.publishing("c", (0, 0), false);
+        push
+    };
+    let mut push = queue();
+    push.attempted("3", "c").1.unwrap();
+    broken(push.attempted("2", "b").1, "b came before a");
+    let mut push = queue();
+    push.attempted("1", "a").1.unwrap();
+    broken(push.attempted("2", "b").1, "b came before a");
+    let mut push = queue();
+    push.attempted("1", "a").1.unwrap();
+    push.attempted("1", "a").1.unwrap();
+    push.attempted("2", "b").1.unwrap();
 }

@@ -9,7 +9,8 @@ use redrive::protocol::error_code::Refusal;
 use redrive::protocol::produce::{Acks, Appended};
 use storage::batch::Producer;
 
-use super::{WHOLE, World, batch, request, told, values};
+use super::produce::{batch, request, told, values};
+use super::{WHOLE, World};
 use crate::oracle::Crash;
 use crate::random::Random;
 

@@ -5,35 +5,32 @@
 
 mod idempotent;
 pub(crate) mod letters;
+mod produce;
 mod push;
+mod read;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::Method;
 use parking_lot::Mutex;
 use redrive::client::Client;
-use redrive::client::consumer::decode::{Reader, records_from, split};
 use redrive::protocol::create_topic::CreateTopicRequest;
 use redrive::protocol::error_code::{ErrorCode, Refusal};
-use redrive::protocol::fetch::{FetchPartition, FetchRequest};
 use redrive::protocol::group_offsets::CommittedOffset;
-use redrive::protocol::produce::{Acks, ProduceBatch, ProduceRequest};
 use redrive::protocol::settings::{Durability, SettingsChange};
-use storage::batch::{BatchBuilder, BuildOptions, Codec, NewRecord, Producer};
-use storage::offset::{Offset, TimestampMs};
+use storage::offset::Offset;
 use tokio::task::JoinSet;
 
 use crate::http::Http;
-use crate::oracle::{Crash, Oracle, Seen, value};
+use crate::oracle::Oracle;
 use crate::process::Served;
 use crate::random::Random;
 
 pub(crate) use idempotent::Idempotent;
 pub(crate) use push::{list_dead, retry_dead};
+pub(crate) use read::fetch;
 
 /// The partitions, in the order in which the oracle has their logs.
 pub(crate) const PARTITIONS: [(&str, u32); 3] = [("s", 0), ("s", 1), ("w", 0)];
@@ -132,14 +129,14 @@ impl Burst {
     ) -> Self {
         let mut clients = JoinSet::new();
         let own = || world.clone();
-        clients.spawn(plain(own(), LETTERS, random.fork()));
-        clients.spawn(plain(own(), WRITTEN, random.fork()));
+        clients.spawn(produce::plain(own(), LETTERS, random.fork()));
+        clients.spawn(produce::plain(own(), WRITTEN, random.fork()));
         clients.spawn(idempotent::produce(
             own(),
             Arc::clone(producer),
             random.fork(),
         ));
-        clients.spawn(read(own()));
+        clients.spawn(read::read(own()));
         clients.spawn(commit(own()));
         clients.spawn(letters::reject_and_resolve(own(), random.fork()));
         clients.spawn(push::publish(own(), random.fork()));
@@ -187,213 +184,6 @@ pub(crate) async fn make_topics(client: &Client) -> bool {
         }
     }
     true
-}
-
-fn batch(values: &[String], producer: Option<Producer>) -> Bytes {
-    let mut builder = BatchBuilder::new(Codec::None);
-    for value in values {
-        let record = NewRecord {
-            timestamp: TimestampMs(1_700_000_000_000),
-            key: None,
-            value: Some(value.as_bytes()),
-            headers: &[],
-        };
-        builder.push(&record).unwrap();
-    }
-    let options = BuildOptions {
-        producer,
-        ..BuildOptions::default()
-    };
-    Bytes::from(builder.build(options).unwrap())
-}
-
-fn request(at: usize, batch: Bytes, acks: Acks) -> ProduceRequest {
-    let (topic, partition) = PARTITIONS[at];
-    ProduceRequest {
-        acks,
-        batches: vec![ProduceBatch {
-            topic: topic.to_owned(),
-            partition,
-            batch,
-        }],
-    }
-}
-
-/// Values `from` to `from + count` of a stream.
-fn values(stream: &str, from: u64, count: u64, random: &mut Random) -> Vec<String> {
-    let filling = |random: &mut Random| {
-        let bytes = if random.one_in(20) { 3_000 } else { 200 };
-        usize::try_from(random.below(bytes)).unwrap()
-    };
-    (from..from + count)
-        .map(|number| value(stream, number, filling(random)))
-        .collect()
-}
-
-/// Values were acknowledged from an offset on. Says whether that counts.
-fn told(world: &World, at: usize, base: u64, values: &[String], survives: Crash) -> bool {
-    world.tell(|oracle| {
-        for (offset, value) in (base..).zip(values) {
-            oracle.logs[at].told(offset, value, survives)?;
-            more(&world.done.records);
-        }
-        Ok(())
-    })
-}
-
-/// Produces without an id, several batches on their way; nothing is sent again.
-async fn plain(world: World, at: usize, mut random: Random) {
-    let stream = format!("p{at}-{}", world.burst);
-    let Ok(connection) = world.client.sibling().connection().await else {
-        return;
-    };
-    let durability = world.oracle.lock().logs[at].durability();
-    let mut waiting = VecDeque::new();
-    let mut number = 0;
-    while world.goes_on() && number < 2_000 {
-        let count = 1 + random.below(5);
-        let sent = values(&stream, number, count, &mut random);
-        number += count;
-        world.oracle.lock().logs[at].sent(&stream, number - 1, false);
-        let (acks, survives) = if random.one_in(8) {
-            (Acks::Synced, Crash::Power)
-        } else {
-            (Acks::TopicDefault, durability)
-        };
-        let request = request(at, batch(&sent, None), acks);
-        let Ok(pending) = connection.submit(&request, Duration::ZERO).await else {
-            break;
-        };
-        waiting.push_back((sent, survives, pending));
-        if waiting.len() >= 6 && !next_answer(&world, at, &mut waiting).await {
-            break;
-        }
-    }
-    while !waiting.is_empty() {
-        next_answer(&world, at, &mut waiting).await;
-    }
-}
-
-type Waiting = VecDeque<(
-    Vec<String>,
-    Crash,
-    redrive::client::connection::PendingAnswer<redrive::protocol::produce::ProduceAnswer>,
-)>;
-
-/// Takes the oldest answer. Says whether the broker took the batch.
-async fn next_answer(world: &World, at: usize, waiting: &mut Waiting) -> bool {
-    let Some((sent, survives, pending)) = waiting.pop_front() else {
-        return false;
-    };
-    match pending.answer().await.map(|answer| answer.batches) {
-        Ok(batches) => match batches.first() {
-            Some(Ok(appended)) => told(world, at, appended.base_offset.0, &sent, survives),
-            _ => false,
-        },
-        Err(_) => false,
-    }
-}
-
-/// The records and the end that one fetch gave of a partition.
-pub(crate) struct Given {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) records: Vec<Seen>,
-    pub(crate) bytes: u64,
-    pub(crate) next: u64,
-}
-
-/// Reads partitions once.
-///
-/// # Errors
-/// What the broker said, or what is wrong with its answer.
-pub(crate) async fn fetch(
-    client: &Client,
-    places: &[(usize, u64)],
-    wait_ms_max: u32,
-) -> Result<Vec<Given>, String> {
-    let partitions = places.iter().map(|(at, offset)| FetchPartition {
-        topic: PARTITIONS[*at].0.to_owned(),
-        partition: PARTITIONS[*at].1,
-        offset: Offset(*offset),
-        bytes_max: 1 << 20,
-    });
-    let request = FetchRequest {
-        partitions: partitions.collect(),
-        bytes_min: u32::from(wait_ms_max > 0),
-        bytes_max: 4 << 20,
-        wait_ms_max,
-    };
-    let answer = client
-        .fetch(&request)
-        .await
-        .map_err(|error| error.to_string())?;
-    let all = Reader {
-        group: None,
-        all_groups: true,
-    };
-    let mut given = Vec::new();
-    for ((at, offset), found) in places.iter().zip(answer.partitions) {
-        if let Some(refusal) = found.refusal {
-            return Err(format!("{:?} at {offset}: {refusal}", PARTITIONS[*at]));
-        }
-        let bytes = found.batches.len() as u64;
-        let batches = split(found.batches, Offset(*offset)).map_err(|error| error.to_string())?;
-        let mut next = *offset;
-        let mut records = Vec::new();
-        for batch in batches {
-            let of_batch = records_from(&batch, Offset(*offset), &all);
-            let is_copy = batch.header().attributes.is_broker_built;
-            for (offset, record) in of_batch.map_err(|error| error.to_string())? {
-                let value = record.value.unwrap_or_default();
-                records.push(Seen {
-                    offset: offset.0,
-                    value: String::from_utf8_lossy(&value).into_owned(),
-                    is_copy,
-                });
-            }
-            next = batch.header().next_offset().0;
-        }
-        given.push(Given {
-            start: found.log_start_offset.0,
-            end: found.high_watermark.0,
-            records,
-            bytes,
-            next,
-        });
-    }
-    Ok(given)
-}
-
-/// Follows the ends of all partitions: what is served must stay.
-async fn read(world: World) {
-    let client = world.client.sibling();
-    let mut places: Vec<(usize, u64)> = {
-        let oracle = world.oracle.lock();
-        (0..PARTITIONS.len())
-            .map(|at| (at, oracle.logs[at].known().1))
-            .collect()
-    };
-    while world.goes_on() {
-        let Ok(given) = fetch(&client, &places, 10).await else {
-            return;
-        };
-        let is_told = world.tell(|oracle| {
-            for ((at, next), given) in places.iter_mut().zip(given) {
-                let log = &mut oracle.logs[*at];
-                let survives = log.durability();
-                log.shown_end(given.end);
-                for record in &given.records {
-                    log.told(record.offset, &record.value, survives)?;
-                }
-                *next = given.next;
-            }
-            Ok(())
-        });
-        if !is_told {
-            return;
-        }
-    }
 }
 
 /// Commits ever higher offsets.

@@ -17,8 +17,9 @@ pub(super) async fn publish(world: World, mut random: Random) {
         let at = usize::try_from(random.below(before.len() as u64)).unwrap();
         again.push(before[at].clone());
     }
-    for (body, retries) in again {
-        if !world.goes_on() || !publish_one(&world, &body, retries, &mut random).await {
+    for (body, retries, is_queued) in again {
+        let one = (body.as_str(), retries, is_queued);
+        if !world.goes_on() || !publish_one(&world, one, &mut random).await {
             return;
         }
     }
@@ -30,8 +31,11 @@ pub(super) async fn publish(world: World, mut random: Random) {
         } else {
             random.below(retries + 1)
         };
-        world.oracle.lock().push.publishing(&body, retries, refused);
-        if !world.goes_on() || !publish_one(&world, &body, retries, &mut random).await {
+        let is_queued = random.one_in(3);
+        let plan = (retries, refused);
+        world.oracle.lock().push.publishing(&body, plan, is_queued);
+        let one = (body.as_str(), retries, is_queued);
+        if !world.goes_on() || !publish_one(&world, one, &mut random).await {
             return;
         }
         more(&world.done.published);
@@ -39,8 +43,13 @@ pub(super) async fn publish(world: World, mut random: Random) {
 }
 
 /// Publishes a message. Says whether the broker took it.
-async fn publish_one(world: &World, body: &str, retries: u64, random: &mut Random) -> bool {
-    let target = format!("/v2/publish/http://{}/hook", world.sink);
+async fn publish_one(
+    world: &World,
+    (body, retries, is_queued): (&str, u64, bool),
+    random: &mut Random,
+) -> bool {
+    let way = if is_queued { "enqueue/q" } else { "publish" };
+    let target = format!("/v2/{way}/http://{}/hook", world.sink);
     let retries = retries.to_string();
     let delay = random.below(20).to_string();
     let headers = [
