@@ -117,6 +117,15 @@ impl Shared {
         Some(reply(&message, &question, &records))
     }
 
+    /// Two forbidden addresses of a family.
+    fn of_family(&self, is_v4: bool, number: usize) -> Vec<IpAddr> {
+        let all = self
+            .forbidden
+            .iter()
+            .filter(|address| address.is_ipv4() == is_v4);
+        all.skip(number % 40).take(2).copied().collect()
+    }
+
     /// What a name answers when it is asked for the `turn`-th time. Addresses of the other family are not answered to the question.
     fn records(&self, how: &str, number: usize, turn: usize, kind: u16) -> Vec<Record> {
         let forbidden = self.forbidden[number % self.forbidden.len()];
@@ -124,21 +133,17 @@ impl Shared {
         let public = targets::public(2 * number + usize::from(!is_v4));
         let mut addresses = match how {
             "plain" => vec![forbidden],
-            "public" => vec![public],
             "named" => vec![IpAddr::from(NAMED)],
-            "flip" | "chain" if (number + turn).is_multiple_of(2) => vec![public],
-            "flip" | "chain" => vec![forbidden],
+            "flip" | "chain" => vec![if (number + turn).is_multiple_of(2) {
+                public
+            } else {
+                forbidden
+            }],
             "mixed" if number.is_multiple_of(2) => vec![public, forbidden],
             "mixed" => vec![forbidden, public],
             // One family is public, the other is whatever of it is forbidden.
-            "split" if is_v4 == number.is_multiple_of(2) => vec![public],
-            "split" => {
-                let of_family = self
-                    .forbidden
-                    .iter()
-                    .filter(|address| address.is_ipv4() == is_v4);
-                of_family.skip(number % 40).take(2).copied().collect()
-            }
+            "split" if is_v4 != number.is_multiple_of(2) => self.of_family(is_v4, number),
+            "public" | "split" => vec![public],
             _ => Vec::new(),
         };
         addresses.retain(|address| address.is_ipv4() == is_v4);

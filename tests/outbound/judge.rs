@@ -88,15 +88,15 @@ fn is_forbidden_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_forbidden_v6(address: Ipv6Addr) -> bool {
-    let [a, b, c, d, e, f, y, z] = address.segments();
-    if [a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0] {
-        return is_forbidden_v4(Ipv4Addr::from_bits(u32::from(y) << 16 | u32::from(z)));
+    // What a translator takes for an IPv4 address is one.
+    if address.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
+        return is_forbidden_v4(Ipv4Addr::from_bits(address.to_bits() as u32));
     }
     let is_listed = V6.iter().any(|(first, bits)| {
         let first: Ipv6Addr = first.parse().unwrap();
         (address.to_bits() ^ first.to_bits()) & (u128::MAX << (128 - bits)) == 0
     });
-    is_listed || a >> 13 != 1
+    is_listed || address.segments()[0] >> 13 != 1
 }
 
 /// A connection as its first packet shows it: from where, to where, and its first sequence number.

@@ -105,8 +105,8 @@ fn hostile_targets_are_never_dialled() {
             round += 1;
         }
         // The judge sees: what is open was dialled, and without the opening it would be held against the broker.
-        let held: Vec<_> = judge.forbidden(|_| false);
-        assert_eq!(held.len(), ALLOWED_URLS.len(), "{held:?}");
+        let seen: Vec<_> = judge.forbidden(|_| false);
+        assert_eq!(seen.len(), ALLOWED_URLS.len(), "{seen:?}");
         let publicly = judge
             .openings()
             .into_iter()

@@ -124,6 +124,7 @@ fn spelled_v6(address: Ipv6Addr) -> Vec<String> {
 }
 
 /// Names and texts that are no address but lead to one for some readers.
+#[expect(clippy::too_many_lines, reason = "most of it is a table")]
 fn words(random: &mut Random) -> Vec<String> {
     let hosts = [
         "0",

@@ -97,7 +97,7 @@ fn be_ill(mut stream: &TcpStream, illness: Illness) {
         }
         Illness::EndlessBody => {
             begin("HTTP/1.1 500 Endless\r\n\r\n");
-            return for_ever(stream, &[b'y'; 65536], None);
+            return for_ever(stream, &[b'y'; 8192], None);
         }
         Illness::EndlessHeaders => {
             begin("HTTP/1.1 200 OK\r\n");

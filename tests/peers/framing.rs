@@ -58,6 +58,7 @@ fn exchange(broker: &Broker, bytes: &[u8]) -> Vec<u16> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "most of it is a table")]
 fn ambiguous_framing_is_refused_or_read_in_one_way() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::on_loopback(

@@ -86,7 +86,7 @@ fn strangers_cost_little_and_hold_up_nobody() {
     create_topic(&broker);
     round(&broker);
     let before = broker.resident_bytes();
-    let held = strangers(&broker, count);
+    let crowd = strangers(&broker, count);
     let started = Instant::now();
     while open_connections(&broker) < 2 * count {
         assert!(started.elapsed() < PATIENCE, "{}", broker.metrics());
@@ -95,16 +95,16 @@ fn strangers_cost_little_and_hold_up_nobody() {
         round(&broker);
     }
     let grown = broker.resident_bytes().saturating_sub(before);
-    let each = grown / held.len() as u64;
+    let each = grown / crowd.len() as u64;
     assert!(
         each <= STRANGER_BYTES_MAX,
         "{each} bytes for each of {}",
-        held.len()
+        crowd.len()
     );
     comes_to_rest(&broker);
-    hold.count("strangers", held.len() as u64);
+    hold.count("strangers", crowd.len() as u64);
     hold.count("bytes_each", each);
-    drop(held);
+    drop(crowd);
     broker.stop();
     hold.end(env!("CARGO_TARGET_TMPDIR"));
 }

@@ -104,6 +104,7 @@ fn never_reads(stream: &mut TcpStream, request: &[u8]) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "most of it is a table")]
 fn be_slow(broker: &Broker, way: Way) {
     let http = || Http::connect(broker.http).stream().try_clone().unwrap();
     match way {

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each binary uses its part of it")]
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -236,10 +237,10 @@ impl Http {
             body.len()
         );
         if headers.iter().all(|(name, _)| *name != "authorization") {
-            text.push_str(&format!("authorization: Bearer {}\r\n", self.token));
+            write!(text, "authorization: Bearer {}\r\n", self.token).unwrap();
         }
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            write!(text, "{name}: {value}\r\n").unwrap();
         }
         text.push_str("\r\n");
         let mut bytes = text.into_bytes();
