@@ -3,6 +3,11 @@
 //! A [`Rule`] names a class of operations, where they happen, from which of them on it works, and what happens then. A
 //! failed operation does not reach the disk below, except that [`Effect::WritePart`] lets the first bytes through. Rules
 //! are added and healed while the disk is in use.
+//!
+//! Around a simulated disk ([`FaultDisk::over`]) a failed sync also loses what it was to make durable, as a kernel does. A sync
+//! that is asked of a file after one of it has failed is counted: nobody may try it again.
+
+mod record;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,7 +16,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::sim::SimDisk;
 use super::{DirEntry, Disk, DiskFile, MappedBytes, OpenMode, Site};
+pub use record::Asked;
+use record::Record;
 
 /// A class of operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,11 +146,14 @@ impl Rule {
 #[derive(Debug, Clone)]
 pub struct FaultDisk {
     disk: Arc<dyn Disk>,
+    /// The same disk, where a failed sync is to lose what waited for it.
+    sim: Option<SimDisk>,
     plan: Arc<Mutex<Plan>>,
 }
 
 #[derive(Debug, Default)]
 struct Plan {
+    record: Record,
     rules: Vec<ActiveRule>,
     /// Every operation so far by class; a class that never came up is missing.
     counts: BTreeMap<OpClass, u64>,
@@ -168,8 +179,41 @@ impl FaultDisk {
     pub fn new(disk: Arc<dyn Disk>) -> Self {
         Self {
             disk,
+            sim: None,
             plan: Arc::default(),
         }
+    }
+
+    /// Puts a disk without rules around a simulated one, whose files lose what a failed sync was to make durable.
+    #[must_use]
+    pub fn over(sim: &SimDisk) -> Self {
+        Self {
+            sim: Some(sim.clone()),
+            ..Self::new(Arc::new(sim.clone()))
+        }
+    }
+
+    /// Keeps every operation from now on, for [`FaultDisk::asked`].
+    pub fn record(&self) {
+        self.plan.lock().record.start();
+    }
+
+    /// Returns the operations that were asked for since [`FaultDisk::record`], each once for every time.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Asked> {
+        self.plan.lock().record.asked()
+    }
+
+    /// Tells the disk that the program starts anew, which may sync what it finds and writes again.
+    pub fn restarted(&self) {
+        self.plan.lock().record.restarted();
+    }
+
+    /// Returns the files and directories that were synced again after a sync of them had failed, once for each time. A
+    /// directory whose names have changed since, and a file that was created since, are others.
+    #[must_use]
+    pub fn synced_again(&self) -> Vec<PathBuf> {
+        self.plan.lock().record.synced_again()
     }
 
     /// Adds a rule. Where several fit an operation, the one that was added first decides.
@@ -199,7 +243,8 @@ impl FaultDisk {
 
     fn check(&self, class: OpClass, path: &Path, site: Option<Site>) -> io::Result<()> {
         let op = Op { class, path, site };
-        self.plan.lock().meet(&op).map_or(Ok(()), Effect::fail)
+        let effect = self.plan.lock().meet(&op);
+        effect.map_or(Ok(()), Effect::fail)
     }
 }
 
@@ -217,6 +262,7 @@ impl Plan {
             }
         }
         self.hit_count += u64::from(chosen.is_some());
+        self.record.note(op, chosen.is_some());
         chosen
     }
 }
@@ -250,6 +296,7 @@ impl Disk for FaultDisk {
         Ok(Arc::new(FaultFile {
             file: self.disk.open(path, mode)?,
             path: path.to_path_buf(),
+            sim: self.sim.clone(),
             plan: Arc::clone(&self.plan),
         }))
     }
@@ -289,6 +336,7 @@ impl Disk for FaultDisk {
 struct FaultFile {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
+    sim: Option<SimDisk>,
     plan: Arc<Mutex<Plan>>,
 }
 
@@ -327,7 +375,12 @@ impl DiskFile for FaultFile {
     }
 
     fn sync(&self, site: Site) -> io::Result<()> {
-        self.check(OpClass::Sync, Some(site))?;
+        if let Some(effect) = self.meet(OpClass::Sync, Some(site)) {
+            if let Some(sim) = &self.sim {
+                sim.lose_unsynced(&self.path);
+            }
+            effect.fail()?;
+        }
         self.file.sync(site)
     }
 

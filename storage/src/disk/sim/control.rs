@@ -90,6 +90,17 @@ impl SimDisk {
         self.state.lock().fail_sync_at = Some(op);
     }
 
+    /// Does to a file what a kernel does when its sync fails: the writes that waited for it are still read but will never be
+    /// durable. For disks that fail a sync in front of this one.
+    pub fn lose_unsynced(&self, path: &Path) {
+        let mut state = self.state.lock();
+        if let Ok(Node::File(id)) = state.node(path)
+            && let Ok(inode) = state.inode_mut(id)
+        {
+            inode.lose_unsynced();
+        }
+    }
+
     /// Skips every sync, directory sync, `set_len` and rename at `site` from now on; they report success.
     pub fn lie_at(&self, site: Site) {
         self.state.lock().lies.insert(site);
