@@ -172,8 +172,10 @@ pub(crate) fn read_format(disk: &dyn Disk, dir: &Path) -> Result<bool, LogError>
         Err(error) => Err(error),
     };
     let text = text.map_err(|source| LogError::io("read", &path, source))?;
-    // A crash during the very first start may have left the file empty, or with a length and no bytes.
-    if text.bytes().all(|byte| byte == 0) {
+    // A crash, or a full disk, during the very first start may have left the file empty, with a length and no bytes, or with
+    // a part of its line.
+    let rest = FORMAT_MAGIC.strip_prefix(text.trim_end_matches('\0'));
+    if rest.is_some() {
         return if disk.list(&dir.join(CONTROL_DIR)).is_ok() {
             let text = "the directory has a control log and no format version";
             Err(unrecognised(&path, text.to_owned()))
@@ -203,8 +205,13 @@ fn write_format(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
         .map_err(|source| LogError::io("write", &path, source))
 }
 
-/// Syncs what was read or written: the process that wrote it may have ended before its own sync.
+/// Syncs what was read or written: the process that wrote it may have ended before its own sync, or that sync may have failed
+/// and left pages that only look clean. So what the directory is recognised by is written once more before.
 fn make_durable(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let path = dir.join(FORMAT_FILE);
+    disk.open(&path, OpenMode::Write)
+        .and_then(|file| file.write_all_at(read_text(file.as_ref())?.as_bytes(), 0))
+        .map_err(|source| LogError::io("write", &path, source))?;
     for name in [LOCK_FILE, FORMAT_FILE] {
         let path = dir.join(name);
         disk.open(&path, OpenMode::Write)
@@ -269,6 +276,7 @@ mod tests {
 
     use super::*;
     use crate::disk::RealDisk;
+    use crate::disk::fault::{Effect, FaultDisk, OpClass, Rule};
     use crate::disk::sim::{SimDisk, Survival};
 
     const DIR: &str = "/data";
@@ -289,6 +297,43 @@ mod tests {
         assert_eq!(holder, "redrive serve (pid 42)");
         drop(first);
         DataDir::open(&RealDisk, &path, "redrive verify", 43).unwrap();
+    }
+
+    #[test]
+    fn a_first_start_that_wrote_a_part_of_the_format_is_begun_again() {
+        for count in 0..FORMAT_MAGIC.len() + 2 {
+            let disk = SimDisk::new(1);
+            let faults = FaultDisk::over(&disk);
+            let part = Effect::WritePart(count, io::ErrorKind::StorageFull);
+            faults.add(Rule::new(OpClass::Write, part).on(FORMAT_FILE));
+            let failed = DataDir::open(&faults, Path::new(DIR), "redrive serve", 42);
+            assert!(failed.is_err(), "{count}");
+            open(&disk).unwrap_or_else(|error| panic!("{count}: {error:?}"));
+            let format = Path::new(DIR).join(FORMAT_FILE);
+            let text = disk.read_file(&format).unwrap();
+            assert!(text.starts_with(b"redrive data format 1"), "{count}");
+            // Where there is a control log, a part of the line is damage.
+            disk.create_dir(&Path::new(DIR).join(CONTROL_DIR)).unwrap();
+            let part = &text[..count.min(FORMAT_MAGIC.len())];
+            disk.write_file(&format, part).unwrap();
+            assert!(open(&disk).is_err(), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_format_whose_sync_failed_is_written_again_before_it_is_relied_on() {
+        for op in 1..12 {
+            let disk = SimDisk::new(1);
+            disk.fail_sync_at(op);
+            let failed = open(&disk).is_err();
+            let opened = open(&disk);
+            assert!(opened.is_ok(), "op {op}: {opened:?}");
+            drop(opened);
+            let left = disk.reboot(Survival::Nothing);
+            let text = left.read_file(&Path::new(DIR).join(FORMAT_FILE));
+            let text = text.unwrap_or_default();
+            assert_eq!(text, b"redrive data format 1\n", "op {op}, {failed}");
+        }
     }
 
     #[test]
