@@ -20,6 +20,7 @@
 mod append;
 mod config;
 mod find;
+mod first_use;
 mod heal;
 mod reader;
 mod recovery;
@@ -30,6 +31,7 @@ mod sync;
 
 pub use append::{Appended, Log};
 pub use config::{Gap, LogConfig, LogPlace, Visibility};
+pub(crate) use first_use::FirstUse;
 pub use heal::HealTask;
 pub use reader::{LogReader, ReadBound};
 pub use recovery::{Cut, RecoveryReport};

@@ -10,7 +10,7 @@ use crate::dead_letter::DeadLetterLog;
 use crate::delivery::DeliveryLog;
 use crate::error::LogError;
 use crate::log::LogConfig;
-use crate::log::{Appended, Log, LogPlace};
+use crate::log::{Appended, FirstUse, Log, LogPlace};
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
 use crate::producers::{Producers, Verdict};
@@ -25,6 +25,7 @@ pub struct Partition {
     pub(super) dead_letters: Option<DeadLetterLog>,
     pub(super) dead_letter_place: LogPlace,
     pub(super) dead_letter_config: LogConfig,
+    pub(super) dead_letters_first_use: FirstUse,
     /// Letters that somebody is resolving, or whose resolution has no synced marker yet.
     pub(super) claims: HashMap<Offset, ClaimState>,
     /// Main-log offsets of causes whose markers are not known synced, with the end of the marker once it is appended.

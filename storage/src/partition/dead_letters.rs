@@ -67,7 +67,11 @@ impl Partition {
     ) -> Result<&mut DeadLetterLog, LogError> {
         if self.dead_letters.is_none() {
             let place = self.dead_letter_place.clone();
-            let (log, _) = DeadLetterLog::open(place, self.dead_letter_config.clone(), None, now)?;
+            let config = self.dead_letter_config.clone();
+            let id = place.id;
+            let created = (self.dead_letters_first_use)
+                .create(id, || DeadLetterLog::open(place, config, None, now));
+            let (log, _) = created?;
             self.dead_letters = Some(log);
         }
         self.dead_letters.as_mut().ok_or(LogError::Rolling {

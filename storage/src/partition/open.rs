@@ -15,7 +15,7 @@ use crate::dead_letter::{DeadLetterLog, Marker, Resolution};
 use crate::delivery::DeliveryLog;
 use crate::disk::Disk;
 use crate::error::LogError;
-use crate::log::{Log, LogConfig, LogPlace, LogReader, ReadBound, RecoveryReport};
+use crate::log::{FirstUse, Log, LogConfig, LogPlace, LogReader, ReadBound, RecoveryReport};
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::{Offset, TimestampMs};
 use crate::producers::{ProducerLimits, Producers};
@@ -138,6 +138,7 @@ impl Partition {
             dead_letters,
             dead_letter_place,
             dead_letter_config: config.dead_letters,
+            dead_letters_first_use: FirstUse::default(),
             claims: HashMap::new(),
             unsettled: BTreeMap::new(),
             push: None,

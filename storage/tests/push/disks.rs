@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use storage::delivery::{Entry, SnapshotStep};
+use storage::disk::Site;
 use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use storage::disk::sim::{SimDisk, Survival};
 use storage::error::{LogError, PoisonCause};
@@ -327,6 +328,39 @@ fn heal(machine: &Machine<'_>) -> bool {
         }
     }
     has_healed
+}
+
+#[test]
+fn a_log_whose_name_could_not_be_synced_is_created_by_the_next_start_and_not_before() {
+    let disk = new_disk(1);
+    let faults = FaultDisk::over(&disk);
+    let stored = HashMap::new();
+    let (mut partition, _) = open_partition(Arc::new(faults.clone()), &stored, NOW).unwrap();
+    append(&mut partition, &[message(1)]).unwrap();
+    let failure = Effect::Fail(std::io::ErrorKind::Other);
+    faults.add(Rule::new(OpClass::SyncDir, failure).at(Site::LogName));
+    let entries = [Entry::Cancelled {
+        message: Offset(0),
+        time: NOW,
+    }];
+    let failed = partition.append_entries(&entries, NOW);
+    assert!(
+        matches!(failed, Err(LogError::Io { op: "sync", .. })),
+        "{failed:?}"
+    );
+    for _ in 0..3 {
+        let refused = partition.append_entries(&entries, NOW);
+        let is_said = matches!(
+            refused,
+            Err(LogError::Poisoned { log, cause: PoisonCause::SyncFailed })
+                if log.kind == LogKind::Delivery
+        );
+        assert!(is_said, "{refused:?}");
+    }
+    assert_eq!(faults.synced_again(), Vec::<PathBuf>::new());
+    drop(partition);
+    let mut partition = open(&disk);
+    partition.append_entries(&entries, NOW).unwrap();
 }
 
 #[test]

@@ -22,7 +22,9 @@ use super::state::{Arrival, DeliveryState};
 use crate::batch::{BatchBuilder, BatchHeader, BrokerMark, BuildOptions, Codec, NewRecord};
 use crate::checkpoint::LogCheckpoint;
 use crate::error::{Corruption, LogError, PoisonCause};
-use crate::log::{Appended, DamagedRange, Log, LogConfig, LogPlace, LogReader, RecoveryReport};
+use crate::log::{
+    Appended, DamagedRange, FirstUse, Log, LogConfig, LogPlace, LogReader, RecoveryReport,
+};
 use crate::offset::{FilePosition, Offset, TimestampMs};
 
 /// Where entries stand that were appended together.
@@ -49,6 +51,7 @@ pub struct DeliveryLog {
     place: LogPlace,
     config: LogConfig,
     log: Option<Log>,
+    first_use: FirstUse,
     reader: Arc<OnceLock<LogReader>>,
     state: DeliveryState,
     /// Batches of the main log that are not admitted, in order.
@@ -74,6 +77,7 @@ impl DeliveryLog {
             place,
             config,
             log: None,
+            first_use: FirstUse::default(),
             reader: Arc::default(),
             state: DeliveryState::default(),
             fresh: VecDeque::new(),
@@ -256,7 +260,10 @@ impl DeliveryLog {
 
     fn log_or_create(&mut self, now: TimestampMs) -> Result<&mut Log, LogError> {
         if self.log.is_none() {
-            let (log, _) = Log::open(self.place.clone(), self.config.clone(), None, now)?;
+            let (place, config) = (self.place.clone(), self.config.clone());
+            let created =
+                (self.first_use).create(self.place.id, || Log::open(place, config, None, now));
+            let (log, _) = created?;
             self.set_log(log);
         }
         let id = self.place.id;
