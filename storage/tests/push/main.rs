@@ -19,6 +19,7 @@
 
 mod check;
 mod crashes;
+mod damage;
 mod disks;
 #[path = "../../../tests/support/hold.rs"]
 #[allow(dead_code, reason = "no suite uses all of it")]
