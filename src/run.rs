@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::broker::{self, Broker, OpenError, Upkeep};
 use crate::config::ServeConfig;
@@ -62,6 +63,7 @@ pub async fn run(
     started: impl FnOnce(Addresses),
 ) -> Result<(), RunError> {
     raise_open_files();
+    survive_large_files();
     // The addresses and the client first: a mistake in the configuration must not cost a recovery.
     let client = Arc::new(HttpClient::new(&config.destinations)?);
     let protocol = Bound::bind(config.protocol.address)
@@ -128,6 +130,15 @@ fn raise_open_files() {
         && let Err(error) = setrlimit(Resource::Nofile, raised)
     {
         tracing::warn!(%error, ?current, ?maximum, "the limit of open files stays as it is");
+    }
+}
+
+/// Takes a write beyond a limit of file sizes for an error, which is told to who wanted it, and not for the end of the process.
+fn survive_large_files() {
+    let kind = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    // Once there is a handler it stays: nobody needs to listen to it.
+    if let Err(error) = signal(kind) {
+        tracing::warn!(%error, "a limit of file sizes would end the broker");
     }
 }
 

@@ -51,7 +51,7 @@ use storage::disk::Disk;
 use storage::offset::TimestampMs;
 use tokio::sync::Semaphore;
 
-use crate::clock::SharedClock;
+use crate::clock::{ClockWatch, SharedClock};
 use crate::config::{ServeConfig, TopicDefaults};
 use crate::engine::{Unfinished, WorkPool};
 use crate::metrics::Metrics;
@@ -102,7 +102,8 @@ pub struct Broker {
     changing_topics: Mutex<()>,
     /// Free space is below the minimum: producers are asked to wait.
     is_low_on_space: AtomicBool,
-    /// The wall clock has departed from the monotonic clock: retention by age rests.
+    clocks: ClockWatch,
+    /// The wall clock was found to have departed from the monotonic clock: retention by age rests.
     is_clock_off: AtomicBool,
     next_producer_id: Mutex<std::ops::Range<u64>>,
     resolving: Arc<Semaphore>,

@@ -22,7 +22,7 @@ use super::checkpoints::Checkpoints;
 use super::control::Control;
 use super::push_settings::PushSettings;
 use super::{Broker, Host, RESOLVING_MAX, push, signing_keys};
-use crate::clock::SharedClock;
+use crate::clock::{ClockWatch, SharedClock};
 use crate::config::ServeConfig;
 use crate::engine::{PartitionHandle, WorkPool};
 use crate::limits::{FETCHED_BYTES_MAX, FRAME_OVERHEAD_BYTES};
@@ -132,6 +132,7 @@ impl Broker {
             topics: RwLock::new(topics),
             checkpoints: Mutex::new(checkpoints),
             pool,
+            clocks: ClockWatch::new(clock.as_ref()),
             clock,
             metrics,
             defaults: config.topic,

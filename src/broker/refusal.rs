@@ -15,7 +15,11 @@ pub(super) fn of_log(error: &LogError) -> Refusal {
     let code = match error {
         // A sync that found no space has failed like any other: what it was to make durable may be there or not.
         LogError::Io { op, source, .. }
-            if *op != "sync" && source.kind() == ErrorKind::StorageFull =>
+            if *op != "sync"
+                && matches!(
+                    source.kind(),
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+                ) =>
         {
             ErrorCode::StorageFull
         }
@@ -99,4 +103,24 @@ pub(super) fn of_batch(refusal: &BatchRefusal) -> Refusal {
         | BatchRefusal::MaxTimestamp { .. } => ErrorCode::InvalidBatch,
     };
     Refusal::new(code, refusal.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_used_up_quota_are_retryable_unless_a_sync_met_them() {
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+            for op in ["write", "allocate", "create"] {
+                let error = LogError::io(op, Path::new("log"), io::Error::from(kind));
+                assert_eq!(of_log(&error).code, ErrorCode::StorageFull, "{op}: {kind}");
+            }
+            let error = LogError::io("sync", Path::new("log"), io::Error::from(kind));
+            assert_eq!(of_log(&error).code, ErrorCode::OutcomeUnknown, "{kind}");
+        }
+    }
 }

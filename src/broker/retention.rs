@@ -10,11 +10,12 @@ use storage::delivery::DeliveryLog;
 use storage::error::LogError;
 use storage::log::Log;
 use storage::log_id::{LogId, LogKind};
-use storage::offset::Offset;
+use storage::offset::{Offset, TimestampMs};
 use storage::partition::{PartitionRetention, PushUpkeep};
 
 use super::upkeep::{LOGS, due_checkpoint, sync_all};
 use super::{Broker, refusal};
+use crate::clock::ClockVerdict;
 use crate::engine::PartitionHandle;
 use crate::metrics::gauge_value;
 use crate::protocol::error_code::Refusal;
@@ -59,7 +60,8 @@ impl Broker {
         if partition.owner().lock().delivery().is_none() {
             return;
         }
-        let now = || self.clock.now();
+        let (policy, at) = self.retention_now(topic);
+        let now = || at;
         let wait = || self.pool.pause(ROLL_STEP);
         let upkeep = PushUpkeep {
             owner: partition.owner(),
@@ -67,7 +69,7 @@ impl Broker {
             wait: &wait,
             rolled: &|kind| partition.notify(kind),
         };
-        let done = upkeep.run(&self.retention_of(topic));
+        let done = upkeep.run(&policy);
         // Its syncs may have made durable what others wait for.
         partition.notify(LogKind::Delivery);
         match done {
@@ -84,15 +86,29 @@ impl Broker {
         }
     }
 
-    /// Returns how long a topic keeps what it holds, as far as the clock is to be trusted.
-    fn retention_of(&self, topic: &Topic) -> PartitionRetention {
+    /// Returns the time, and whether ages can be told by it.
+    pub(super) fn look_at_clocks(&self) -> (TimestampMs, bool) {
+        let now = self.clock.now();
+        let is_right = self.clocks.check(now, self.clock.monotonic()) == ClockVerdict::Agrees;
+        if is_right == self.is_clock_off.swap(!is_right, Ordering::Relaxed) && !is_right {
+            tracing::warn!(
+                "the wall clock has departed from the monotonic clock; retention by age rests"
+            );
+        }
+        (now, is_right)
+    }
+
+    /// Returns how long a topic keeps what it holds, as far as the clock is to be trusted, and the time that was trusted:
+    /// the clock may jump between any two looks at it.
+    fn retention_now(&self, topic: &Topic) -> (PartitionRetention, TimestampMs) {
         let mut policy = topic.retention();
-        if self.is_clock_off.load(Ordering::Relaxed) {
+        let (now, is_right) = self.look_at_clocks();
+        if !is_right {
             policy.main.retention_ms = None;
             policy.dead_letters.retention_ms = None;
             policy.delivery.retention_ms = None;
         }
-        policy
+        (policy, now)
     }
 
     /// Runs the retention of one log: the new start is stored, then the map is swapped, then the files go.
@@ -111,8 +127,7 @@ impl Broker {
         {
             return Ok(0);
         }
-        let policy = self.retention_of(topic);
-        let now = self.clock.now();
+        let (policy, now) = self.retention_now(topic);
         let (start, entries_end) = {
             let owner = partition.owner().lock();
             let start = match kind {

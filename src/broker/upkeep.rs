@@ -10,7 +10,6 @@ use storage::log::Log;
 use storage::log_id::{LogId, LogKind};
 
 use super::{Broker, resolve};
-use crate::clock::{ClockVerdict, ClockWatch};
 use crate::engine::PartitionHandle;
 use crate::metrics::gauge_value;
 use crate::topic::Topic;
@@ -33,7 +32,6 @@ pub struct Health {
 #[derive(Debug)]
 pub struct Upkeep {
     broker: Arc<Broker>,
-    clocks: ClockWatch,
     round: u64,
 }
 
@@ -41,12 +39,7 @@ impl Upkeep {
     /// Begins with the first round.
     #[must_use]
     pub fn new(broker: Arc<Broker>) -> Self {
-        let clocks = ClockWatch::new(broker.clock.as_ref());
-        Self {
-            broker,
-            clocks,
-            round: 0,
-        }
+        Self { broker, round: 0 }
     }
 
     /// Returns the time between two rounds.
@@ -59,15 +52,7 @@ impl Upkeep {
     pub fn round(&mut self) {
         let broker = &self.broker;
         self.round = self.round.wrapping_add(1);
-        let verdict = self
-            .clocks
-            .check(broker.clock.now(), broker.clock.monotonic());
-        let is_off = verdict != ClockVerdict::Agrees;
-        if is_off != broker.is_clock_off.swap(is_off, Ordering::Relaxed) && is_off {
-            tracing::warn!(
-                "the wall clock has departed from the monotonic clock; retention by age rests"
-            );
-        }
+        broker.look_at_clocks();
         broker.measure_space();
         for topic in broker.all_topics() {
             for partition in topic.partitions().iter() {

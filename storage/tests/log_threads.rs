@@ -7,8 +7,16 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::string_slice,
+    missing_docs,
     reason = "tests may panic"
 )]
+
+#[path = "../../tests/support/hold.rs"]
+#[allow(dead_code, unreachable_pub, reason = "no suite uses all of it")]
+mod hold;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -30,9 +38,40 @@ const NOW: TimestampMs = TimestampMs(1_000_000);
 const BATCHES: u64 = 1_000;
 const READERS: u64 = 3;
 
-fn config(visibility: Visibility) -> LogConfig {
+/// What the threads met: reads, offsets that were gone or not there yet, and segments that were unlinked.
+#[derive(Debug, Default, Clone, Copy)]
+struct Met {
+    reads: u64,
+    out_of_range: u64,
+    unlinked: u64,
+}
+
+/// How a stage is set.
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    visibility: Visibility,
+    segment_bytes: u32,
+    retention_bytes: u64,
+    readers: u64,
+    batches: u64,
+}
+
+impl Setting {
+    fn usual(visibility: Visibility) -> Self {
+        Self {
+            visibility,
+            segment_bytes: 16 << 10,
+            retention_bytes: 128 << 10,
+            readers: READERS,
+            batches: BATCHES,
+        }
+    }
+}
+
+fn config(setting: Setting) -> LogConfig {
+    let visibility = setting.visibility;
     LogConfig {
-        segment_bytes: 16 << 10,
+        segment_bytes: setting.segment_bytes,
         visibility,
         ..LogConfig::default()
     }
@@ -88,14 +127,15 @@ struct Stage {
     is_over: AtomicBool,
     reads: AtomicU64,
     out_of_range: AtomicU64,
+    unlinked: AtomicU64,
 }
 
 impl Stage {
-    fn owner(&self, faults: Option<&FaultDisk>) {
+    fn owner(&self, batches: u64, faults: Option<&FaultDisk>) {
         let mut next = 0;
         let mut appended = 0;
         let mut fault_at = 0;
-        while appended < BATCHES {
+        while appended < batches {
             if let (Some(faults), true) = (faults, appended == fault_at) {
                 let effect = Effect::WritePart(150, std::io::ErrorKind::StorageFull);
                 faults.add(Rule::new(OpClass::Write, effect).on(".log"));
@@ -152,10 +192,10 @@ impl Stage {
         }
     }
 
-    fn retention(&self) {
+    fn retention(&self, retention_bytes: u64) {
         let policy = RetentionPolicy {
             retention_ms: None,
-            retention_bytes: Some(128 << 10),
+            retention_bytes: Some(retention_bytes),
         };
         while !self.is_over.load(Ordering::Relaxed) {
             let plan = {
@@ -164,6 +204,8 @@ impl Stage {
             };
             if let Some(start) = plan {
                 let unlink = self.log.lock().unwrap().apply_log_start(start);
+                let count = unlink.segment_count() as u64;
+                self.unlinked.fetch_add(count, Ordering::Relaxed);
                 unlink.run().unwrap();
             }
             std::thread::yield_now();
@@ -189,7 +231,17 @@ impl Stage {
             };
             match result {
                 Ok(()) => drop(self.reads.fetch_add(1, Ordering::Relaxed)),
-                Err(LogError::OffsetOutOfRange { .. }) => {
+                Err(LogError::OffsetOutOfRange {
+                    requested,
+                    log_start,
+                    log_end,
+                }) => {
+                    // The range that is named is one that there was while it was asked for, and does not hold the offset.
+                    let now = self.reader.log_start();
+                    // A scan says how far it had got.
+                    assert!(requested.0 >= from);
+                    assert!((start..=now.0).contains(&log_start.0), "{log_start}");
+                    assert!(requested < log_start || requested >= log_end, "{requested}");
                     assert!(
                         from < self.reader.log_start().0
                             || from > end
@@ -242,35 +294,36 @@ impl Stage {
     }
 }
 
-fn run(disk: Arc<dyn Disk>, root: PathBuf, visibility: Visibility, faults: Option<&FaultDisk>) {
+fn run(disk: Arc<dyn Disk>, root: PathBuf, setting: Setting, faults: Option<&FaultDisk>) -> Met {
     let place = LogPlace {
         disk,
         dir: root.join("0000000001/main"),
         root,
         id: LogId::new(PartitionNumber(1), LogKind::Main),
     };
-    let (log, _) = Log::open(place.clone(), config(visibility), None, NOW).unwrap();
+    let (log, _) = Log::open(place.clone(), config(setting), None, NOW).unwrap();
     let stage = Stage {
         reader: log.reader(),
         log: Mutex::new(log),
         is_over: AtomicBool::new(false),
         reads: AtomicU64::new(0),
         out_of_range: AtomicU64::new(0),
+        unlinked: AtomicU64::new(0),
     };
     std::thread::scope(|scope| {
         scope.spawn(|| stage.syncer());
         scope.spawn(|| stage.syncer());
-        scope.spawn(|| stage.retention());
+        scope.spawn(|| stage.retention(setting.retention_bytes));
         if faults.is_some() {
             scope.spawn(|| stage.healer());
             scope.spawn(|| stage.healer());
         }
-        for seed in 1..=READERS {
+        for seed in 1..=setting.readers {
             let stage = &stage;
             scope.spawn(move || stage.reader(seed));
         }
         let over = Over(&stage.is_over);
-        stage.owner(faults);
+        stage.owner(setting.batches, faults);
         // On a busy machine the readers may not have had their turn yet.
         for _ in 0..10_000_000 {
             if stage.reads.load(Ordering::Relaxed) > 0 {
@@ -282,6 +335,11 @@ fn run(disk: Arc<dyn Disk>, root: PathBuf, visibility: Visibility, faults: Optio
     });
     assert!(stage.reads.load(Ordering::Relaxed) > 0);
     assert_eq!(stage.reader.damage(), vec![]);
+    let met = Met {
+        reads: stage.reads.load(Ordering::Relaxed),
+        out_of_range: stage.out_of_range.load(Ordering::Relaxed),
+        unlinked: stage.unlinked.load(Ordering::Relaxed),
+    };
     let mut log = stage.log.into_inner().unwrap();
     if let Some(task) = log.begin_heal() {
         task.run().unwrap();
@@ -291,9 +349,10 @@ fn run(disk: Arc<dyn Disk>, root: PathBuf, visibility: Visibility, faults: Optio
     }
     let (checkpoint, end) = (log.checkpoint(), log.next_offset());
     drop(log);
-    let (log, report) = Log::open(place, config(visibility), Some(&checkpoint), NOW).unwrap();
+    let (log, report) = Log::open(place, config(setting), Some(&checkpoint), NOW).unwrap();
     assert_eq!((report.damage, report.cut), (vec![], None));
     assert_eq!(log.next_offset(), end);
+    met
 }
 
 /// Ends the other threads also when the owner panics.
@@ -310,10 +369,11 @@ fn readers_get_right_bytes_while_a_log_rolls_syncs_and_loses_its_head() {
     for visibility in [Visibility::Synced, Visibility::Written] {
         let dir = tempfile::tempdir().unwrap();
         let disk = Arc::new(RealDisk);
-        run(disk, dir.path().to_path_buf(), visibility, None);
+        let setting = Setting::usual(visibility);
+        run(disk, dir.path().to_path_buf(), setting, None);
         let disk = SimDisk::new(1);
         disk.create_dir(&PathBuf::from("/data")).unwrap();
-        run(Arc::new(disk), PathBuf::from("/data"), visibility, None);
+        run(Arc::new(disk), PathBuf::from("/data"), setting, None);
     }
 }
 
@@ -323,6 +383,37 @@ fn a_log_whose_writes_fail_now_and_then_is_healed_by_whoever_comes_first() {
         let dir = tempfile::tempdir().unwrap();
         let faults = FaultDisk::new(Arc::new(RealDisk));
         let disk = Arc::new(faults.clone());
-        run(disk, dir.path().to_path_buf(), visibility, Some(&faults));
+        let setting = Setting::usual(visibility);
+        run(disk, dir.path().to_path_buf(), setting, Some(&faults));
     }
+}
+
+#[test]
+fn retention_races_64_readers() {
+    let mut hold = hold::Hold::begin("log_threads/retention_races_64_readers");
+    let mut round = 0;
+    while hold.goes_on(round, 2) {
+        let visibility = [Visibility::Synced, Visibility::Written][round as usize % 2];
+        let setting = Setting {
+            visibility,
+            segment_bytes: 4 << 10,
+            retention_bytes: 12 << 10,
+            readers: 64,
+            batches: if hold.is_long() { BATCHES } else { 60 },
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let met = if round % 4 < 2 {
+            run(Arc::new(RealDisk), dir.path().to_path_buf(), setting, None)
+        } else {
+            let disk = SimDisk::new(1);
+            disk.create_dir(&PathBuf::from("/data")).unwrap();
+            run(Arc::new(disk), PathBuf::from("/data"), setting, None)
+        };
+        hold.count("reads", met.reads);
+        hold.count("out_of_range", met.out_of_range);
+        hold.count("unlinked", met.unlinked);
+        round += 1;
+    }
+    hold.count("rounds", round);
+    hold.end(env!("CARGO_TARGET_TMPDIR"));
 }

@@ -18,9 +18,11 @@
     reason = "tests may panic, and say what they covered"
 )]
 
+mod clock;
 #[path = "../support/hold.rs"]
-#[allow(dead_code, reason = "no suite uses all of it")]
+#[allow(dead_code, unreachable_pub, reason = "no suite uses all of it")]
 mod hold;
+mod process;
 mod script;
 mod sink;
 mod sweep;

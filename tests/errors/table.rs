@@ -1,6 +1,7 @@
 //! What was tried: for each kind of operation and each error, how many runs, with the error once and for ever after.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::Path;
 
 use storage::disk::fault::{Asked, Effect, OpClass};
@@ -102,8 +103,11 @@ impl Table {
     /// Prints the table, once/for ever in each cell, and returns the empty cells.
     pub(crate) fn print(&self) -> Vec<String> {
         let names = || ERRORS.iter().map(|(name, _)| *name).chain([SHORT]);
-        let head: String = names().map(|name| format!("{name:>9}")).collect();
-        eprintln!("{:48}{head}", "runs, once/for ever");
+        let mut head = format!("{:48}", "runs, once/for ever");
+        for name in names() {
+            write!(head, "{name:>9}").expect("a string takes everything");
+        }
+        eprintln!("{head}");
         let mut empty = Vec::new();
         for (kind, class) in &self.classes {
             let has: BTreeSet<_> = effects_of(*class).iter().map(|(name, _)| *name).collect();
@@ -115,7 +119,8 @@ impl Table {
                 }
                 let cell = self.cells.get(&(kind.clone(), name)).copied();
                 let [once, forever] = cell.unwrap_or_default();
-                line.push_str(&format!("{:>9}", format!("{once}/{forever}")));
+                let runs = format!("{once}/{forever}");
+                write!(line, "{runs:>9}").expect("a string takes everything");
                 if once == 0 || forever == 0 {
                     empty.push(format!("{kind} {name}"));
                 }

@@ -28,6 +28,13 @@ pub struct File {
     pub is_dirty: bool,
 }
 
+/// Whether a file is a segment: the others are indexes, which nobody syncs.
+pub fn is_segment(name: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|kind| kind == "log")
+}
+
 /// A disk. A clone is another handle on the same one.
 #[derive(Debug, Default, Clone)]
 pub struct Flat {
@@ -51,7 +58,7 @@ impl Flat {
     /// Returns whether anything of a segment is visible that is not durable.
     pub fn is_dirty(&self) -> bool {
         let files = self.files.lock();
-        let mut segments = files.iter().filter(|file| file.name.ends_with(".log"));
+        let mut segments = files.iter().filter(|file| is_segment(&file.name));
         segments.any(|file| file.is_dirty)
     }
 

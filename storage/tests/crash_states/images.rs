@@ -263,7 +263,7 @@ fn hash_sector(at: usize, bytes: &[u8]) -> u64 {
     for chunk in bytes[..used].chunks(8) {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
-        hash = mix(hash ^ u64::from_le_bytes(word), 11);
+        hash = mix(hash ^ u64::from_be_bytes(word), 11);
     }
     hash
 }

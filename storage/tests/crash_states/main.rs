@@ -141,7 +141,7 @@ fn all_images(
                 .map_err(|error| format!("moment {number}, image {image}: {error}"))?;
             counts[2] += u64::from(kept > 0);
             counts[3] += u64::from(is_cut);
-            if draw % 64 == 0 {
+            if draw.is_multiple_of(64) {
                 counts[4] += 1;
                 goes_on(scenario, &disk)
                     .map_err(|error| format!("moment {number}, image {image}: {error}"))?;
@@ -154,14 +154,14 @@ fn all_images(
 #[test]
 fn crash_states() {
     let mut hold = Hold::begin("crash_states/crash_states");
-    let mut seen = Seen::new(if hold.is_long() { 32 } else { 24 });
+    let mut met = Seen::new(if hold.is_long() { 32 } else { 24 });
     let mut counts = [0; NAMES.len()];
     let mut done = 0;
     while hold.goes_on(done, SCENARIOS) {
         let seed = hold.seed().wrapping_add(done);
         let mut random = Random::new(seed);
         let scenario = Scenario::make(&mut random);
-        if let Err(error) = all_images(&scenario, &mut random, &mut seen, &mut counts) {
+        if let Err(error) = all_images(&scenario, &mut random, &mut met, &mut counts) {
             panic!("seed {seed}: {error}\n{}", hold.replay(seed));
         }
         done += 1;

@@ -11,7 +11,7 @@ use storage::log::{Log, LogConfig, LogPlace, Visibility};
 use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
 
-use crate::flat::{File, Flat};
+use crate::flat::{File, Flat, is_segment};
 
 pub const NOW: TimestampMs = TimestampMs(1_000_000);
 
@@ -122,8 +122,8 @@ impl Scenario {
         let durable_end = log.reader().durable_end();
         let acknowledged = self.batches.iter().filter(|b| b.next <= durable_end);
         let mut files = disk.0.files();
-        files.retain(|file| disk.1 || file.name.ends_with(".log"));
-        for index in files.iter_mut().filter(|file| !file.name.ends_with(".log")) {
+        files.retain(|file| disk.1 || is_segment(&file.name));
+        for index in files.iter_mut().filter(|file| !is_segment(&file.name)) {
             index.durable.clone_from(&index.bytes);
             index.changes.clear();
         }

@@ -193,7 +193,7 @@ fn look(disk: &SimDisk) -> Result<(Whole, bool), LogError> {
         .iter()
         .any(|r| !r.damage.is_empty() || r.cut.is_some());
     is_reported |= partition.delivery_damage().is_some();
-    let whole = read_all(&partition, control.state().clone(), &mut is_reported)?;
+    let whole = read_all(&partition, control.state().clone(), &mut is_reported);
     Ok((whole, is_reported))
 }
 
@@ -206,11 +206,7 @@ fn refused(error: &dyn std::error::Error) -> LogError {
     }
 }
 
-fn read_all(
-    partition: &Partition,
-    control: ControlState,
-    is_reported: &mut bool,
-) -> Result<Whole, LogError> {
+fn read_all(partition: &Partition, control: ControlState, is_reported: &mut bool) -> Whole {
     let mut of = |reader: Option<LogReader>| {
         let (served, refused) = reader.map(|reader| served(&reader)).unwrap_or_default();
         *is_reported |= !refused.is_empty();
@@ -234,7 +230,7 @@ fn read_all(
         });
         *is_reported |= matches!(visited, Err(LogError::Corrupt { .. }));
     }
-    Ok(Whole {
+    Whole {
         control,
         main,
         letters,
@@ -245,7 +241,7 @@ fn read_all(
             .delivery()
             .map(storage::delivery::DeliveryState::encode)
             .unwrap_or_default(),
-    })
+    }
 }
 
 impl Served {
@@ -300,7 +296,7 @@ impl Sample {
         for (name, found, whole) in logs {
             if found != whole {
                 let (f, w) = ((found.start, found.end), (whole.start, whole.end));
-                text.push_str(&format!(" {name} {f:?} instead of {w:?};"));
+                text = format!("{text} {name} {f:?} instead of {w:?};");
             }
         }
         let live = (&found.live, &self.whole.live, &found.listed);
@@ -388,7 +384,7 @@ fn zero(size: usize) -> impl Fn(&mut Vec<u8>, usize, usize) {
 }
 
 /// Powers of two, one less and one more.
-fn number(bytes: &mut Vec<u8>, at: usize, which: usize) {
+fn number(bytes: &mut [u8], at: usize, which: usize) {
     let power = 1_u32 << (which / 3);
     let value = power.wrapping_sub(1).wrapping_add(which as u32 % 3);
     let end = bytes.len().min(at + 4);
@@ -407,9 +403,11 @@ fn places(sample: &Sample) -> Vec<Cases<'_>> {
         swaps(sample),
         in_files("length", sample, (1, 1), |bytes, at, _| bytes.truncate(at)),
         in_files("bit", sample, (1, 8), |bytes, at, bit| {
-            bytes[at] ^= 1 << bit
+            bytes[at] ^= 1 << bit;
         }),
-        in_files("number", sample, (1, 96), number),
+        in_files("number", sample, (1, 96), |bytes, at, which| {
+            number(bytes, at, which);
+        }),
     ]
 }
 

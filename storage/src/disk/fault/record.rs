@@ -33,12 +33,12 @@ impl Asked {
     }
 }
 
-/// How often each operation was met.
-type Counts = BTreeMap<(OpClass, PathBuf, Option<Site>), u64>;
+/// What operations are told apart by, but for their number.
+type Kind = (OpClass, PathBuf, Option<Site>);
 
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    counts: Option<Counts>,
+    counts: Option<BTreeMap<Kind, u64>>,
     /// Directories that were created, or found.
     dirs: BTreeSet<PathBuf>,
     failed_syncs: BTreeSet<PathBuf>,
@@ -89,7 +89,7 @@ impl Record {
 
     pub(super) fn asked(&self) -> Vec<Asked> {
         let counts = self.counts.iter().flatten();
-        let each = |((class, path, site), count): (&(OpClass, PathBuf, Option<Site>), &u64)| {
+        let each = |((class, path, site), count): (&Kind, &u64)| {
             let (class, path, site) = (*class, path.clone(), *site);
             let one = move |nth| Asked {
                 class,
