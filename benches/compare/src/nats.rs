@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::OrderedConfig;
+use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::{Config, StorageType};
 use async_nats::jetstream::{self, Context};
 use bytes::Bytes;
@@ -21,6 +23,9 @@ use crate::turn::Peer;
 
 /// Publishes that wait for their acknowledgements at most: the default of `async-nats`.
 const WINDOW: usize = 5000;
+
+/// Longest wait for an acknowledgement: behind a full window, each of them synced, the client's default is too short.
+const ACK_WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// A server and a context of it.
 pub struct Nats {
@@ -61,7 +66,7 @@ impl Nats {
         }
         let client = async_nats::connect(address("nats")).await?;
         Ok(Self {
-            context: jetstream::new(client),
+            context: ContextBuilder::new().timeout(ACK_WAIT_MAX).build(client),
             effective,
             _server: server,
         })
