@@ -131,7 +131,7 @@ impl fmt::Debug for Threads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Threads")
             .field("count", &self.handles.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -268,8 +268,8 @@ impl Broker {
                 return results;
             }
             letters.retain(|(offset, _)| busy.contains(offset));
-            let changed = async move { drop(changes.changed().await) };
-            self.pool.wait(changed, BUSY_STEP);
+            let next = async move { drop(changes.changed().await) };
+            self.pool.wait(next, BUSY_STEP);
         }
     }
 
@@ -294,8 +294,8 @@ impl Broker {
         };
         let wait = || {
             let mut changes = partition.subscribe(LogKind::Main);
-            let changed = async move { drop(changes.changed().await) };
-            self.pool.wait(changed, STEP_WAIT);
+            let next = async move { drop(changes.changed().await) };
+            self.pool.wait(next, STEP_WAIT);
         };
         let hooks = Hooks {
             now: &now,
