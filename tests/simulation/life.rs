@@ -243,6 +243,9 @@ async fn disturb(life: Arc<Life>, disk: SimDisk, stage: StageDisk) {
                 life.world
                     .note(&format!("the wall clock jumps by {by_ms} ms"));
                 life.world.push.lock().clock_jumps();
+                if by_ms.abs() >= MEMORY_MS {
+                    life.world.log.lock().memories_may_end();
+                }
                 let latest = &life.world.latest_wall_ms;
                 latest.fetch_max(life.broker.now().0, Ordering::SeqCst);
                 life.clock.jump(by_ms);
@@ -261,6 +264,9 @@ async fn disturb(life: Arc<Life>, disk: SimDisk, stage: StageDisk) {
         }
     }
 }
+
+/// How long the broker remembers a producer, by the wall clock.
+const MEMORY_MS: i64 = 86_400_000;
 
 fn jump(chance: &mut Chance) -> i64 {
     let sizes = [1_000, 60_000, 3_600_000, 86_400_000, 10 * 365 * 86_400_000];

@@ -58,6 +58,7 @@ pub(crate) struct LogModel {
     mains: BTreeMap<Place, Main>,
     values: BTreeMap<u64, Value>,
     next_value: u64,
+    are_memories_short: bool,
     pub(crate) letters: BTreeMap<String, Letter>,
     /// By group and place: the offset that was committed last, and those that may have been since.
     commits: BTreeMap<(String, Place), (u64, BTreeSet<u64>)>,
@@ -90,7 +91,7 @@ impl LogModel {
         let value = Value {
             place,
             at: None,
-            may_repeat: false,
+            may_repeat: self.are_memories_short,
         };
         self.values.insert(self.next_value, value);
         self.next_value
@@ -102,6 +103,14 @@ impl LogModel {
             if let Some(value) = self.values.get_mut(&value) {
                 value.may_repeat = true;
             }
+        }
+    }
+
+    /// The wall clock has passed the time for which producers are remembered: what they send again may be stored again.
+    pub(crate) fn memories_may_end(&mut self) {
+        self.are_memories_short = true;
+        for value in self.values.values_mut() {
+            value.may_repeat = true;
         }
     }
 

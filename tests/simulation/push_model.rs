@@ -311,8 +311,8 @@ impl PushModel {
         if self.letters.values().any(was_retried) {
             // It had died, and somebody has sent it back.
             id.clone_into(before);
-            // Nobody waits for it any more.
-            self.told.remove(id);
+            // No queue waits for it any more.
+            self.told.insert(id.to_owned(), (String::new(), true));
             return Ok(());
         }
         Err(format!(

@@ -200,7 +200,7 @@ impl Aftermath {
     }
 
     /// Appends callbacks that are owed, as messages of their own. Their synced append is the commit point.
-    async fn tell(&mut self) -> Result<bool, LogError> {
+    pub(super) async fn tell(&mut self) -> Result<bool, LogError> {
         let owed = self.owed();
         if owed.is_empty() {
             return Ok(false);
@@ -223,8 +223,10 @@ impl Aftermath {
         Ok(true)
     }
 
-    fn owed(&self) -> Vec<Due> {
-        let owner = self.desk.partition.owner().lock();
+    pub(super) fn owed(&self) -> Vec<Due> {
+        let mut owner = self.desk.partition.owner().lock();
+        // A callback may be durable that whoever has synced it has not admitted yet: it is owed no more.
+        owner.admit_durable();
         let Some(state) = owner.delivery() else {
             return Vec::new();
         };
@@ -344,7 +346,7 @@ struct Dying {
 }
 
 /// Callbacks that can be appended.
-struct Due {
+pub(super) struct Due {
     outcome: Offset,
     owed: Owed,
     carried_at: Option<Offset>,

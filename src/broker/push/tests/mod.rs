@@ -35,6 +35,7 @@ use crate::protocol::resolve_letters::RetryLettersRequest;
 use crate::protocol::selection::{Order, Page, Selection};
 use crate::shutdown::Shutdown;
 
+mod aftermath;
 mod hostile;
 
 const NOW: TimestampMs = TimestampMs(1_700_000_000_000);

@@ -1,0 +1,174 @@
+//! Callbacks beside syncs that are slow to be taken note of.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use storage::dead_letter::{Attempt, AttemptResult};
+use storage::delivery::{Callback, Entry, Envelope, Intent, Outcome, Owes, Verdict};
+use storage::disk::sim::SimDisk;
+use storage::log::Log;
+use storage::log_id::LogKind;
+use storage::offset::Offset;
+
+use super::{NOW, to};
+use crate::broker::push::aftermath::Aftermath;
+use crate::broker::push::desk::Desk;
+use crate::broker::{Broker, Host};
+use crate::clock::ManualClock;
+use crate::config::{FlagValue, ServeConfig, Settings};
+use crate::delivery::api::{Publication, Target};
+use crate::engine::{Awaited, Job, WorkPool, Workers};
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+
+/// Does every job at once, until it is told to let them lie.
+#[derive(Default)]
+struct AtOnce {
+    is_holding: Mutex<bool>,
+    held: Mutex<Vec<Job>>,
+}
+
+impl std::fmt::Debug for AtOnce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AtOnce")
+    }
+}
+
+impl Workers for AtOnce {
+    fn submit(&self, job: Job) {
+        if *self.is_holding.lock() {
+            self.held.lock().push(job);
+        } else {
+            job();
+        }
+    }
+
+    fn begin(&self, job: Job) {
+        job();
+    }
+
+    fn wait(&self, _awaited: Option<Awaited>, _time: Duration) {
+        unreachable!("nobody is in the way");
+    }
+
+    fn opening_count(&self) -> usize {
+        1
+    }
+}
+
+fn open(workers: &Arc<AtOnce>) -> Arc<Broker> {
+    let disk = SimDisk::new(7);
+    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    let flags: Vec<_> = [("data_dir", "/data"), ("storage.min_free_bytes", "0")]
+        .into_iter()
+        .map(|(key, value)| FlagValue {
+            flag: format!("--{key}"),
+            key: key.to_owned(),
+            value: value.to_owned(),
+        })
+        .collect();
+    let settings = Settings::resolve(None, [], &flags).unwrap();
+    let config = ServeConfig::from_settings(&settings).unwrap();
+    let host = Host {
+        disk: Arc::new(disk),
+        clock: Arc::new(ManualClock::new(NOW)),
+        pool: WorkPool::new(Arc::clone(workers) as Arc<dyn Workers>),
+    };
+    Broker::open_on(&config, host, Arc::new(Metrics::new()), Shutdown::new()).unwrap()
+}
+
+/// Writes down that the first message of a desk was delivered, and that a callback is owed for it.
+fn deliver(desk: &Desk) {
+    let message = Offset::ZERO;
+    let attempt = Attempt {
+        number: 1,
+        time: NOW,
+        duration_ms: 1,
+        result: AttemptResult::Status(200),
+        headers: Vec::new(),
+        body: bytes::Bytes::new(),
+        is_body_cut: false,
+        are_headers_cut: false,
+    };
+    let intent = Entry::Intent(Intent {
+        message,
+        attempt: 1,
+        time: NOW,
+        period: None,
+    });
+    let outcome = Entry::Outcome(Outcome {
+        message,
+        verdict: Verdict::Delivered,
+        owes: Owes {
+            callback: true,
+            failure_callback: false,
+        },
+        previous: None,
+        attempt,
+    });
+    let mut owner = desk.partition.owner().lock();
+    assert_eq!(owner.take_due(NOW, 10), [message]);
+    owner.append_entries(&[intent], NOW).unwrap();
+    owner.append_entries(&[outcome], NOW).unwrap();
+}
+
+#[tokio::test]
+async fn a_callback_is_appended_once_although_its_sync_is_taken_note_of_late() {
+    let workers = Arc::new(AtOnce::default());
+    let broker = open(&workers);
+    let callback = Callback {
+        url: "http://c/each".to_owned(),
+        ..Callback::default()
+    };
+    let publication = Publication {
+        envelope: Envelope {
+            callback: Some(callback),
+            ..to("http://h/a")
+        },
+        body: bytes::Bytes::from_static(b"body"),
+        target: Target::Url,
+        created_at: NOW,
+    };
+    let published = broker.publish(vec![publication]).await.pop().unwrap();
+    published.unwrap();
+    let has_message = |desk: &&Arc<Desk>| {
+        let owner = desk.partition.owner().lock();
+        owner.delivery().unwrap().counts().accepted == 1
+    };
+    let desk = broker.push().desks.iter().find(has_message).unwrap();
+    deliver(desk);
+    desk.partition.schedule_sync(LogKind::Delivery);
+
+    *workers.is_holding.lock() = true;
+    let mut aftermath = Aftermath::new(Arc::clone(&broker), Arc::clone(desk));
+    {
+        let mut told = std::pin::pin!(aftermath.tell());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(
+            told.as_mut().poll(&mut context).is_pending(),
+            "it waits for its sync"
+        );
+        // Whoever syncs makes it durable, and gets no further for now.
+        let task = {
+            let mut owner = desk.partition.owner().lock();
+            owner.log_mut(LogKind::Main).and_then(Log::begin_sync)
+        };
+        task.unwrap().run().unwrap();
+        desk.partition.notify(LogKind::Main);
+        assert!(told.await.unwrap());
+    }
+    assert!(aftermath.owed().is_empty(), "it is owed no more");
+    let accepted = desk
+        .partition
+        .owner()
+        .lock()
+        .delivery()
+        .unwrap()
+        .counts()
+        .accepted;
+    assert_eq!(accepted, 2);
+}
