@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -13,19 +14,24 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 
-use crate::process::TOKEN;
+use crate::process::Served;
+
+/// Longest wait for an answer. A port in the ephemeral range may, once its broker is dead, connect to itself and say nothing.
+const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
 /// Sends requests to one broker.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     address: SocketAddr,
+    token: String,
     client: HttpClient<HttpConnector, Full<Bytes>>,
 }
 
 impl Http {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(served: &Served) -> Self {
         Self {
-            address,
+            address: served.http,
+            token: served.token.clone(),
             client: HttpClient::builder(TokioExecutor::new()).build_http(),
         }
     }
@@ -41,19 +47,19 @@ impl Http {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("http://{}{target}", self.address))
-            .header("authorization", format!("Bearer {TOKEN}"));
+            .header("authorization", format!("Bearer {}", self.token));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let body = Full::new(Bytes::from(body.to_owned()));
-        let response = self
-            .client
-            .request(request.body(body).unwrap())
-            .await
-            .ok()?;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.ok()?.to_bytes();
-        Some((status, String::from_utf8_lossy(&body).into_owned()))
+        let answering = async {
+            let sent = self.client.request(request.body(body).unwrap());
+            let response = sent.await.ok()?;
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.ok()?.to_bytes();
+            Some((status, String::from_utf8_lossy(&body).into_owned()))
+        };
+        tokio::time::timeout(ANSWER_WAIT, answering).await.ok()?
     }
 }
 

@@ -304,7 +304,7 @@ impl Lane {
             process.kill();
             return Err(self.broken("the broker does not start"));
         };
-        let world = self.world(served);
+        let world = self.world(&served);
         let looked = tokio::time::timeout(PATIENCE, verify::everything(&world, is_settling)).await;
         let looked = looked.unwrap_or_else(|_| Err("the broker does not answer".to_owned()));
         let age = self.age_mut();
@@ -315,7 +315,7 @@ impl Lane {
         }
     }
 
-    fn world(&mut self, served: Served) -> World {
+    fn world(&mut self, served: &Served) -> World {
         let done = Arc::clone(&self.done);
         let age = self.age_mut();
         World::new(served, &age.oracle, &done, (age.sink.address, age.starts))

@@ -4,14 +4,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redrive::client::ClientOptions;
 use rustix::process::{Pid, Signal};
 
 use crate::ground::Ground;
-
-/// The token of every broker of this suite. Nothing listens but on loopback.
-pub(crate) const TOKEN: &str = "power";
 
 /// Small segments: rolls and retention happen all the time.
 const SETTINGS: [&str; 7] = [
@@ -24,15 +22,22 @@ const SETTINGS: [&str; 7] = [
     "log.level=warn",
 ];
 
+/// Processes that were started.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
 /// A process of the program; killed when it goes out of scope.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
+    /// Of this process alone: its port may be another one's a moment after its death, and a client that still asks there must be
+    /// refused.
+    token: String,
 }
 
 /// Where a broker listens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Served {
+    pub(crate) token: String,
     pub(crate) protocol: SocketAddr,
     pub(crate) http: SocketAddr,
 }
@@ -51,7 +56,9 @@ impl Process {
                 command.env_remove(name);
             }
         }
-        command.env("REDRIVE_TOKEN", TOKEN);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let token = format!("power-{}-{number}", std::process::id());
+        command.env("REDRIVE_TOKEN", &token);
         if let Some(lie) = lie {
             command.env("REDRIVE_TEST_LIE", lie);
         }
@@ -63,7 +70,7 @@ impl Process {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let child = command.stderr(errors).spawn().unwrap();
         ground.note_pid(child.id());
-        Self { child }
+        Self { child, token }
     }
 
     /// Waits for the lines with the addresses; `None` when the process ended before it served.
@@ -79,7 +86,11 @@ impl Process {
         };
         let http = address("http ")?;
         let protocol = address("protocol ")?;
-        Some(Served { protocol, http })
+        Some(Served {
+            token: self.token.clone(),
+            protocol,
+            http,
+        })
     }
 
     fn pid(&self) -> Pid {
@@ -109,9 +120,9 @@ impl Drop for Process {
 
 impl Served {
     /// A client that tries once.
-    pub(crate) fn options(self) -> ClientOptions {
+    pub(crate) fn options(&self) -> ClientOptions {
         ClientOptions {
-            token: Some(TOKEN.to_owned()),
+            token: Some(self.token.clone()),
             retry_for: std::time::Duration::ZERO,
             ..ClientOptions::new(self.protocol.to_string())
         }

@@ -75,14 +75,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(
-        served: Served,
+        served: &Served,
         oracle: &Arc<Mutex<Oracle>>,
         done: &Arc<Done>,
         (sink, burst): (std::net::SocketAddr, u64),
     ) -> Self {
         Self {
             client: Client::new(served.options()),
-            http: Http::new(served.http),
+            http: Http::new(served),
             oracle: Arc::clone(oracle),
             done: Arc::clone(done),
             sink,
