@@ -235,6 +235,27 @@ fn a_segment_rolls_by_age() {
 }
 
 #[test]
+fn a_segment_rolls_by_the_age_of_its_first_batch_also_after_reopening() {
+    let disk = SimDisk::new(7);
+    let config = LogConfig {
+        segment_ms: 10_000,
+        ..small()
+    };
+    let (mut log, _) = open_with(&disk, config.clone(), None);
+    for ms in [0, 6_000] {
+        let mut bytes = batch(1, 1, 10);
+        let header = BatchHeader::decode(&bytes).unwrap();
+        let now = TimestampMs(NOW.0 + ms);
+        log.append(&header, &mut bytes, now).unwrap();
+    }
+    log.begin_sync().unwrap().run().unwrap();
+    drop(log);
+    let (log, _) = open_with(&disk, config, None);
+    assert!(!log.needs_roll(0, TimestampMs(NOW.0 + 9_999)));
+    assert!(log.needs_roll(0, TimestampMs(NOW.0 + 10_000)));
+}
+
+#[test]
 fn retention_moves_the_start_and_a_reader_behind_is_told() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk);

@@ -47,6 +47,7 @@ impl Recovery<'_> {
                         extent.first_append_time = header.append_time;
                     }
                     extent.last_append_time = header.append_time;
+                    extent.end_offset = header.next_offset();
                     continue;
                 }
             };
