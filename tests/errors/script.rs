@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use redrive::broker::ProducePending;
+use redrive::broker::{OpenError, ProducePending};
 use redrive::clock::ManualClock;
 use redrive::delivery::api::{Publication, Target};
 use redrive::names::QueueName;
@@ -22,11 +22,12 @@ use redrive::protocol::settings::{Durability, Limit, SettingsChange};
 use storage::batch::{BatchBuilder, BuildOptions, Codec, NewRecord};
 use storage::delivery::{Callback, Envelope};
 use storage::disk::fault::FaultDisk;
+use storage::error::LogError;
 use storage::offset::{Offset, TimestampMs};
 
 use crate::sink::Sink;
 use crate::told::{Fate, Kind, Letter, Told};
-use crate::world::{NOW, Running};
+use crate::world::{NOW, PATIENCE, Running};
 
 const MONTH_MS: i64 = 30 * 86_400_000;
 
@@ -69,8 +70,10 @@ impl Script {
     }
 
     /// Opens the broker, at the second try if need be. Returns whether it runs.
-    pub(crate) fn open(&mut self) -> bool {
-        for _ in 0..2 {
+    pub(crate) async fn open(&mut self) -> bool {
+        let mut tries = 0;
+        let until = Instant::now() + PATIENCE;
+        while tries < 2 {
             let disk = Arc::new(self.disk.clone());
             disk.restarted();
             match Running::open(disk, &self.clock, &self.sink) {
@@ -79,7 +82,14 @@ impl Script {
                     self.running = Some(running);
                     return true;
                 }
-                Err(error) => self.unopened.push(error.to_string()),
+                // A task of the broker before may still hold it for a moment: in a process of its own it would be gone.
+                Err(OpenError::Log(LogError::Locked { .. })) if Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(error) => {
+                    tries += 1;
+                    self.unopened.push(error.to_string());
+                }
             }
         }
         false
@@ -87,7 +97,7 @@ impl Script {
 
     /// The whole script. What fails is noted, and the next is asked for.
     pub(crate) async fn run(&mut self) {
-        if !self.open() {
+        if !self.open().await {
             return;
         }
         self.topics();
@@ -100,7 +110,7 @@ impl Script {
         if let Some(running) = self.running.take() {
             running.close().await;
         }
-        if !self.open() {
+        if !self.open().await {
             return;
         }
         self.second_records().await;

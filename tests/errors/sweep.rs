@@ -188,7 +188,7 @@ async fn start_again(mut script: Script, sim: &SimDisk, seed: u64) -> Result<(),
     script.disk = disk;
     script.fault = None;
     script.unopened.clear();
-    if !script.open() {
+    if !script.open().await {
         return Err(format!(
             "does not open when it is healed: {:?}",
             script.unopened

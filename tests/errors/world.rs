@@ -19,7 +19,7 @@ use crate::sink::Sink;
 
 pub(crate) const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 /// No run waits longer for what must come.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a run with a fault waits for deliveries that the fault may prevent.
 const GRACE: Duration = Duration::from_millis(25);
 

@@ -193,29 +193,6 @@ impl FaultDisk {
         }
     }
 
-    /// Keeps every operation from now on, for [`FaultDisk::asked`].
-    pub fn record(&self) {
-        self.plan.lock().record.start();
-    }
-
-    /// Returns the operations that were asked for since [`FaultDisk::record`], each once for every time.
-    #[must_use]
-    pub fn asked(&self) -> Vec<Asked> {
-        self.plan.lock().record.asked()
-    }
-
-    /// Tells the disk that the program starts anew, which may sync what it finds and writes again.
-    pub fn restarted(&self) {
-        self.plan.lock().record.restarted();
-    }
-
-    /// Returns the files and directories that were synced again after a sync of them had failed, once for each time. A
-    /// directory whose names have changed since, and a file that was created since, are others.
-    #[must_use]
-    pub fn synced_again(&self) -> Vec<PathBuf> {
-        self.plan.lock().record.synced_again()
-    }
-
     /// Adds a rule. Where several fit an operation, the one that was added first decides.
     pub fn add(&self, rule: Rule) {
         self.plan.lock().rules.push(ActiveRule {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Op, OpClass, Rule};
+use super::{FaultDisk, Op, OpClass, Rule};
 use crate::disk::Site;
 
 /// One operation that was asked for.
@@ -30,6 +30,31 @@ impl Asked {
             Some(site) => rule.at(site),
             None => rule,
         }
+    }
+}
+
+impl FaultDisk {
+    /// Keeps every operation from now on, for [`FaultDisk::asked`].
+    pub fn record(&self) {
+        self.plan.lock().record.start();
+    }
+
+    /// Returns the operations that were asked for since [`FaultDisk::record`], each once for every time.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Asked> {
+        self.plan.lock().record.asked()
+    }
+
+    /// Tells the disk that the program starts anew, which may sync what it finds and writes again.
+    pub fn restarted(&self) {
+        self.plan.lock().record.restarted();
+    }
+
+    /// Returns the files and directories that were synced again after a sync of them had failed, once for each time. A
+    /// directory whose names have changed since, and a file that was created since, are others.
+    #[must_use]
+    pub fn synced_again(&self) -> Vec<PathBuf> {
+        self.plan.lock().record.synced_again()
     }
 }
 
