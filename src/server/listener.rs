@@ -69,8 +69,12 @@ pub struct Connections(Arc<Shared>);
 impl Connections {
     /// Serves this broker.
     #[must_use]
-    pub fn new(broker: Arc<Broker>, access: AccessConfig, config: ProtocolConfig) -> Self {
-        let room = RequestRoom::new(config.in_flight_bytes_max);
+    pub fn new(
+        broker: Arc<Broker>,
+        access: AccessConfig,
+        config: ProtocolConfig,
+        room: RequestRoom,
+    ) -> Self {
         Self(Shared::new(broker, access, config, room))
     }
 

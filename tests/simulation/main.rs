@@ -16,6 +16,12 @@
     clippy::cast_possible_truncation,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::similar_names,
+    clippy::needless_pass_by_value,
+    clippy::struct_excessive_bools,
+    clippy::too_many_lines,
+    clippy::fn_params_excessive_bools,
+    clippy::format_collect,
     reason = "tests may panic"
 )]
 

@@ -13,6 +13,7 @@ use redrive::client::{ClientError, ClientOptions, Connection};
 use redrive::config::ServeConfig;
 use redrive::http::{HttpLimits, Response};
 use redrive::metrics::Metrics;
+use redrive::request_room::RequestRoom;
 use redrive::server::Connections;
 use serde_json::Value;
 use tokio::io::DuplexStream;
@@ -45,7 +46,8 @@ impl Net {
         config: &ServeConfig,
         is_calm: bool,
     ) -> Self {
-        let surface = redrive::run::surface(broker, config);
+        let room = RequestRoom::new(config.protocol.in_flight_bytes_max);
+        let surface = redrive::run::surface(broker, config, &room);
         let limits = HttpLimits::new(&config.http);
         let metrics = Arc::clone(broker.metrics());
         Self {
@@ -54,6 +56,7 @@ impl Net {
                 Arc::clone(broker),
                 config.access.clone(),
                 config.protocol.clone(),
+                room,
             ),
             http: Arc::new(move |stream| {
                 tokio::spawn(serve(stream, limits, Arc::clone(&metrics), surface.clone()));
@@ -119,7 +122,7 @@ impl Net {
 async fn serve<S, F>(stream: DuplexStream, limits: HttpLimits, metrics: Arc<Metrics>, surface: S)
 where
     S: Fn(Request<hyper::body::Incoming>) -> F,
-    F: Future<Output = Response>,
+    F: Future<Output = Response> + Send,
 {
     let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
     let (_drain, draining) = watch::channel(());

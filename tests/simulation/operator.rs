@@ -99,17 +99,15 @@ async fn resolve(
 type Asked = (Selection, Page, Option<String>);
 
 fn named(selection: &Selection, world: &World, topic: usize) -> Vec<String> {
-    match selection {
-        Selection::Ids(ids) => ids.clone(),
-        _ => {
-            let log = world.log.lock();
-            let of_topic = log.letters.iter();
-            of_topic
-                .filter(|(_, letter)| letter.place.topic == topic)
-                .map(|(id, _)| id.clone())
-                .collect()
-        }
+    if let Selection::Ids(ids) = selection {
+        return ids.clone();
     }
+    let log = world.log.lock();
+    let of_topic = log.letters.iter();
+    of_topic
+        .filter(|(_, letter)| letter.place.topic == topic)
+        .map(|(id, _)| id.clone())
+        .collect()
 }
 
 /// Sends letters back.

@@ -349,7 +349,7 @@ impl PushModel {
     /// A dead letter is shown.
     pub(crate) fn died(&mut self, letter: &str, id: &str) -> Result<(), Broken> {
         let known = self.letters.entry(letter.to_owned()).or_default();
-        known.message = id.to_owned();
+        id.clone_into(&mut known.message);
         if known.is_deleted || known.republished.is_some() {
             return Err(format!("letter {letter} is shown again: {known:?}"));
         }

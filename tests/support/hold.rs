@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One run of one suite.
 #[derive(Debug)]
-pub struct Hold {
+pub(crate) struct Hold {
     suite: &'static str,
     seed: u64,
     started: Instant,
@@ -25,7 +25,7 @@ pub struct Hold {
 
 impl Hold {
     /// Begins a suite. The name is the test binary's and, after a slash, the test's.
-    pub fn begin(suite: &'static str) -> Self {
+    pub(crate) fn begin(suite: &'static str) -> Self {
         let started = Instant::now();
         let long = std::env::var("REDRIVE_HOLD_FOR").ok().map(|text| {
             duration(&text).unwrap_or_else(|| {
@@ -50,17 +50,18 @@ impl Hold {
     }
 
     /// The seed that everything random in this run comes from.
-    pub fn seed(&self) -> u64 {
+    pub(crate) fn seed(&self) -> u64 {
         self.seed
     }
 
     /// Whether this is a long run, bounded by time alone.
-    pub fn is_long(&self) -> bool {
+    #[allow(dead_code, reason = "not every suite asks")]
+    pub(crate) fn is_long(&self) -> bool {
         self.until.is_some()
     }
 
     /// Whether another round is to be done after `done` of them: until the time is over, or `merge` rounds in the merge-sized set.
-    pub fn goes_on(&self, done: u64, merge: u64) -> bool {
+    pub(crate) fn goes_on(&self, done: u64, merge: u64) -> bool {
         match self.until {
             Some(until) => Instant::now() < until,
             None => done < merge,
@@ -68,18 +69,18 @@ impl Hold {
     }
 
     /// Adds to one of the numbers of the closing line.
-    pub fn count(&mut self, what: &'static str, more: u64) {
+    pub(crate) fn count(&mut self, what: &'static str, more: u64) {
         *self.counts.entry(what).or_default() += more;
     }
 
     /// What repeats one round of this run.
-    pub fn replay(&self, seed: u64) -> String {
+    pub(crate) fn replay(&self, seed: u64) -> String {
         let (binary, test) = self.suite.split_once('/').unwrap_or((self.suite, ""));
         format!("REDRIVE_TEST_SEED={seed} cargo test --workspace --test {binary} {test}")
     }
 
     /// Prints the closing line, and keeps it.
-    pub fn end(self, target_tmp: &str) {
+    pub(crate) fn end(self, target_tmp: &str) {
         let mut line = format!("hold: {}", self.suite);
         for (what, count) in &self.counts {
             write!(line, " {what}={count}").expect("a string takes everything");
