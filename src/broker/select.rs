@@ -39,6 +39,8 @@ struct Found {
     partition: Arc<PartitionHandle>,
     index: u32,
     letters: Vec<(Offset, DeadLetter)>,
+    /// What each of them weighs: to know that it is encoded, which is done once.
+    weights: Vec<usize>,
 }
 
 /// Returns one page of a selection, in its order.
@@ -77,20 +79,24 @@ pub(super) fn select(
         let Some(view) = partition.dead_letters() else {
             continue;
         };
-        let (letters, unseen) = look(&view, &filter, order, range, (limit, bytes_max))?;
+        let mut found_here = Found {
+            partition,
+            index,
+            letters: Vec::new(),
+            weights: Vec::new(),
+        };
+        let most = (limit, bytes_max);
+        let unseen = look(&view, &filter, order, range, most, &mut found_here)?;
         pages.push(PartitionPage {
             asked: range,
             unseen,
-            letters: letters
+            letters: found_here
+                .letters
                 .iter()
                 .map(|(offset, letter)| (*offset, letter.died_at))
                 .collect(),
         });
-        found.push(Found {
-            partition,
-            index,
-            letters,
-        });
+        found.push(found_here);
     }
     let mut merged = merge(order, &pages, limit);
     // Each partition has kept to the bytes by itself; together they may be too much.
@@ -112,9 +118,9 @@ fn look(
     order: Order,
     range: PartitionRange,
     (limit, bytes_max): (usize, u32),
-) -> Result<(Vec<(Offset, DeadLetter)>, PartitionRange), Refusal> {
-    let mut letters = Vec::new();
-    let mut bytes = 0;
+    found: &mut Found,
+) -> Result<PartitionRange, Refusal> {
+    let mut bytes = 0_usize;
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     let mut is_stopped = false;
     view.visit(
@@ -122,27 +128,28 @@ fn look(
         order,
         (range.from, range.to),
         &mut |offset, letter| {
-            bytes = weight(&letter).saturating_add(bytes);
-            letters.push((offset, letter));
-            is_stopped = letters.len() >= limit || bytes >= bytes_max;
+            let weight = weight(&letter);
+            bytes = bytes.saturating_add(weight);
+            found.letters.push((offset, letter));
+            found.weights.push(weight);
+            is_stopped = found.letters.len() >= limit || bytes >= bytes_max;
             !is_stopped
         },
     )
     .map_err(|error| refusal::of_log(&error))?;
-    let last = letters.last().map(|(offset, _)| *offset);
+    let last = found.letters.last().map(|(offset, _)| *offset);
     let nothing = PartitionRange {
         to: range.from,
         ..range
     };
-    let unseen = match (last.filter(|_| is_stopped), order) {
+    Ok(match (last.filter(|_| is_stopped), order) {
         (None, _) => nothing,
         (Some(last), Order::OldestFirst) => PartitionRange {
             from: last.next(),
             ..range
         },
         (Some(last), Order::NewestFirst) => PartitionRange { to: last, ..range },
-    };
-    Ok((letters, unseen))
+    })
 }
 
 /// Returns how many bytes a letter takes in an answer at most.
@@ -153,11 +160,11 @@ fn weight(letter: &DeadLetter) -> usize {
 /// Returns how many letters of a page fit `bytes_max`, at least one.
 fn fitting(found: &[Found], merged: &MergedPage, bytes_max: u32) -> usize {
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let mut letters: Vec<_> = found.iter().map(|found| found.letters.iter()).collect();
+    let mut weights: Vec<_> = found.iter().map(|found| found.weights.iter()).collect();
     let mut bytes = 0_usize;
     let fit = merged.picks.iter().take_while(|pick| {
-        let letter = letters.get_mut(pick.page).and_then(Iterator::next);
-        bytes = bytes.saturating_add(letter.map_or(0, |(_, letter)| weight(letter)));
+        let weight = weights.get_mut(pick.page).and_then(Iterator::next);
+        bytes = bytes.saturating_add(weight.copied().unwrap_or(0));
         bytes <= bytes_max
     });
     fit.count().max(1)

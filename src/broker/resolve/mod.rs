@@ -5,13 +5,14 @@
 
 mod share;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use storage::address::Address;
 use storage::dead_letter::DeadLetter;
 use storage::error::LogError;
-use storage::log_id::LogKind;
+use storage::log_id::{LogKind, PartitionNumber};
 use storage::offset::Offset;
 use storage::partition::{Hooks, Outcome, Republished as Committed, Resolver, Step, Who};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -117,7 +118,7 @@ impl Broker {
         }
         let batch_bytes_max = topic.settings().batch_bytes_max;
         for share in shares {
-            for outcome in self.retry_share(&share, who, batch_bytes_max, committed) {
+            for outcome in self.retry_share(share, who, batch_bytes_max, committed) {
                 let (at, result) = outcome;
                 if let Some((id, place)) = answers.get_mut(at) {
                     *place = result.map_err(|code| code.unwrap_or_else(|| unknown_letter(id)));
@@ -133,34 +134,29 @@ impl Broker {
     /// Republishes the letters of one partition, batch by batch; waits for whoever else is resolving some of them.
     fn retry_share(
         &self,
-        share: &Share,
+        share: Share,
         who: Who<'_>,
         batch_bytes_max: u32,
         committed: &mut Vec<(Arc<PartitionHandle>, Committed)>,
     ) -> Vec<(usize, Result<Republished, Option<Refusal>>)> {
         let mut results = Vec::new();
-        let letters: Vec<_> = share
-            .letters
-            .iter()
-            .map(|(_, offset, letter)| (*offset, letter.clone()))
-            .collect();
+        let (partition, index, letters, places) = share.into_parts();
         for batch in Resolver::batches(letters, batch_bytes_max) {
-            let outcomes = self.until_not_busy(&share.partition, batch, |batch| {
+            let outcomes = self.until_not_busy(&partition, batch, |batch| {
                 let (outcomes, done) =
-                    self.with_resolver(&share.partition, who, |resolver| resolver.republish(batch));
+                    self.with_resolver(&partition, who, |resolver| resolver.republish(batch));
                 if let Some(done) = done {
                     let count = u64::try_from(done.letters.len()).unwrap_or(u64::MAX);
                     self.metrics.dead_letters.republished.inc_by(count);
-                    committed.push((Arc::clone(&share.partition), done));
+                    committed.push((Arc::clone(&partition), done));
                 }
                 outcomes
             });
             for (offset, outcome) in outcomes {
-                let Some((at, ..)) = share.letters.iter().find(|(_, other, _)| *other == offset)
-                else {
+                let Some(at) = places.get(&offset) else {
                     continue;
                 };
-                results.push((*at, republished(share, outcome)));
+                results.push((*at, republished((partition.number(), index), outcome)));
             }
         }
         results
@@ -202,15 +198,11 @@ impl Broker {
         let page = select(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
         let (mut answers, shares) = share_out::<bool>(page.letters);
         for share in shares {
-            let letters: Vec<_> = share
-                .letters
-                .iter()
-                .map(|(_, offset, letter)| (*offset, letter.clone()))
-                .collect();
-            let outcomes = self.until_not_busy(&share.partition, letters, |batch| {
+            let (partition, _, letters, places) = share.into_parts();
+            let outcomes = self.until_not_busy(&partition, letters, |batch| {
                 let offsets: Vec<_> = batch.iter().map(|(offset, _)| *offset).collect();
                 let outcomes =
-                    self.with_resolver(&share.partition, who, |resolver| resolver.delete(&offsets));
+                    self.with_resolver(&partition, who, |resolver| resolver.delete(&offsets));
                 let deleted = outcomes
                     .letters
                     .iter()
@@ -223,8 +215,7 @@ impl Broker {
                 outcomes
             });
             for (offset, outcome) in outcomes {
-                let Some((at, ..)) = share.letters.iter().find(|(_, other, _)| *other == offset)
-                else {
+                let Some(at) = places.get(&offset) else {
                     continue;
                 };
                 if let Some((id, place)) = answers.get_mut(*at) {
@@ -253,11 +244,13 @@ impl Broker {
             let outcomes = act(&letters);
             let error = outcomes.error.as_ref().map(refusal::of_log);
             let is_last = started.elapsed() > BUSY_WAIT_MAX || self.shutdown.is_triggered();
-            let mut busy = Vec::new();
+            let mut busy = HashSet::new();
             for (offset, outcome) in outcomes.letters {
                 match outcome {
                     Outcome::Busy if is_last => results.push((offset, Err(Some(still_busy())))),
-                    Outcome::Busy => busy.push(offset),
+                    Outcome::Busy => {
+                        busy.insert(offset);
+                    }
                     Outcome::Failed => {
                         results.push((offset, Err(error.clone().or_else(|| Some(still_busy())))));
                     }
@@ -315,13 +308,13 @@ impl Broker {
 
 /// `None` as an error stands for a letter that is not there.
 fn republished(
-    share: &Share,
+    (partition, index): (PartitionNumber, u32),
     outcome: Result<Outcome, Option<Refusal>>,
 ) -> Result<Republished, Option<Refusal>> {
     match outcome? {
         Outcome::Republished { target, is_repeat } => Ok(Republished {
-            message_id: Address::message(share.partition.number(), target).to_string(),
-            partition: share.index,
+            message_id: Address::message(partition, target).to_string(),
+            partition: index,
             offset: target,
             is_new: !is_repeat,
         }),

@@ -1,5 +1,6 @@
 //! Selected letters sorted by partition, with their places in the answer. PURE.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use storage::dead_letter::DeadLetter;
@@ -22,6 +23,25 @@ pub(super) struct Share {
     pub(super) index: u32,
     pub(super) letters: Vec<(usize, Offset, DeadLetter)>,
 }
+
+impl Share {
+    /// Returns the partition, its index, the letters, and the places of their answers by offset: there may be thousands of
+    /// them, and their outcomes come in any order.
+    pub(super) fn into_parts(self) -> Parts {
+        let places = self.letters.iter().map(|(at, offset, _)| (*offset, *at));
+        let places = places.collect();
+        let letters = self.letters.into_iter();
+        let letters = letters.map(|(_, offset, letter)| (offset, letter));
+        (self.partition, self.index, letters.collect(), places)
+    }
+}
+
+pub(super) type Parts = (
+    Arc<PartitionHandle>,
+    u32,
+    Vec<(Offset, DeadLetter)>,
+    HashMap<Offset, usize>,
+);
 
 /// Sorts selected letters by partition. Those that led nowhere are answered already.
 pub(super) fn share_out<T>(

@@ -4,6 +4,8 @@
 //! The broker and the crash tests run the same code: the broker on a thread that may block, the tests on the simulated disk,
 //! where [`Hooks::after`] stops it behind any step.
 
+use std::borrow::Cow;
+
 use parking_lot::Mutex;
 
 use super::append::Partition;
@@ -111,12 +113,15 @@ impl Resolver<'_> {
             .iter()
             .map(|(offset, _)| (*offset, self.claim(*offset)))
             .collect();
-        let mine: Vec<_> = letters
-            .iter()
-            .zip(&outcomes)
-            .filter(|(_, (_, outcome))| outcome.is_none())
-            .map(|(letter, _)| letter.clone())
-            .collect();
+        let is_mine = |(_, outcome): &(Offset, Option<Outcome>)| outcome.is_none();
+        // As a rule all of them are ours; a letter is copied only where some are not.
+        let mine = if outcomes.iter().all(is_mine) {
+            Cow::Borrowed(letters)
+        } else {
+            let claimed = letters.iter().zip(&outcomes);
+            let mine = claimed.filter(|(_, outcome)| is_mine(outcome));
+            mine.map(|(letter, _)| letter.clone()).collect()
+        };
         (self.hooks.after)(Step::Claimed);
         let mut committed = None;
         let mut error = None;
