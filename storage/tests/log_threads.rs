@@ -391,15 +391,15 @@ fn a_log_whose_writes_fail_now_and_then_is_healed_by_whoever_comes_first() {
 #[test]
 fn retention_races_64_readers() {
     let mut hold = hold::Hold::begin("log_threads/retention_races_64_readers");
-    let mut round = 0;
-    while hold.goes_on(round, 2) {
+    let (mut round, mut unlinked, mut out_of_range) = (0, 0, 0);
+    while hold.goes_on(round, 4) {
         let visibility = [Visibility::Synced, Visibility::Written][round as usize % 2];
         let setting = Setting {
             visibility,
             segment_bytes: 4 << 10,
             retention_bytes: 12 << 10,
             readers: 64,
-            batches: if hold.is_long() { BATCHES } else { 60 },
+            batches: if hold.is_long() { BATCHES } else { 1_500 },
         };
         let dir = tempfile::tempdir().unwrap();
         let met = if round % 4 < 2 {
@@ -412,8 +412,11 @@ fn retention_races_64_readers() {
         hold.count("reads", met.reads);
         hold.count("out_of_range", met.out_of_range);
         hold.count("unlinked", met.unlinked);
+        unlinked += met.unlinked;
+        out_of_range += met.out_of_range;
         round += 1;
     }
+    assert!(unlinked > 0 && out_of_range > 0, "nothing has raced");
     hold.count("rounds", round);
     hold.end(env!("CARGO_TARGET_TMPDIR"));
 }

@@ -15,7 +15,7 @@ use crate::told::Kind;
 use crate::world::new_disk;
 
 /// Runs of the merge-sized set: each takes another kind, another error, and once or for ever.
-const RUNS: u64 = 150;
+const RUNS: u64 = 400;
 /// Codes that an error of the disk may be told by. None of them says that records are damaged or that there is nothing.
 const CLEAR: [ErrorCode; 6] = [
     ErrorCode::LogPoisoned,

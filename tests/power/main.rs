@@ -107,7 +107,7 @@ fn power_cuts() {
         work_us_max: 150_000,
         crashes_per_ground: 60,
     };
-    crash_for_long("power/power_cuts", plan, 40);
+    crash_for_long("power/power_cuts", plan, 120);
 }
 
 #[test]
@@ -118,5 +118,5 @@ fn kill_points() {
         work_us_max: 150_000,
         crashes_per_ground: 60,
     };
-    crash_for_long("power/kill_points", plan, 40);
+    crash_for_long("power/kill_points", plan, 120);
 }

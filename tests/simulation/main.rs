@@ -52,7 +52,7 @@ use child::{Outcome, is_child};
 use hold::Hold;
 
 /// Seeds in the merge-sized set.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 150;
 
 #[test]
 fn every_promise_holds_for_every_seed() {

@@ -45,7 +45,7 @@ use crate::scenario::{NOW, Random, Scenario, place};
 /// Images that are drawn at each moment of a scenario, at most.
 const IMAGES: u64 = 256;
 /// Scenarios of the merge-sized set.
-const SCENARIOS: u64 = 100;
+const SCENARIOS: u64 = 400;
 const NAMES: [&str; 6] = [
     "states",
     "distinct",

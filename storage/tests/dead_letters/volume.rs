@@ -11,7 +11,7 @@ use crate::mutants::Order;
 use crate::oracle::{Broken, Stop};
 
 /// First cuts of the merge-sized set.
-const ROUNDS: u64 = 300;
+const ROUNDS: u64 = 3_000;
 /// Images that are drawn behind each first cut.
 const IMAGES: u64 = 6;
 /// So many crashes leave no cell of the table empty.
