@@ -21,5 +21,6 @@ pub mod http;
 pub mod admin;
 pub mod qstash;
 pub mod server;
+mod open_files;
 pub mod run;
 pub mod cli;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::broker::{self, Broker, OpenError, Upkeep};
@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::request_room::RequestRoom;
 use crate::server::{Bound, Server};
 use crate::shutdown::Shutdown;
-use crate::{admin, qstash};
+use crate::{admin, open_files, qstash};
 
 /// Why a broker did not run.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +58,11 @@ pub struct Addresses {
 /// # Errors
 /// [`RunError`], before anything is served.
 pub async fn run(
-    config: ServeConfig,
+    mut config: ServeConfig,
     shutdown: Shutdown,
     started: impl FnOnce(Addresses),
 ) -> Result<(), RunError> {
-    raise_open_files();
+    open_files::keep_within(&mut config, open_files::raise());
     survive_large_files();
     // The addresses and the client first: a mistake in the configuration must not cost a recovery.
     let client = Arc::new(HttpClient::new(&config.destinations)?);
@@ -116,21 +116,6 @@ pub async fn run(
     let closing = tokio::task::spawn_blocking(move || broker.close()).await;
     closing.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     Ok(())
-}
-
-/// Takes as many open files as the system lets the process have: what shells and service managers begin with is less than
-/// the connections that the limits allow.
-fn raise_open_files() {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    if current != maximum
-        && let Err(error) = setrlimit(Resource::Nofile, raised)
-    {
-        tracing::warn!(%error, ?current, ?maximum, "the limit of open files stays as it is");
-    }
 }
 
 /// Takes a write beyond a limit of file sizes for an error, which is told to who wanted it, and not for the end of the process.

@@ -91,6 +91,7 @@ impl Age {
         let judge = move |message: &str, body: &str| {
             let mut oracle = judging.lock();
             if oracle.is_dark() {
+                oracle.push.attempted_in_the_dark(body);
                 return 503;
             }
             let (is_taken, judged) = oracle.push.attempted(message, body);

@@ -42,6 +42,8 @@ struct Publication {
     /// Whether a retry of that letter went out, and what it was answered with.
     is_retrying: bool,
     retried: Option<String>,
+    /// Attempts that were refused while the power went.
+    in_the_dark: u64,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,7 @@ impl Push {
             letter: None,
             is_retrying: false,
             retried: None,
+            in_the_dark: 0,
         };
         self.publications.insert(body.to_owned(), publication);
     }
@@ -101,6 +104,14 @@ impl Push {
         publication.first.get_or_insert_with(|| message.to_owned());
         publication.is_acknowledged = true;
         publication.check_messages(body, message)
+    }
+
+    /// An attempt has come while the power went, and was refused: whether that one was written down nobody knows, and it may have
+    /// been the last that the message had.
+    pub(crate) fn attempted_in_the_dark(&mut self, body: &str) {
+        if let Some(publication) = self.publications.get_mut(body) {
+            publication.in_the_dark += 1;
+        }
     }
 
     /// An attempt has come to the destination. Returns whether it takes the message.
@@ -308,9 +319,12 @@ impl Publication {
             .as_ref()
             .and_then(|first| self.messages.get(first));
         let is_to_die = self.refused >= self.attempts_max;
-        first.is_some_and(|first| {
-            first.is_delivered || (is_to_die && first.attempts >= self.attempts_max)
-        })
+        let attempts = first.map_or(0, |first| first.attempts);
+        let may_be_dead = self.in_the_dark > 0 && attempts + self.in_the_dark >= self.attempts_max;
+        may_be_dead
+            || first.is_some_and(|first| {
+                first.is_delivered || (is_to_die && first.attempts >= self.attempts_max)
+            })
     }
 
     /// One message for the publication, and one for its letter's retry.

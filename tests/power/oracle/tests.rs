@@ -371,6 +371,15 @@ fn a_message_that_overtakes_another_of_its_queue_is_seen() {
     let mut push = queue();
     push.attempted("1", "a").1.unwrap();
     broken(push.attempted("2", "b").1, "b came before a");
+    // What was refused while the power went may have been its last attempt, but not before it was.
+    let mut push = queue();
+    push.attempted_in_the_dark("a");
+    let early = push.attempted("2", "b").1;
+    let mut push = queue();
+    push.attempted("1", "a").1.unwrap();
+    push.attempted_in_the_dark("a");
+    push.attempted("2", "b").1.unwrap();
+    broken(early, "b came before a");
     let mut push = queue();
     push.attempted("1", "a").1.unwrap();
     push.attempted("1", "a").1.unwrap();
