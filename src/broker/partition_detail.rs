@@ -49,7 +49,7 @@ impl Broker {
     /// Describes one partition with its segments.
     ///
     /// # Errors
-    /// [`ErrorCode::UnknownTopic`], [`ErrorCode::UnknownPartition`].
+    /// `UnknownTopic`, `UnknownPartition` of the [error codes](crate::protocol::error_code::ErrorCode).
     pub fn partition_detail(&self, topic: &str, index: u32) -> Result<PartitionDetail, Refusal> {
         let topic = self.topic(topic)?;
         let partition = partition_of(&topic, index)?;

@@ -13,7 +13,7 @@ pub struct Ticket {
     pub message: Offset,
 }
 
-/// The right to make one attempt. It must be given back with [`Gates::leave`].
+/// The right to make one attempt. It must be given back with [`Gates::leave`](super::Gates::leave).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pass {
     /// Whose it is.
