@@ -45,6 +45,8 @@ pub(crate) struct Letter {
     pub(crate) republished: Option<(u64, String)>,
     was_called_new: bool,
     is_deleted: bool,
+    /// A reject was answered with it.
+    is_told: bool,
 }
 
 /// A promise that does not hold, in words.
@@ -309,7 +311,8 @@ impl LogModel {
                     "letters {known} and {id} are both of {group} {place:?} {source}"
                 ));
             }
-            Some((known, _)) if is_new => {
+            // One that was only listed may still be answered as new: its answer was on its way.
+            Some((known, letter)) if is_new && letter.is_told => {
                 return Err(format!("letter {known} was called new twice"));
             }
             _ => {}
@@ -323,7 +326,9 @@ impl LogModel {
             republished: None,
             was_called_new: false,
             is_deleted: false,
+            is_told: true,
         });
+        letter.is_told = true;
         if !same(letter) {
             return Err(format!("letter {id} is of another record: {letter:?}"));
         }
@@ -342,6 +347,7 @@ impl LogModel {
             republished: None,
             was_called_new: false,
             is_deleted: false,
+            is_told: false,
         });
     }
 
