@@ -97,3 +97,13 @@ fn the_same_seed_gives_the_same_trace() {
         assert_eq!(one, other, "seed {seed}");
     }
 }
+
+/// A delete that met a letter whose republish was in doubt woke itself by its own attempt, and went round without a pause.
+#[test]
+fn who_waits_for_a_letter_in_doubt_does_not_wake_itself() {
+    if is_child() {
+        return;
+    }
+    let (_, outcome) = child::seeds(376_565_443_611_315, 1).pop().unwrap();
+    assert!(matches!(outcome, Outcome::Held(_)), "{outcome:?}");
+}

@@ -237,13 +237,12 @@ impl Broker {
         mut act: impl FnMut(&[(Offset, DeadLetter)]) -> storage::partition::Outcomes,
     ) -> Vec<(Offset, Result<Outcome, Option<Refusal>>)> {
         let mut results = Vec::new();
-        let started = tokio::time::Instant::now();
+        let started = self.clock.monotonic();
         loop {
-            let mut changes = partition.subscribe(LogKind::Main);
-            changes.borrow_and_update();
             let outcomes = act(&letters);
             let error = outcomes.error.as_ref().map(refusal::of_log);
-            let is_last = started.elapsed() > BUSY_WAIT_MAX || self.shutdown.is_triggered();
+            let waited = self.clock.monotonic().saturating_sub(started);
+            let is_last = waited > BUSY_WAIT_MAX || self.shutdown.is_triggered();
             let mut busy = HashSet::new();
             for (offset, outcome) in outcomes.letters {
                 match outcome {
@@ -261,6 +260,9 @@ impl Broker {
                 return results;
             }
             letters.retain(|(offset, _)| busy.contains(offset));
+            // Only from here on: the attempt tells of a change itself, which is no reason to try again at once. What is missed is
+            // seen a step later.
+            let mut changes = partition.subscribe(LogKind::Main);
             let next = async move { drop(changes.changed().await) };
             self.pool.wait(next, BUSY_STEP);
         }
