@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::install::Tools;
 use crate::turn::{Sizes, Variant};
-use crate::{Result, plot};
+use crate::{Error, Result, plot};
 
 /// One column: its key in the JSON, its title, its unit's divisor, its digits.
 pub struct Column {
@@ -76,6 +76,7 @@ pub struct Results {
     head: Value,
     limits: Vec<Value>,
     turns: Vec<(Variant, Value)>,
+    failures: Vec<Value>,
 }
 
 impl Results {
@@ -99,6 +100,7 @@ impl Results {
             head,
             limits: Vec::new(),
             turns: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -110,6 +112,20 @@ impl Results {
     /// Adds a turn.
     pub fn add(&mut self, variant: Variant, found: Value) {
         self.turns.push((variant, found));
+    }
+
+    /// Adds a turn that gave nothing, and why.
+    pub fn add_failure(&mut self, variant: Variant, round: u32, error: &Error) {
+        self.failures.push(json!({
+            "server": variant.name(),
+            "round": round,
+            "why": error.to_string(),
+        }));
+    }
+
+    /// Returns how many turns gave nothing.
+    pub fn failure_count(&self) -> usize {
+        self.failures.len()
     }
 
     /// Returns the variants in the order of the table.
@@ -136,6 +152,7 @@ impl Results {
             "run": self.head,
             "limits": self.limits,
             "turns": turns.collect::<Vec<_>>(),
+            "failures": self.failures,
         });
         std::fs::write(
             directory.join("results.json"),
@@ -190,6 +207,12 @@ impl Results {
                 "- {}: `{}`\n",
                 variant.name(),
                 effective.unwrap_or_default()
+            );
+        }
+        for failure in &self.failures {
+            text += &format!(
+                "- failed: {} in round {}: {}\n",
+                failure["server"], failure["round"], failure["why"]
             );
         }
         for left in self.head["left_out"].as_array().into_iter().flatten() {

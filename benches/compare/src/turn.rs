@@ -17,6 +17,9 @@ use crate::{Error, Result};
 /// Longest measurement of one record at a time.
 const SINGLE_TIME: Duration = Duration::from_millis(1500);
 
+/// Longest turn: one that takes more hangs.
+const TURN_TIME_MAX: Duration = Duration::from_secs(180);
+
 /// How much one measurement does.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
@@ -84,8 +87,20 @@ pub trait Peer {
     async fn follow(&self, stream: &str, seen: impl FnMut(&[u8]) -> bool + Send) -> Result<()>;
 }
 
+/// Measures all of a variant, in at most [`TURN_TIME_MAX`].
+pub async fn run_in_time(
+    variant: Variant,
+    tools: &Tools,
+    data: &Path,
+    sizes: Sizes,
+) -> Result<Value> {
+    let turn = tokio::time::timeout(TURN_TIME_MAX, run(variant, tools, data, sizes));
+    let late = |_| format!("not done within {} s", TURN_TIME_MAX.as_secs());
+    turn.await.map_err(late)?
+}
+
 /// Measures all of a variant.
-pub async fn run(variant: Variant, tools: &Tools, data: &Path, sizes: Sizes) -> Result<Value> {
+async fn run(variant: Variant, tools: &Tools, data: &Path, sizes: Sizes) -> Result<Value> {
     match variant {
         Variant::RedriveSynced => measure(Redrive::start(data, true).await?, sizes).await,
         Variant::RedriveWritten => measure(Redrive::start(data, false).await?, sizes).await,
