@@ -192,8 +192,8 @@ const CONNECTING_FILES: [(&str, &str); 9] = [
     ("delivery/guard/connector.rs", "is the guard"),
     ("delivery/guard/mod.rs", "re-exports the dialler for tests"),
     (
-        "delivery/client/http_client.rs",
-        "has the guard for its connector",
+        "delivery/client/link.rs",
+        "speaks HTTP over what the guard has connected",
     ),
     (
         "client/connection/mod.rs",

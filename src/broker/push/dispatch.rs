@@ -1,7 +1,8 @@
 //! The task of a partition that begins attempts and writes down how they ended.
 //!
 //! It goes in rounds. A round takes what lies on the desk and what is due, writes outcomes and intents as one batch, syncs
-//! it, and begins the attempts. What comes meanwhile is the next round's, so that one sync serves many attempts.
+//! it, and begins the attempts. What comes meanwhile is the next round's, so that one sync serves many attempts. Where all that
+//! a round has begun waits for places, the next one comes a little later, so that it serves more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +15,11 @@ use storage::partition::{MessagePlace, Partition, PushedMessage, RecentBatches};
 use tokio::sync::watch;
 
 use super::attempt::{self, Attempts, Ended, Start};
+use super::claim::claim;
 use super::desk::{Desk, Inbox};
 use crate::broker::Broker;
 use crate::delivery::client::AttemptClient;
-use crate::delivery::destination::Destination;
-use crate::delivery::gates::{Claim, Pass, Ticket, Turn};
+use crate::delivery::gates::{Pass, Ticket};
 use crate::limits::ATTEMPT_DRAIN_WAIT_MAX;
 use crate::shutdown::Shutdown;
 
@@ -26,8 +27,8 @@ use crate::shutdown::Shutdown;
 const ROUND_MESSAGES_MAX: usize = 256;
 /// Messages that are read together before it shows which of them may start: the others' bodies are let go at once.
 const READ_TOGETHER_MAX: usize = 16;
-/// Bytes of a body for which an attempt takes one place. So the places of all bound the bytes that are in memory for them.
-const PLACE_BYTES: usize = 64 << 10;
+/// Pause behind a round of which nothing could be sent at once: the next one is larger for it, and one sync serves more.
+const PACE: Duration = Duration::from_millis(1);
 /// Longest wait for the next due message: the wall clock may jump.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Wait after a log has refused an append.
@@ -52,8 +53,11 @@ impl Dispatcher {
             let mut changes = self.desk.partition.subscribe(LogKind::Main);
             changes.borrow_and_update();
             match self.round(true).await {
-                Ok(true) => {}
-                Ok(false) => self.rest(&mut changes, &shutdown).await,
+                Ok(Next::AtOnce) => {}
+                Ok(Next::Pause) => {
+                    tokio::time::timeout(PACE, shutdown.wait()).await.ok();
+                }
+                Ok(Next::Rest) => self.rest(&mut changes, &shutdown).await,
                 Err(error) => {
                     tracing::warn!(partition = self.desk.partition.number().0, %error, "deliveries wait for the delivery log");
                     tokio::select! {
@@ -92,9 +96,9 @@ impl Dispatcher {
     async fn drain(&mut self) {
         loop {
             match self.round(false).await {
-                Ok(true) => {}
-                Ok(false) if self.desk.is_idle() => return,
-                Ok(false) => self.desk.arrived.notified().await,
+                Ok(Next::Rest) if self.desk.is_idle() => return,
+                Ok(Next::Rest) => self.desk.arrived.notified().await,
+                Ok(Next::AtOnce | Next::Pause) => {}
                 Err(_) => tokio::time::sleep(BACKOFF).await,
             }
         }
@@ -109,8 +113,8 @@ impl Dispatcher {
         Duration::from_millis(wait.unsigned_abs()).min(LOOK_AGAIN)
     }
 
-    /// Does what there is to do; returns whether there was anything.
-    async fn round(&mut self, may_begin: bool) -> Result<bool, LogError> {
+    /// Does what there is to do.
+    async fn round(&mut self, may_begin: bool) -> Result<Next, LogError> {
         let Inbox { granted, ended } = self.desk.take();
         let due = if may_begin {
             self.take_due()
@@ -118,7 +122,7 @@ impl Dispatcher {
             Vec::new()
         };
         if granted.is_empty() && ended.is_empty() && due.is_empty() {
-            return Ok(false);
+            return Ok(Next::Rest);
         }
         // A pass that comes while the broker drains is not given back: its place would only go to the next one who waits.
         let mut starts = if may_begin {
@@ -129,8 +133,7 @@ impl Dispatcher {
         for due in due.chunks(READ_TOGETHER_MAX) {
             self.pass_gates(due, &mut starts);
         }
-        self.write(ended, starts).await?;
-        Ok(true)
+        self.write(ended, starts).await
     }
 
     /// Takes the messages whose time has come, with where the copies of their records stand.
@@ -238,7 +241,7 @@ impl Dispatcher {
     }
 
     /// Writes outcomes and intents, syncs them, and begins the attempts.
-    async fn write(&self, ended: Vec<Ended>, starts: Vec<Start>) -> Result<(), LogError> {
+    async fn write(&self, ended: Vec<Ended>, starts: Vec<Start>) -> Result<Next, LogError> {
         let partition = &self.desk.partition;
         let mut round = Round {
             starts,
@@ -256,7 +259,7 @@ impl Dispatcher {
         }
         let end = match appended {
             Ok(Some(end)) => end,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(Next::AtOnce),
             Err(error) => {
                 self.desk.put_back(ended);
                 for start in round.starts {
@@ -277,14 +280,13 @@ impl Dispatcher {
         if !ended.is_empty() {
             self.desk.aftermath.notify_one();
         }
-        self.begin(round.starts);
-        Ok(())
+        Ok(self.begin(round.starts))
     }
 
     /// Makes the attempts for which there are places. The others wait for theirs.
-    fn begin(&self, starts: Vec<Start>) {
+    fn begin(&self, starts: Vec<Start>) -> Next {
         if starts.is_empty() {
-            return;
+            return Next::AtOnce;
         }
         let (push, now) = (self.broker.push(), self.broker.clock.now());
         let claims: Vec<_> = starts.iter().map(|start| start.pass.claim()).collect();
@@ -303,24 +305,27 @@ impl Dispatcher {
             broker: Arc::clone(&self.broker),
             client: Arc::clone(&self.client),
         };
+        // As long as nobody was waited for, there is no hurry.
+        let next = if places.is_empty() {
+            Next::Pause
+        } else {
+            Next::AtOnce
+        };
         for place in places {
             attempts.launch(place);
         }
+        next
     }
 }
 
-/// Returns what an attempt of a message needs. Intents are written ahead for messages that nothing but their destination holds
-/// back, and that are small: they are in memory until they are sent.
-fn claim(message: &PushedMessage) -> Claim {
-    let places = message.body.len().div_ceil(PLACE_BYTES).max(1);
-    let is_ahead = places == 1 && message.envelope.queue.is_none();
-    // What does not parse any more is refused when it is attempted, and waits for nobody.
-    let host = Destination::parse(&message.envelope.url);
-    Claim {
-        host: host.map_or_else(|_| Arc::from(""), |url| Arc::from(url.authority())),
-        turn: if is_ahead { Turn::Ahead } else { Turn::InOrder },
-        places,
-    }
+/// When the next round begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// When there is something to do: there was nothing.
+    Rest,
+    AtOnce,
+    /// A little later: what this round has begun waits for others to end.
+    Pause,
 }
 
 /// The attempts of a round.

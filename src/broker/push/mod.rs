@@ -17,6 +17,7 @@
 mod aftermath;
 mod attempt;
 mod cancel;
+mod claim;
 mod desk;
 mod dispatch;
 mod flow;
@@ -51,8 +52,14 @@ use desk::Desk;
 pub use schedules::LastFiring;
 pub(super) use start::{ensure_topic, over};
 
-/// Intents that may be written for each attempt that may be under way: when one ends, the next does not wait for a sync.
-const AHEAD_FACTOR: usize = 2;
+/// Intents that may be written for each attempt that may be under way: when one ends, the next does not wait for a sync. As
+/// many as are sent while one round pauses, is written and is synced.
+const AHEAD_FACTOR: usize = 8;
+/// Messages that go to one partition in a row, of those that may go anywhere: publishers that ask at the same time share a
+/// sync.
+const PUBLISH_IN_A_ROW: u32 = 32;
+/// Messages after which it is counted anew how many have not come to their end: counting asks the owner of every partition.
+const COUNT_AGAIN: u64 = 1024;
 
 /// What the tasks of all partitions share.
 #[derive(Debug)]
@@ -67,14 +74,16 @@ pub(super) struct Push {
     ticks: tokio::sync::Notify,
     window: Arc<DedupWindow>,
     config: DeliveryConfig,
-    /// Where the next publish goes that may go anywhere.
-    next_partition: AtomicU32,
+    /// Messages that might go anywhere.
+    spread_count: AtomicU32,
     /// Last firing of each schedule: what was due, and the messages that it made.
     fired: Mutex<BTreeMap<String, Firing>>,
     /// The settings of queues and flow-control keys that are in force.
     followed: Mutex<Option<PushSettings>>,
     /// Messages that are being published and are not in any state yet.
     publishing: AtomicU64,
+    /// Messages that may be appended before it is counted anew how many have not come to their end.
+    room: AtomicU64,
     /// Messages were called off since the gates were last swept: some may wait there.
     has_cancelled: AtomicBool,
     /// Tasks that have failed, by what stands still without them.
@@ -112,10 +121,11 @@ impl Push {
             ticks: tokio::sync::Notify::new(),
             window: Arc::new(DedupWindow::default()),
             config,
-            next_partition: AtomicU32::new(0),
+            spread_count: AtomicU32::new(0),
             fired: Mutex::new(BTreeMap::new()),
             followed: Mutex::new(None),
             publishing: AtomicU64::new(0),
+            room: AtomicU64::new(0),
             has_cancelled: AtomicBool::new(false),
             stopped: Mutex::default(),
         };
@@ -159,9 +169,11 @@ impl Push {
         partition_of_key(name.as_bytes(), self.partition_count())
     }
 
-    /// Returns the partitions in turn, but for those that take nothing or deliver nothing, while there are others.
-    fn any_partition(&self) -> u32 {
-        let next = self.next_partition.fetch_add(1, Ordering::Relaxed);
+    /// Returns a partition for so many messages: all of them in turn, each for some messages in a row, but for those that take
+    /// nothing or deliver nothing, while there are others.
+    fn any_partition(&self, messages: usize) -> u32 {
+        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+        let next = self.spread_count.fetch_add(messages, Ordering::Relaxed) / PUBLISH_IN_A_ROW;
         let count = self.partition_count();
         let mut turns = (0..count.get()).map(|step| next.wrapping_add(step) % count);
         let is_well = |index: &u32| self.desk(*index).is_some_and(|desk| desk.is_well());
@@ -171,6 +183,18 @@ impl Push {
     fn partition_count(&self) -> NonZeroU32 {
         let count = u32::try_from(self.desks.len()).unwrap_or(u32::MAX);
         NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// Checks that messages may be published, unless too many have not come to their end: then returns how many.
+    fn check_room(&self) -> Result<(), u64> {
+        if self.room.load(Ordering::Relaxed) > 0 {
+            return Ok(());
+        }
+        let pending = self.pending_count();
+        let pending_max = u64::try_from(self.config.pending_max).unwrap_or(u64::MAX);
+        let room = pending_max.saturating_sub(pending).min(COUNT_AGAIN);
+        self.room.store(room, Ordering::Relaxed);
+        if room > 0 { Ok(()) } else { Err(pending) }
     }
 
     /// Returns how many messages have not come to their end.

@@ -3,39 +3,24 @@
 //! What a destination can make the broker hold is bounded: the head of an answer by the parser, the body by what is kept of
 //! it. A connection whose answer is longer than that is closed and not drained.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::{HeaderMap, Method, Response};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::{HeaderMap, Method, Request, Response, Uri};
 use storage::dead_letter::limits::ATTEMPT_BODY_BYTES_MAX;
 use storage::dead_letter::{AttemptResult, ErrorClass};
 use tokio::time::{Instant, timeout};
 
 use super::failure::Failure;
+use super::link::Link;
+use super::pool::Pool;
 use super::request;
 use super::{Answer, AttemptClient, AttemptFuture, AttemptRequest};
 use crate::config::DestinationConfig;
-use crate::delivery::guard::{
-    AddressRules, Guard, GuardedConnector, RulesError, TrustError, client_config,
-};
-
-/// How long an unused connection is kept: less than the 5 s after which Node and Apache close theirs, so that a request
-/// seldom meets a connection that is about to close.
-const IDLE_WAIT_MAX: Duration = Duration::from_secs(4);
-
-/// Unused connections kept to one host: as many as attempts are under way to one destination by default. With fewer, those
-/// of a busy destination are closed and opened again all the time.
-const IDLE_COUNT_MAX: usize = 128;
-
-/// Largest head of an answer, and largest piece of a body in memory, in bytes.
-const HEAD_BYTES_MAX: usize = 16 << 10;
-
-/// Headers of an answer.
-const HEADER_COUNT_MAX: usize = 100;
+use crate::delivery::guard::{AddressRules, Guard, RulesError, TrustError, client_config};
 
 /// A client that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +36,8 @@ pub enum SetupError {
 /// Makes attempts over HTTP.
 #[derive(Debug)]
 pub struct HttpClient {
-    client: Client<GuardedConnector, Full<Bytes>>,
+    guard: Guard,
+    pool: Arc<Pool>,
 }
 
 impl HttpClient {
@@ -67,14 +53,10 @@ impl HttpClient {
 
     /// Makes a client that goes out through `guard`.
     pub fn with_guard(guard: Guard) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_WAIT_MAX)
-            .pool_max_idle_per_host(IDLE_COUNT_MAX)
-            .http1_max_buf_size(HEAD_BYTES_MAX)
-            .http1_max_headers(HEADER_COUNT_MAX)
-            .build(GuardedConnector::new(guard));
-        Self { client }
+        Self {
+            guard,
+            pool: Arc::default(),
+        }
     }
 
     async fn send(&self, request: AttemptRequest) -> Result<Whole, Failure> {
@@ -82,8 +64,39 @@ impl HttpClient {
             let text = "CONNECT opens a tunnel: nothing can be delivered with it";
             return Err(Failure::new(ErrorClass::PROTOCOL, text));
         }
-        let sent = self.client.request(request::build(request)).await;
-        read(sent.map_err(|error| Failure::of(&error))?).await
+        let uri = request.url.uri().clone();
+        let (mut link, response) = self.begin(&uri, request::build(request)).await?;
+        let whole = read(&mut link, response).await?;
+        if !whole.is_body_cut {
+            self.pool.put(&uri, link).await;
+        }
+        Ok(whole)
+    }
+
+    /// Sends the request over a connection that was kept, or over a new one; returns the head of the answer. What was sent in
+    /// part is not sent again.
+    async fn begin(
+        &self,
+        uri: &Uri,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(Link, Response<Incoming>), Failure> {
+        while let Some(mut link) = self.pool.take(uri).await {
+            match link.send(request).await {
+                Ok(response) => return Ok((link, response)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(Failure::of(error.error())),
+                },
+            }
+        }
+        let stream = self.guard.connect(uri).await;
+        let stream = stream.map_err(|error| Failure::of(&error))?;
+        let link = Link::new(stream).await;
+        let mut link = link.map_err(|error| Failure::of(&error))?;
+        match link.send(request).await {
+            Ok(response) => Ok((link, response)),
+            Err(error) => Err(Failure::of(error.error())),
+        }
     }
 }
 
@@ -110,12 +123,12 @@ struct Whole {
     is_body_cut: bool,
 }
 
-/// Reads the body to its end or to what is kept of it. Dropping a body before its end closes the connection.
-async fn read(response: Response<Incoming>) -> Result<Whole, Failure> {
+/// Reads the body to its end or to what is kept of it. A connection whose body was not read to its end is of no more use.
+async fn read(link: &mut Link, response: Response<Incoming>) -> Result<Whole, Failure> {
     let (head, mut incoming) = response.into_parts();
     let mut body = BytesMut::new();
     let mut is_body_cut = false;
-    while let Some(frame) = incoming.frame().await {
+    while let Some(frame) = link.frame(&mut incoming).await {
         let frame = frame.map_err(|error| Failure::of(&error))?;
         let Some(data) = frame.data_ref() else {
             continue;

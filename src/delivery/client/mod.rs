@@ -2,6 +2,8 @@
 
 mod failure;
 mod http_client;
+mod link;
+mod pool;
 mod request;
 
 use std::fmt;

@@ -6,7 +6,7 @@ use hyper::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::{Method, Request};
+use hyper::{Method, Request, Uri};
 
 use super::AttemptRequest;
 
@@ -26,11 +26,18 @@ const OWN_HEADERS: [HeaderName; 11] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Builds the request.
+/// Builds the request, as it goes to the server itself (RFC 9112, 3.2.1): its target is the path, and the host a header.
 pub(super) fn build(request: AttemptRequest) -> Request<Full<Bytes>> {
     let mut headers = request.headers;
     for name in OWN_HEADERS {
         headers.remove(name);
+    }
+    let uri = request.url.uri();
+    let host = uri
+        .authority()
+        .map(|authority| HeaderValue::from_str(authority.as_str()));
+    if let Some(Ok(host)) = host {
+        headers.insert(HOST, host);
     }
     // An empty body has no length otherwise, and some servers insist on one (RFC 9110, 8.6).
     let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(&request.method);
@@ -39,7 +46,11 @@ pub(super) fn build(request: AttemptRequest) -> Request<Full<Bytes>> {
     }
     let mut built = Request::new(Full::new(request.body));
     *built.method_mut() = request.method;
-    *built.uri_mut() = request.url.uri().clone();
+    *built.uri_mut() = uri
+        .path_and_query()
+        .cloned()
+        .map(Uri::from)
+        .unwrap_or_default();
     *built.headers_mut() = headers;
     built
 }

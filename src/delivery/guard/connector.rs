@@ -3,21 +3,17 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
 use hyper::http::uri::Scheme;
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::{DnsName, ServerName};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tower_service::Service;
 
 use super::dial::{Dial, SystemDial};
 use super::error::ConnectError;
@@ -205,32 +201,6 @@ async fn within<T>(wait_max: Duration, work: impl Future<Output = io::Result<T>>
         let text = format!("no answer within {} ms", wait_max.as_millis());
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })
-}
-
-/// The guard as an HTTP client asks for its connections.
-#[derive(Debug, Clone)]
-pub struct GuardedConnector(Arc<Guard>);
-
-impl GuardedConnector {
-    /// Makes the connector of a guard.
-    pub fn new(guard: Guard) -> Self {
-        Self(Arc::new(guard))
-    }
-}
-
-impl Service<Uri> for GuardedConnector {
-    type Response = TokioIo<GuardedStream>;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let guard = Arc::clone(&self.0);
-        Box::pin(async move { guard.connect(&uri).await.map(TokioIo::new) })
-    }
 }
 
 #[cfg(test)]

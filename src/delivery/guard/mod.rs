@@ -19,7 +19,7 @@ mod tls;
 mod stream;
 mod connector;
 
-pub use connector::{Guard, GuardedConnector};
+pub use connector::Guard;
 pub use dial::{Dial, DialFuture, SystemDial};
 pub use error::{ConnectError, TrustError};
 pub use limits::GuardLimits;

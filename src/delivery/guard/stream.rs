@@ -4,7 +4,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -29,12 +28,6 @@ impl GuardedStream {
             line,
             _place: place,
         }
-    }
-}
-
-impl Connection for GuardedStream {
-    fn connected(&self) -> Connected {
-        Connected::new()
     }
 }
 

@@ -104,7 +104,7 @@ impl Broker {
     /// Sorts publications into batches, each of one partition.
     fn batches(&self, fresh: Vec<Checked>) -> Vec<(u32, Vec<Checked>)> {
         let push = self.push();
-        let anywhere = push.any_partition();
+        let anywhere = push.any_partition(fresh.len());
         let mut batches: Vec<(u32, Vec<Checked>)> = Vec::new();
         let mut open: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
         for one in fresh {
@@ -136,15 +136,13 @@ impl Broker {
             );
             return Err(Refusal::new(ErrorCode::StorageFull, message));
         }
-        let pending_max = u64::try_from(self.push().config.pending_max).unwrap_or(u64::MAX);
-        let pending = self.push().pending_count();
-        if pending >= pending_max {
+        self.push().check_room().map_err(|pending| {
+            let pending_max = self.push().config.pending_max;
             let message = format!(
                 "{pending} messages wait to be delivered, at most {pending_max} may (delivery.pending_max): publish again later"
             );
-            return Err(Refusal::new(ErrorCode::Overloaded, message));
-        }
-        Ok(())
+            Refusal::new(ErrorCode::Overloaded, message)
+        })
     }
 
     /// Returns the messages of a publication: one, or one for each endpoint of its URL group.
@@ -284,7 +282,11 @@ struct Publishing<'a> {
 impl<'a> Publishing<'a> {
     fn begin(broker: &'a Broker, count: usize) -> Self {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
-        broker.push().publishing.fetch_add(count, Ordering::Relaxed);
+        let push = broker.push();
+        push.publishing.fetch_add(count, Ordering::Relaxed);
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        let take = |room: u64| Some(room.saturating_sub(count));
+        push.room.fetch_update(set, fetch, take).ok();
         Self { broker, count }
     }
 }

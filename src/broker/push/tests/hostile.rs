@@ -13,6 +13,7 @@ use storage::offset::Offset;
 use storage::partition::PushUpkeep;
 use storage::repair::{Repair, repair};
 
+use super::super::AHEAD_FACTOR;
 use super::super::start::watched;
 use super::*;
 
@@ -268,16 +269,20 @@ async fn a_message_named_twice_is_cancelled_once() {
 async fn cancelled_messages_do_not_stay_at_the_gates() {
     let machine = Machine::new();
     let mut ids = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..3 * AHEAD_FACTOR + 14 {
         ids.push(id(&machine.publish(to("http://sick/")).await));
     }
-    // Three are under way, and as many have their intents written ahead.
+    // Three are under way, and others have their intents written ahead.
+    let ahead = 3 * AHEAD_FACTOR - 3;
     let waiting = |broker: &Broker| {
         let push = broker.push();
         let for_places = push.places.lock().waiting_count();
         (push.gates.lock().waiting_count(), for_places)
     };
-    eventually(&machine, "they wait", |broker| waiting(broker) == (14, 3)).await;
+    eventually(&machine, "they wait", |broker| {
+        waiting(broker) == (14, ahead)
+    })
+    .await;
     machine.broker.cancel(&ids).await.unwrap();
     machine.broker.sweep_push();
     assert_eq!(waiting(&machine.broker), (0, 0));

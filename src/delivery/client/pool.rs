@@ -1,0 +1,111 @@
+//! Connections that are kept for the next attempt.
+//!
+//! Nobody drives a connection that lies here. Whether the other side has closed it is seen when it is taken; a connection
+//! that nobody takes is closed after a while.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::http::uri::{Authority, Scheme};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::link::Link;
+
+/// How long an unused connection is kept: less than the 5 s after which Node and Apache close theirs, so that a request
+/// seldom meets a connection that is about to close.
+const IDLE_WAIT_MAX: Duration = Duration::from_secs(4);
+
+/// How often it is looked for connections that nobody takes.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Unused connections kept to one host: more than attempts are under way to one destination by default. With fewer, those of
+/// a busy destination are closed and opened again all the time.
+const IDLE_COUNT_MAX: usize = 128;
+
+/// What connections serve: the same scheme, host and port.
+type Place = (Scheme, Authority);
+
+/// Unused connections, by where they lead.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    shelves: Mutex<Shelves>,
+}
+
+#[derive(Debug, Default)]
+struct Shelves {
+    idle: HashMap<Place, Vec<Idle>>,
+    /// Whether a task looks for those that nobody takes.
+    is_swept: bool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    link: Link,
+    since: Instant,
+}
+
+impl Idle {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < IDLE_WAIT_MAX
+    }
+}
+
+impl Pool {
+    /// Takes a connection that a request can be sent over, the one that was used last.
+    pub(super) async fn take(&self, uri: &Uri) -> Option<Link> {
+        let place = place(uri)?;
+        loop {
+            let idle = self.shelves.lock().idle.get_mut(&place)?.pop()?;
+            let mut link = idle.link;
+            if link.is_idle().await {
+                return Some(link);
+            }
+        }
+    }
+
+    /// Keeps a connection, unless it is of no more use or there are enough.
+    pub(super) async fn put(self: &Arc<Self>, uri: &Uri, mut link: Link) {
+        let Some(place) = place(uri) else { return };
+        if !link.is_idle().await {
+            return;
+        }
+        let since = Instant::now();
+        let mut shelves = self.shelves.lock();
+        let shelf = shelves.idle.entry(place).or_default();
+        if shelf.len() < IDLE_COUNT_MAX {
+            shelf.push(Idle { link, since });
+        }
+        if !std::mem::replace(&mut shelves.is_swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes the connections that have lain here too long; returns whether there are others.
+    fn sweep(&self) -> bool {
+        let now = Instant::now();
+        let mut shelves = self.shelves.lock();
+        shelves.idle.retain(|_, shelf| {
+            shelf.retain(|idle| idle.is_fresh(now));
+            !shelf.is_empty()
+        });
+        shelves.is_swept = !shelves.idle.is_empty();
+        shelves.is_swept
+    }
+}
+
+/// Works as long as there is anything in the pool.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        if pool.upgrade().is_none_or(|pool| !pool.sweep()) {
+            return;
+        }
+    }
+}
+
+fn place(uri: &Uri) -> Option<Place> {
+    Some((uri.scheme()?.clone(), uri.authority()?.clone()))
+}
