@@ -3,6 +3,7 @@
 //! Modules are listed lowest layer first; a module imports only modules listed above it.
 
 pub mod limits;
+mod causes;
 pub mod clock;
 pub mod names;
 pub mod metrics;

@@ -9,6 +9,7 @@ use storage::offset::TimestampMs;
 use tokio::sync::{oneshot, watch};
 
 use super::push_settings::PushSettings;
+use crate::causes::Causes;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 
 /// The control log. Changes block on the disk.
@@ -135,6 +136,10 @@ fn write(log: &mut ControlLog, waiting: Vec<Waiting>, now: TimestampMs) {
 
 /// Says on the wire why a change was not made.
 pub(super) fn refusal(error: &ControlError) -> Refusal {
+    // The log takes nothing more from now on: this is told once.
+    if matches!(error, ControlError::OutcomeUnknown { .. }) {
+        tracing::error!(error = %Causes(error), "the control log has failed; it takes no more changes");
+    }
     let code = match error {
         ControlError::Refused(control::Refusal::TooMany { .. }) => ErrorCode::LimitExceeded,
         ControlError::Refused(control::Refusal::Unknown { .. }) => ErrorCode::NotFound,
@@ -145,20 +150,5 @@ pub(super) fn refusal(error: &ControlError) -> Refusal {
             ErrorCode::StorageFailed
         }
     };
-    Refusal::new(code, chain(error))
-}
-
-/// Returns an error with its sources, each behind a colon.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        source = cause.source();
-    }
-    text
+    Refusal::new(code, Causes(error).to_string())
 }

@@ -24,6 +24,7 @@ use storage::offset::TimestampMs;
 use super::{Broker, EndpointMatch, FlowPin, FlowUnpin, NewSchedule, OpenError};
 use crate::clock::ManualClock;
 use crate::config::{FlagValue, ServeConfig, Settings, development};
+use crate::delivery::api::{Publication, Target};
 use crate::metrics::Metrics;
 use crate::names::{FlowKey, QueueName, ScheduleId, UrlGroupName};
 use crate::protocol::error_code::{ErrorCode, Refusal};
@@ -40,12 +41,21 @@ fn try_open(
     token: Option<&str>,
     clock: Arc<ManualClock>,
 ) -> Result<Arc<Broker>, OpenError> {
+    let token = token.map(|token| ("token", token));
+    open_with(disk, token.as_slice(), clock)
+}
+
+fn open_with(
+    disk: Arc<dyn Disk>,
+    more: &[(&str, &str)],
+    clock: Arc<ManualClock>,
+) -> Result<Arc<Broker>, OpenError> {
     let mut flags = vec![
         ("data_dir", "/data"),
         ("storage.min_free_bytes", "0"),
         ("storage.sync_threads", "1"),
     ];
-    flags.extend(token.map(|token| ("token", token)));
+    flags.extend(more);
     let flags: Vec<_> = flags
         .into_iter()
         .map(|(key, value)| FlagValue {
@@ -163,6 +173,60 @@ fn queues_are_changed_in_what_is_given_and_kept() {
     let machine = machine.restart();
     assert_eq!(machine.broker.list_queues().len(), 1);
     assert_eq!(code(machine.broker.queue(&mail)), ErrorCode::NotFound);
+}
+
+#[test]
+fn the_settings_of_pushed_messages_follow_the_configuration_but_for_the_partitions() {
+    let disk = SimDisk::new(7);
+    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    let clock = || Arc::new(ManualClock::new(NOW));
+    let first = [
+        ("delivery.partitions", "3"),
+        ("delivery.retention_ms", "2h"),
+    ];
+    drop(open_with(Arc::new(disk.clone()), &first, clock()).unwrap());
+    let disk = disk.reboot(Survival::Nothing);
+    let then = [
+        ("delivery.partitions", "5"),
+        ("delivery.retention_ms", "3h"),
+    ];
+    for more in [&then[..], &[]] {
+        let broker = open_with(Arc::new(disk.clone()), more, clock()).unwrap();
+        let topic = broker.topic("_push").unwrap();
+        let kept = topic.settings().retention_ms;
+        let expected = if more.is_empty() { 72 } else { 3 } * 3_600_000;
+        assert_eq!((topic.partitions().len(), kept), (3, Some(expected)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_queue_that_holds_messages_is_not_deleted() {
+    let machine = Machine::new(DEVELOPMENT);
+    let broker = &machine.broker;
+    let mail = queue_name("mail");
+    broker.upsert_queue(&mail, None, Some(true)).unwrap();
+    let publication = Publication {
+        envelope: Envelope {
+            url: "http://127.0.0.1:1/".to_owned(),
+            method: "POST".to_owned(),
+            queue: Some("mail".to_owned()),
+            ..Envelope::default()
+        },
+        body: Bytes::from_static(b"body"),
+        target: Target::Url,
+        created_at: NOW,
+    };
+    broker
+        .publish(vec![publication])
+        .await
+        .pop()
+        .unwrap()
+        .unwrap();
+    let refused = broker.delete_queue(&mail).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidSettings);
+    assert!(refused.message.contains("holds 1 messages"), "{refused:?}");
+    broker.pause_queue(&mail, false).unwrap();
+    broker.delete_queue(&mail).unwrap();
 }
 
 #[test]

@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::{Broker, partition_of, refusal};
+use crate::causes::Causes;
 use crate::limits::{FETCH_BYTES_MAX, FETCH_WAIT_MAX, PARTITIONS_PER_REQUEST_MAX};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::fetch::{FetchAnswer, FetchPartition, FetchRequest, FetchedPartition};
@@ -135,7 +136,7 @@ impl Broker {
             Ok(bytes) => (Bytes::from(bytes), None),
             Err(error) => {
                 if matches!(error, LogError::Io { .. }) {
-                    tracing::error!(partition = partition.number().0, %error, "a read failed");
+                    tracing::error!(partition = partition.number().0, error = %Causes(&error), "a read failed");
                 }
                 (Bytes::new(), Some(refusal::of_log(&error)))
             }

@@ -11,16 +11,17 @@ use crate::metrics::{DispositionLabel, gauge_value};
 impl Broker {
     /// Brings the gauges up to date.
     pub(crate) fn measure(&self) {
-        let (mut poisoned, mut damaged, mut live) = (0, 0, 0);
+        let control = self.control.with(|log| log.poison());
+        let mut poisoned = u64::from(control.is_some());
+        let (mut damaged, mut live) = (0, 0);
         let (mut oldest, mut first_expiry) = (None, None);
         let now = self.clock.now();
         for topic in self.all_topics() {
             for partition in topic.partitions().iter() {
-                let delivery = partition.delivery_reader();
-                poisoned += u64::from(partition.poison().is_some());
-                poisoned += u64::from(delivery.as_ref().is_some_and(|log| log.poison().is_some()));
-                damaged += partition.reader().damage().len();
-                damaged += delivery.map_or(0, |log| log.damage().len());
+                for (_, log) in partition.readers() {
+                    poisoned += u64::from(log.poison().is_some());
+                    damaged += log.damage().len();
+                }
                 live += super::topics::letter_counts(partition).live;
                 let Some(died_at) = oldest_death(partition) else {
                     continue;

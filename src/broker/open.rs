@@ -26,7 +26,7 @@ use crate::clock::{ClockWatch, SharedClock};
 use crate::config::ServeConfig;
 use crate::engine::{PartitionHandle, WorkPool};
 use crate::limits::{FETCHED_BYTES_MAX, FRAME_OVERHEAD_BYTES};
-use crate::metrics::Metrics;
+use crate::metrics::{MeasuredDisk, Metrics};
 use crate::names::TopicName;
 use crate::shutdown::Shutdown;
 use crate::topic::{
@@ -94,6 +94,7 @@ impl Broker {
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Result<Arc<Self>, OpenError> {
+        let disk: Arc<dyn Disk> = Arc::new(MeasuredDisk::new(disk, Arc::clone(&metrics)));
         let root = config.data_dir.clone();
         let data_dir = DataDir::open(disk.as_ref(), &root, "redrive", std::process::id())?;
         let checkpoints = Checkpoints::open(disk.as_ref(), &root)?;

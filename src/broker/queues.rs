@@ -43,19 +43,23 @@ impl Broker {
         })
     }
 
-    /// Deletes a queue. Blocks on the disk.
+    /// Deletes a queue. Messages that stand in it go on in their order, one at a time: so one that is paused must be empty.
+    /// Blocks on the disk.
     ///
     /// # Errors
-    /// [`ErrorCode::NotFound`], or the control log's.
+    /// [`ErrorCode::NotFound`], [`ErrorCode::InvalidSettings`] for a paused queue that holds messages, or the control log's.
     pub fn delete_queue(&self, name: &QueueName) -> Result<(), Refusal> {
+        let lag = self.queue_lag(name.as_str());
         self.change_push(self.clock.now(), |state| {
-            state
-                .queue(name.as_str())
-                .map(|_| {
-                    let name = name.to_string();
-                    (Some(PushEntry::QueueDeleted { name }), ())
-                })
-                .ok_or_else(|| no_queue(name))
+            let queue = state.queue(name.as_str()).ok_or_else(|| no_queue(name))?;
+            if queue.is_paused && lag > 0 {
+                let message = format!(
+                    "queue {name} is paused and holds {lag} messages, which its deletion would set free: resume it, or cancel them first (DELETE /v2/messages?queueName={name})"
+                );
+                return Err(Refusal::new(ErrorCode::InvalidSettings, message));
+            }
+            let name = name.to_string();
+            Ok((Some(PushEntry::QueueDeleted { name }), ()))
         })
     }
 

@@ -7,7 +7,7 @@ use storage::error::{LogError, PoisonCause, RecordFault};
 use storage::partition::Refused;
 use storage::producers::Verdict;
 
-use super::control::chain;
+use crate::causes::Causes;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 
 /// Says why a log did not do what was asked.
@@ -45,7 +45,7 @@ pub(super) fn of_log(error: &LogError) -> Refusal {
             ErrorCode::StorageFailed
         }
     };
-    Refusal::new(code, chain(error))
+    Refusal::new(code, Causes(error).to_string())
 }
 
 /// Says why a partition did not append a batch.

@@ -15,6 +15,7 @@ use storage::partition::{PartitionRetention, PushUpkeep};
 
 use super::upkeep::{LOGS, due_checkpoint, sync_all};
 use super::{Broker, refusal};
+use crate::causes::Causes;
 use crate::clock::ClockVerdict;
 use crate::engine::PartitionHandle;
 use crate::metrics::gauge_value;
@@ -81,7 +82,7 @@ impl Broker {
                 metrics.count_held(partition.number().0, gauge_value(run.held_segment_count));
             }
             Err(error) => {
-                tracing::warn!(partition = partition.number().0, %error, "a snapshot of deliveries comes later; a restart takes longer");
+                tracing::warn!(partition = partition.number().0, error = %Causes(&error), "a snapshot of deliveries comes later; a restart takes longer");
             }
         }
     }

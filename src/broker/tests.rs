@@ -18,6 +18,7 @@ use storage::batch::{
 use storage::disk::Site;
 use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use storage::disk::sim::SimDisk;
+use storage::error::PoisonCause;
 use storage::log_id::{LogId, LogKind};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::AppendOutcome;
@@ -128,6 +129,70 @@ where
 }
 
 const FAIL: Effect = Effect::Fail(ErrorKind::Other);
+
+#[test]
+fn a_failed_sync_of_any_log_is_told_and_counted() {
+    let (broker, disk) = open();
+    let partition = partition(&broker);
+    assert!(broker.health().problems.is_empty());
+    append(&partition).unwrap();
+    let fail = || disk.add(Rule::new(OpClass::Sync, FAIL).at(Site::Append));
+    fail();
+    sync_all(&partition, LogKind::Main).unwrap_err();
+    fail();
+    create(&broker, "u").unwrap_err();
+    broker.measure();
+    let text = broker.metrics.encode();
+    for line in ["redrive_sync_failures_total 2", "redrive_poisoned_logs 2"] {
+        assert!(text.contains(line), "{line} is missing in {text}");
+    }
+    assert!(!text.contains("redrive_write_seconds_count 0"), "{text}");
+    let problems = broker.health().problems;
+    let cause = PoisonCause::SyncFailed;
+    let expected = [
+        format!("partition 0 of topic t takes no appends: {cause}"),
+        format!("the control log takes no changes: {cause}"),
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[tokio::test]
+async fn a_dead_letter_log_whose_sync_failed_is_told_and_counted() {
+    let (broker, disk) = open();
+    let partition = partition(&broker);
+    append(&partition).unwrap();
+    sync_all(&partition, LogKind::Main).unwrap();
+    disk.add(Rule::new(OpClass::Sync, FAIL).at(Site::Append));
+    let request = RejectRequest {
+        topic: "t".to_owned(),
+        partition: 0,
+        offset: Offset(0),
+        group: "g".to_owned(),
+        reason: Text::from("r".to_owned()),
+        details: None,
+    };
+    bounded(broker.reject(request)).await.unwrap_err();
+    broker.measure();
+    assert!(broker.metrics.encode().contains("redrive_poisoned_logs 1"));
+    let problems = broker.health().problems;
+    let cause = PoisonCause::SyncFailed;
+    let expected = format!("partition 0 of topic t takes no dead letters: {cause}");
+    assert_eq!(problems, [expected]);
+}
+
+#[test]
+fn the_brokers_own_topic_is_not_altered_by_others() {
+    let (broker, _disk) = open();
+    let before = broker.topic("_push").unwrap().partitions().len();
+    let request = AlterTopicRequest {
+        name: "_push".to_owned(),
+        partition_count: Some(20),
+        change: SettingsChange::default(),
+    };
+    let refused = broker.alter_topic(&request).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ReservedTopic);
+    assert_eq!(broker.topic("_push").unwrap().partitions().len(), before);
+}
 
 #[tokio::test]
 async fn a_sync_that_fails_in_upkeep_is_told_to_waiting_producers() {

@@ -8,6 +8,7 @@ use storage::error::LogError;
 use storage::log_id::PartitionNumber;
 
 use super::{Broker, refusal};
+use crate::causes::Causes;
 use crate::config;
 use crate::engine::PartitionHandle;
 use crate::limits::TOPICS_PER_REQUEST_MAX;
@@ -115,10 +116,13 @@ impl Broker {
     /// Changes a topic's settings and adds partitions. Blocks on the disk.
     ///
     /// # Errors
-    /// [`ErrorCode::UnknownTopic`], [`ErrorCode::InvalidSettings`] (also for fewer partitions), or the control log's.
+    /// [`ErrorCode::UnknownTopic`], [`ErrorCode::ReservedTopic`], [`ErrorCode::InvalidSettings`] (also for fewer partitions), or
+    /// the control log's.
     pub fn alter_topic(&self, request: &AlterTopicRequest) -> Result<TopicView, Refusal> {
         let _changing = self.changing_topics.lock();
         let topic = self.topic(&request.name)?;
+        // Names of queues and schedules lead to partitions by their count.
+        refuse_reserved(&topic, "its settings are those of the configuration")?;
         let settings = changed(&topic.settings(), &request.change)?;
         let now = self.clock.now();
         let have = topic.partitions().len();
@@ -183,12 +187,7 @@ impl Broker {
     pub fn delete_topic(&self, request: &DeleteTopicRequest) -> Result<(), Refusal> {
         let _changing = self.changing_topics.lock();
         let topic = self.topic(&request.name)?;
-        if topic.name().is_internal() {
-            return Err(Refusal::new(
-                ErrorCode::ReservedTopic,
-                format!("topic {} belongs to the broker", topic.name()),
-            ));
-        }
+        refuse_reserved(&topic, "it cannot be deleted")?;
         let live: u64 = topic
             .partitions()
             .iter()
@@ -220,7 +219,7 @@ impl Broker {
             checkpoints.remove(*number);
             // What stays behind goes when the broker is opened next: the control log has decided.
             if let Err(error) = self.unlink_partition(*number) {
-                tracing::warn!(partition = number.0, %error, "a deleted partition's files stay until the next start");
+                tracing::warn!(partition = number.0, error = %Causes(&error), "a deleted partition's files stay until the next start");
             }
         }
     }
@@ -265,6 +264,15 @@ fn numbers(state: &ControlState, count: u32) -> Result<Vec<PartitionNumber>, Ref
         let message = format!("{count} partitions are more than the broker has numbers for");
         Refusal::new(ErrorCode::InvalidSettings, message)
     })
+}
+
+/// Refuses what is only the broker's to do with a topic of its own.
+fn refuse_reserved(topic: &Topic, why: &str) -> Result<(), Refusal> {
+    if !topic.name().is_internal() {
+        return Ok(());
+    }
+    let message = format!("topic {} belongs to the broker: {why}", topic.name());
+    Err(Refusal::new(ErrorCode::ReservedTopic, message))
 }
 
 /// Returns a topic as answers show it.

@@ -10,6 +10,7 @@ use storage::log::Log;
 use storage::log_id::{LogId, LogKind};
 
 use super::{Broker, resolve};
+use crate::causes::Causes;
 use crate::engine::PartitionHandle;
 use crate::metrics::gauge_value;
 use crate::topic::Topic;
@@ -61,7 +62,7 @@ impl Upkeep {
             }
         }
         if let Err(error) = broker.store_checkpoints() {
-            tracing::warn!(%error, "checkpoints are not stored; a restart takes longer");
+            tracing::warn!(error = %Causes(&error), "checkpoints are not stored; a restart takes longer");
         }
         broker.keep_control();
         if self.round.is_multiple_of(ROUNDS_PER_RETENTION) {
@@ -83,14 +84,14 @@ impl Broker {
             for partition in topic.partitions().iter() {
                 for kind in LOGS {
                     if let Err(error) = sync_all(partition, kind) {
-                        tracing::error!(partition = partition.number().0, %error, "the last sync failed");
+                        tracing::error!(partition = partition.number().0, error = %Causes(&error), "the last sync failed");
                     }
                     partition.notify(kind);
                 }
             }
         }
         if let Err(error) = self.store_checkpoints() {
-            tracing::warn!(%error, "checkpoints are not stored; a restart takes longer");
+            tracing::warn!(error = %Causes(&error), "checkpoints are not stored; a restart takes longer");
         }
     }
 
@@ -103,7 +104,7 @@ impl Broker {
         }
         if self.is_low_on_space.load(Ordering::Relaxed) {
             problems.push(format!(
-                "fewer than {} bytes are free on the disk: produce is refused",
+                "fewer than {} bytes are free on the disk: produce and publish are refused",
                 self.min_free_bytes
             ));
         }
@@ -161,12 +162,12 @@ impl Broker {
                     tracing::info!(partition = partition.number().0, log = %kind, "recovered from a failed write");
                 }
                 Err(error) => {
-                    tracing::warn!(partition = partition.number().0, log = %kind, %error, "still not recovered from a failed write");
+                    tracing::warn!(partition = partition.number().0, log = %kind, error = %Causes(&error), "still not recovered from a failed write");
                 }
             }
         }
         if let Err(error) = resolve::finish_due(self, partition) {
-            tracing::warn!(partition = partition.number().0, %error, "markers of republished letters come later");
+            tracing::warn!(partition = partition.number().0, error = %Causes(&error), "markers of republished letters come later");
         }
     }
 
@@ -200,7 +201,7 @@ impl Broker {
             if log.poison() == Some(PoisonCause::WriteFailed)
                 && let Err(error) = log.heal()
             {
-                tracing::warn!(%error, "the control log has not recovered from a failed write");
+                tracing::warn!(error = %Causes(&error), "the control log has not recovered from a failed write");
             }
             let Some(start) = log.head_to_delete() else {
                 return;
@@ -211,7 +212,7 @@ impl Broker {
                 .raise_log_start(LogId::CONTROL, start);
             let deleted = stored.and_then(|()| log.apply_log_start(start).run());
             if let Err(error) = deleted {
-                tracing::warn!(%error, "the head of the control log stays for now");
+                tracing::warn!(error = %Causes(&error), "the head of the control log stays for now");
             }
         });
     }
@@ -267,20 +268,23 @@ pub(super) fn sync_all(partition: &PartitionHandle, kind: LogKind) -> Result<(),
 
 fn problems_of(topic: &Topic, index: usize, partition: &PartitionHandle) -> Vec<String> {
     let name = format!("partition {index} of topic {}", topic.name());
-    let poison = partition
-        .poison()
-        .map(|cause| format!("{name} takes no appends: {cause}"));
-    let damage = partition.reader().damage().into_iter().map(|range| {
-        format!(
-            "{name}: offsets {} to {} cannot be read: {}",
-            range.from, range.to, range.reason
-        )
-    });
-    poison
-        .into_iter()
-        .chain(damage)
-        .chain(delivery_problem(&name, partition))
-        .collect()
+    let mut problems = Vec::new();
+    for (kind, log) in partition.readers() {
+        let (takes_none, what) = match kind {
+            LogKind::Main => ("takes no appends", "offsets"),
+            LogKind::DeadLetter => ("takes no dead letters", "dead letters"),
+            // What its damage means is told once, and not for each range.
+            LogKind::Delivery | LogKind::Control => continue,
+        };
+        let poison = log.poison();
+        problems.extend(poison.map(|cause| format!("{name} {takes_none}: {cause}")));
+        problems.extend(log.damage().into_iter().map(|range| {
+            let (from, to, reason) = (range.from, range.to, range.reason);
+            format!("{name}: {what} {from} to {to} cannot be read: {reason}")
+        }));
+    }
+    problems.extend(delivery_problem(&name, partition));
+    problems
 }
 
 /// Says why nothing is delivered from a partition, if so.

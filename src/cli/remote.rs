@@ -113,10 +113,12 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
 pub(super) struct StopSignal {
     terminate: Signal,
     interrupt: Signal,
+    /// `None` when it is ignored, as below `nohup`.
+    hangup: Option<Signal>,
 }
 
 impl StopSignal {
-    /// Takes both signals over from the system, which would end the process.
+    /// Takes the signals over from the system, which would end the process.
     pub(super) fn new() -> Result<Self, CliError> {
         let failed = |source| CliError::Io {
             action: "handle signals".to_owned(),
@@ -125,14 +127,39 @@ impl StopSignal {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            hangup: if ignores_hangup() {
+                None
+            } else {
+                Some(signal(SignalKind::hangup()).map_err(failed)?)
+            },
         })
     }
 
-    /// Waits for either. Dropping the future loses nothing.
+    /// Waits for one of them. Dropping the future loses nothing.
     pub(super) async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = received(self.hangup.as_mut()) => {}
         }
     }
+}
+
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns whether this process was told to outlive its terminal: the lowest bit of what it ignores (proc(5)).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 == 1)
 }

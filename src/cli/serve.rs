@@ -17,6 +17,7 @@ use crate::config::{
     ConfigError, FileText, FlagValue, LogFormat, LogLevel, LoggingConfig, ServeConfig, Settings,
     development,
 };
+use crate::limits::ATTEMPT_DRAIN_WAIT_MAX;
 use crate::run::{Addresses, RunError};
 use crate::shutdown::Shutdown;
 
@@ -205,7 +206,7 @@ pub fn startup_text(start: &StartUp<'_>) -> String {
     text
 }
 
-/// Runs the broker until SIGTERM or Ctrl-C.
+/// Runs the broker until SIGTERM, SIGHUP or Ctrl-C.
 pub(super) fn run(command: &ServeArgs, output: &mut Output) -> Result<(), CliError> {
     let config = ServeConfig::from_settings(&command.settings()?)?;
     log_to_stderr(config.logging);
@@ -243,15 +244,23 @@ async fn serve(config: ServeConfig, output: &mut Output) -> Result<(), CliError>
         result = &mut running => return result.map_err(CliError::from),
         () = stop_signal.wait() => {}
     }
-    tracing::info!("stopping");
+    tracing::info!(
+        "stopping: attempts under way have {} s to end; a second signal ends at once",
+        ATTEMPT_DRAIN_WAIT_MAX.as_secs()
+    );
     shutdown.trigger();
-    match tokio::time::timeout(DRAIN_MAX, running).await {
-        Ok(result) => result.map_err(CliError::from),
-        Err(_elapsed) => Err(CliError::failed(
-            format!("the broker did not drain within {} s", DRAIN_MAX.as_secs()),
-            Some("nothing that was acknowledged is lost; the next start recovers"),
-        )),
-    }
+    let late = format!("the broker did not drain within {} s", DRAIN_MAX.as_secs());
+    let failure = tokio::select! {
+        drained = tokio::time::timeout(DRAIN_MAX, running) => match drained {
+            Ok(result) => return result.map_err(CliError::from),
+            Err(_elapsed) => late,
+        },
+        () = stop_signal.wait() => "the broker was stopped before it had drained".to_owned(),
+    };
+    Err(CliError::failed(
+        failure,
+        Some("nothing that was acknowledged is lost; the next start recovers"),
+    ))
 }
 
 fn log_to_stderr(logging: LoggingConfig) {

@@ -25,7 +25,8 @@ pub(super) fn disposition(number: u8) -> String {
 
 /// Returns a time as RFC 3339.
 pub(super) fn time(time: TimestampMs) -> String {
-    Timestamp::from_millisecond(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
+    Timestamp::from_millisecond(time.0)
+        .map_or_else(|_| time.0.to_string(), |time| format!("{time:.3}"))
 }
 
 /// Puts bytes into an object: under `name` as text, or under `name_hex` when they are none.

@@ -14,8 +14,9 @@ use storage::partition::{AppendOutcome, Partition, PushReader, Refused};
 use tokio::sync::watch;
 
 use super::pool::WorkPool;
+use crate::causes::Causes;
 use crate::limits::WRITTEN_UNSYNCED_BYTES_MAX;
-use crate::metrics::{Metrics, observe_duration};
+use crate::metrics::Metrics;
 
 /// Bytes that a connection's own thread may sync, when nobody else does and nothing else waits to be read.
 const INLINE_SYNC_BYTES_MAX: u64 = 256 << 10;
@@ -205,12 +206,10 @@ impl PartitionHandle {
             owner.log_mut(kind).and_then(Log::begin_sync)
         };
         if let Some(task) = task {
-            let started = std::time::Instant::now();
             self.pool.step();
             if let Err(error) = task.run() {
-                tracing::error!(partition = self.number.0, %error, "a sync failed; the log takes no more appends");
+                tracing::error!(partition = self.number.0, error = %Causes(&error), "a sync failed; the log takes no more appends");
             }
-            observe_duration(&self.metrics.logs.sync_seconds, started.elapsed());
             self.pool.step();
             self.after_sync(kind);
         }

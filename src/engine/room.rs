@@ -32,6 +32,15 @@ impl PartitionHandle {
         }
     }
 
+    /// Returns readers of the logs that are there.
+    #[must_use]
+    pub fn readers(&self) -> Vec<(LogKind, LogReader)> {
+        let kinds = [LogKind::Main, LogKind::DeadLetter, LogKind::Delivery];
+        let mut owner = self.owner().lock();
+        let readers = kinds.map(|kind| Some((kind, owner.log_mut(kind)?.reader())));
+        readers.into_iter().flatten().collect()
+    }
+
     /// Returns the reader of the delivery log; `None` before its first entry.
     #[must_use]
     pub fn delivery_reader(&self) -> Option<LogReader> {

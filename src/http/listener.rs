@@ -32,6 +32,7 @@ use super::limits::{
 };
 use super::response::Response;
 use super::timed::TimedWrites;
+use crate::causes::Causes;
 use crate::config::HttpConfig;
 use crate::metrics::{Metrics, StatusLabel, SurfaceLabel};
 use crate::strangers::{Stranger, Strangers};
@@ -145,7 +146,7 @@ async fn accept(
         match listener.accept().await {
             Ok(accepted) => *waiting = Some(accepted),
             Err(error) => {
-                tracing::warn!(%error, "an HTTP connection could not be accepted");
+                tracing::warn!(error = %Causes(&error), "an HTTP connection could not be accepted");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
@@ -251,7 +252,9 @@ async fn converse<S, F>(
     };
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "an HTTP connection ended with an error"),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, error = %Causes(&error), "an HTTP connection ended with an error")
+        }
         Err(_elapsed) => {
             tracing::warn!(%peer, "an HTTP connection did not end in time and was dropped");
         }

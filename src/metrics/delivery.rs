@@ -40,7 +40,7 @@ pub struct QueueLabel {
 /// Label of a partition, by number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct PartitionLabel {
-    partition: u32,
+    partition_number: u32,
 }
 
 /// Pushed messages. Accepted = pending + in flight + delivered + cancelled + dead-lettered.
@@ -128,7 +128,9 @@ impl DeliveryMetrics {
 
     /// Takes over how many segments of a partition's main log have had their time and are held.
     pub fn count_held(&self, partition: u32, count: i64) {
-        let label = PartitionLabel { partition };
+        let label = PartitionLabel {
+            partition_number: partition,
+        };
         self.held_segments.get_or_create(&label).set(count);
     }
 

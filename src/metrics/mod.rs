@@ -5,6 +5,7 @@
 //! capped), so that a scrape stays small whatever clients name their groups.
 
 mod delivery;
+mod disk;
 mod register;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 pub use delivery::{AttemptLabel, DeliveryMetrics, MessageLabel, QueueLabel};
+pub(crate) use disk::MeasuredDisk;
 
 /// Content type of what [`Metrics::encode`] returns.
 pub const OPENMETRICS_CONTENT_TYPE: &str =
@@ -96,8 +98,8 @@ pub struct TrafficMetrics {
 /// Logs and their disk.
 #[derive(Debug, Clone)]
 pub struct LogMetrics {
-    /// Seconds from having the owner's lock to having written.
-    pub append_seconds: Histogram,
+    /// Seconds that a write to a file took.
+    pub write_seconds: Histogram,
     /// Seconds that a sync took.
     pub sync_seconds: Histogram,
     /// Syncs that failed.
@@ -123,7 +125,7 @@ pub struct LogMetrics {
 impl Default for LogMetrics {
     fn default() -> Self {
         Self {
-            append_seconds: latency_histogram(),
+            write_seconds: latency_histogram(),
             sync_seconds: latency_histogram(),
             sync_failures: Counter::default(),
             rolls: Counter::default(),

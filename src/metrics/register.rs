@@ -41,10 +41,10 @@ pub(super) fn traffic(registry: &mut Registry, metrics: &TrafficMetrics) {
 
 pub(super) fn logs(registry: &mut Registry, metrics: &LogMetrics) {
     registry.register_with_unit(
-        "append",
-        "Time of a batch's write",
+        "write",
+        "Time of a write to a file; its count is the number of writes",
         Unit::Seconds,
-        metrics.append_seconds.clone(),
+        metrics.write_seconds.clone(),
     );
     registry.register_with_unit(
         "sync",

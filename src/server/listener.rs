@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::connection;
 use crate::broker::Broker;
+use crate::causes::Causes;
 use crate::config::{AccessConfig, ProtocolConfig};
 use crate::limits::DRAIN_WAIT_MAX;
 use crate::request_room::RequestRoom;
@@ -166,7 +167,7 @@ impl Server {
                     self.hand_over(stream, next).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections");
+                    tracing::warn!(error = %Causes(&error), "cannot accept connections");
                     tokio::time::sleep(OUT_OF_DESCRIPTORS_WAIT).await;
                 }
             }
@@ -234,7 +235,7 @@ fn serve(mut connections: mpsc::Receiver<Accepted>) {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "cannot start a thread for connections");
+            tracing::error!(error = %Causes(&error), "cannot start a thread for connections");
             return;
         }
     };
@@ -250,7 +251,7 @@ fn serve(mut connections: mpsc::Receiver<Accepted>) {
                 Ok(stream) => stream,
                 Err(error) => {
                     // The thread serves the next ones all the same.
-                    tracing::warn!(%error, "cannot serve a connection");
+                    tracing::warn!(error = %Causes(&error), "cannot serve a connection");
                     continue;
                 }
             };

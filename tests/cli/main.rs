@@ -267,6 +267,9 @@ fn a_stopped_broker_exits_with_0_and_has_everything_when_it_is_back() {
     broker.restart();
     assert_eq!(stdout(&run(broker.command(&["consume", "t"]))), "a\nb\n");
     assert_eq!(broker.stop("-INT").code(), Some(0));
+    // Its terminal was closed.
+    broker.restart();
+    assert_eq!(broker.stop("-HUP").code(), Some(0));
 }
 
 #[test]

@@ -20,6 +20,7 @@ use storage::partition::{NewMessage, PushDeath, PushReader, PushedMessage, push_
 use super::desk::Desk;
 use super::postponed::Postponed;
 use crate::broker::Broker;
+use crate::causes::Causes;
 use crate::delivery::callback::{Told, callback_body, callback_envelope};
 use crate::metrics::DispositionLabel;
 use crate::topic::PUSH_TOPIC;
@@ -66,7 +67,7 @@ impl Aftermath {
                 }
                 Ok(false) => LOOK_AGAIN,
                 Err(error) => {
-                    tracing::warn!(partition = self.desk.partition.number().0, %error, "dead letters and callbacks wait");
+                    tracing::warn!(partition = self.desk.partition.number().0, error = %Causes(&error), "dead letters and callbacks wait");
                     backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
                     backoff
                 }
@@ -177,7 +178,7 @@ impl Aftermath {
     }
 
     fn tell_unreadable(&self, message: Offset, error: &LogError) {
-        tracing::error!(partition = self.desk.partition.number().0, offset = message.0, %error, "a message cannot be read: its dead letter or its callbacks wait");
+        tracing::error!(partition = self.desk.partition.number().0, offset = message.0, error = %Causes(&error), "a message cannot be read: its dead letter or its callbacks wait");
     }
 
     fn letter(&self, reader: &PushReader, dying: &Dying) -> Result<DeadLetter, LogError> {

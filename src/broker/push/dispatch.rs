@@ -18,6 +18,7 @@ use super::attempt::{self, Attempts, Ended, Start};
 use super::claim::claim;
 use super::desk::{Desk, Inbox};
 use crate::broker::Broker;
+use crate::causes::Causes;
 use crate::delivery::client::AttemptClient;
 use crate::delivery::gates::{Pass, Ticket};
 use crate::limits::ATTEMPT_DRAIN_WAIT_MAX;
@@ -59,7 +60,7 @@ impl Dispatcher {
                 }
                 Ok(Next::Rest) => self.rest(&mut changes, &shutdown).await,
                 Err(error) => {
-                    tracing::warn!(partition = self.desk.partition.number().0, %error, "deliveries wait for the delivery log");
+                    tracing::warn!(partition = self.desk.partition.number().0, error = %Causes(&error), "deliveries wait for the delivery log");
                     tokio::select! {
                         () = tokio::time::sleep(BACKOFF) => {}
                         () = shutdown.wait() => break,
@@ -218,7 +219,7 @@ impl Dispatcher {
             messages.push(match read {
                 Ok(message) => Some(message),
                 Err(error) => {
-                    tracing::error!(partition = self.desk.partition.number().0, offset = offset.0, %error, "a message cannot be read; it is tried again");
+                    tracing::error!(partition = self.desk.partition.number().0, offset = offset.0, error = %Causes(&error), "a message cannot be read; it is tried again");
                     self.put_back(offset);
                     None
                 }

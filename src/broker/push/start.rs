@@ -30,20 +30,34 @@ const TICK_MIN: Duration = Duration::from_millis(2);
 /// Longest: the wall clock may jump.
 const TICK_MAX: Duration = Duration::from_secs(1);
 
-/// Creates the topic of pushed messages when the data directory is first used.
+/// Creates the topic of pushed messages when the data directory is first used. Later its settings follow the configuration,
+/// but for the partitions: names of queues and schedules lead to them by their count.
 pub(in crate::broker) fn ensure_topic(
     control: &mut ControlLog,
     config: &ServeConfig,
     now: TimestampMs,
 ) -> Result<(), OpenError> {
-    if control.state().topic(PUSH_TOPIC).is_some() {
-        return Ok(());
-    }
+    let settings = settings(&config.delivery, &config.topic);
+    let name = PUSH_TOPIC.to_owned();
     let count = config.delivery.partition_count;
-    let entry = Entry::TopicCreated {
-        name: PUSH_TOPIC.to_owned(),
-        settings: settings(&config.delivery, &config.topic),
-        partitions: control.state().next_partitions(count).unwrap_or_default(),
+    let entry = match control.state().topic(PUSH_TOPIC) {
+        None => Entry::TopicCreated {
+            name,
+            settings,
+            partitions: control.state().next_partitions(count).unwrap_or_default(),
+        },
+        Some(known) => {
+            let have = known.partitions.len();
+            if usize::try_from(count).is_ok_and(|count| count != have) {
+                tracing::warn!(
+                    "delivery.partitions is {count}, and stays {have} in this data directory"
+                );
+            }
+            if known.settings == settings {
+                return Ok(());
+            }
+            Entry::TopicAltered { name, settings }
+        }
     };
     control.change(&entry, now)?;
     Ok(())

@@ -133,7 +133,7 @@ impl Broker {
             };
             // One that cannot be read has no age to show; its damage is told elsewhere.
             if let Ok(message) = desk.partition.push_reader().message(message, carried_at) {
-                oldest = oldest.max(Some(now.since(message.timestamp)));
+                oldest = oldest.max(Some(now.since(message.append_time)));
             }
         }
         metrics.due_backlog.set(gauge_value(due));

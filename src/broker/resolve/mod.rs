@@ -22,6 +22,7 @@ use share::{Share, change_all, share_out};
 
 use super::select::{select, unknown_letter};
 use super::{Broker, refusal};
+use crate::causes::Causes;
 use crate::engine::PartitionHandle;
 use crate::failpoint;
 use crate::limits::{REQUEST_ID_BYTES_MAX, RESOLVE_BYTES_MAX};
@@ -90,7 +91,7 @@ impl Broker {
             let finished =
                 self.with_resolver(&partition, who, |resolver| resolver.finish(&republished));
             if let Err(error) = finished {
-                tracing::warn!(partition = partition.number().0, %error, "markers of republished letters come later");
+                tracing::warn!(partition = partition.number().0, error = %Causes(&error), "markers of republished letters come later");
             }
         }
     }
