@@ -174,7 +174,7 @@ fn old_messages_go_those_that_wait_are_carried_and_all_is_found_again() {
     for line in [
         "redrive_carried_records_total 1",
         "redrive_delivery_snapshots_total 1",
-        "redrive_held_segments{partition=\"1\"} 0",
+        "redrive_held_segments{partition_number=\"1\"} 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
