@@ -290,6 +290,28 @@ async fn a_group_goes_on_where_it_committed() {
 }
 
 #[tokio::test]
+async fn a_gap_at_the_end_is_passed() {
+    let (fake, stored) = produce_through(&[], Codec::None).await;
+    // As `repair` leaves it: the offsets are given up, the next append goes behind them.
+    fake.state.lock().partitions[0].end += 17;
+    let client = Client::connect(options(&fake)).await.unwrap();
+    let options = ConsumerOptions {
+        group: Some("billing".to_owned()),
+        stops_at_end: true,
+        wait: Duration::from_millis(1),
+        ..ConsumerOptions::default()
+    };
+    let mut consumer = Consumer::open(&client, TOPIC, options).await.unwrap();
+    let mut read = 0;
+    while consumer.next().await.unwrap().is_some() {
+        read += 1;
+    }
+    assert_eq!(read, stored.len());
+    consumer.commit().await.unwrap();
+    assert_eq!(fake.state.lock().committed[0].offset, Offset(517));
+}
+
+#[tokio::test]
 async fn a_consumer_at_the_end_waits_for_what_comes() {
     let (fake, _) = produce_through(&[], Codec::None).await;
     let client = Client::connect(options(&fake)).await.unwrap();
