@@ -96,6 +96,9 @@ fn client_hint(error: &ClientError) -> Option<&'static str> {
             "is the broker running? `redrive serve` starts one; --addr or REDRIVE_ADDR says where it is",
         ),
         ClientError::GaveUp { source, .. } => client_hint(source),
+        ClientError::OtherProtocol { .. } => Some(
+            "--addr or REDRIVE_ADDR takes the address that `redrive serve` calls protocol, by default port 7733; that of HTTP goes to --url or REDRIVE_URL",
+        ),
         ClientError::OffsetOutOfRange { .. } => {
             Some("--from earliest reads from the first offset that there is")
         }

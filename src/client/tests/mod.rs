@@ -312,6 +312,24 @@ async fn a_gap_at_the_end_is_passed() {
 }
 
 #[tokio::test]
+async fn a_port_of_another_protocol_is_told_by_its_name() {
+    for (said, protocol) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "HTTP"),
+        (&[0x15, 3, 1, 0, 2, 2, 10], "TLS"),
+    ] {
+        let (stream, mut peer) = tokio::io::duplex(1 << 10);
+        tokio::io::AsyncWriteExt::write_all(&mut peer, said)
+            .await
+            .unwrap();
+        let options = ClientOptions::new("a:1");
+        let error = super::Connection::over(stream, &options).await.unwrap_err();
+        let expected = format!("a:1 speaks {protocol}, not the binary protocol of the broker");
+        assert_eq!(error.to_string(), expected);
+        assert!(!error.is_retryable());
+    }
+}
+
+#[tokio::test]
 async fn a_consumer_at_the_end_waits_for_what_comes() {
     let (fake, _) = produce_through(&[], Codec::None).await;
     let client = Client::connect(options(&fake)).await.unwrap();
