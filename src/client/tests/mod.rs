@@ -330,6 +330,24 @@ async fn a_port_of_another_protocol_is_told_by_its_name() {
 }
 
 #[tokio::test]
+async fn what_is_refused_for_now_is_told_while_it_is() {
+    let fake = Fake::start(1).await;
+    let refused = Some(Fault::Refuse(ErrorCode::StorageFull));
+    fake.fault(&[refused, refused]);
+    let client = Client::connect(options(&fake)).await.unwrap();
+    let producer = Producer::open(&client, TOPIC, small_batches(Codec::None))
+        .await
+        .unwrap();
+    let mut trouble = producer.trouble();
+    producer.send(&record("a")).await.unwrap();
+    let why = trouble.wait_for(Option::is_some).await.unwrap().clone();
+    let code = why.unwrap().refusal().map(|refusal| refusal.code);
+    assert_eq!(code, Some(ErrorCode::StorageFull));
+    trouble.wait_for(Option::is_none).await.unwrap();
+    assert_eq!(producer.close().await.unwrap().acknowledged, 1);
+}
+
+#[tokio::test]
 async fn a_consumer_at_the_end_waits_for_what_comes() {
     let (fake, _) = produce_through(&[], Codec::None).await;
     let client = Client::connect(options(&fake)).await.unwrap();
