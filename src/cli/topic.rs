@@ -131,6 +131,9 @@ pub(super) fn run(
             TopicCommand::List => list(&client(), output).await,
             TopicCommand::Describe { name, segments } => {
                 let topic = client().topic(name).await?;
+                if *segments {
+                    connection.check_pair()?;
+                }
                 let details = if *segments {
                     Some(details(connection, &topic).await?)
                 } else {
