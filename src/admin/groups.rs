@@ -78,7 +78,8 @@ impl From<GroupPartitionView> for GroupPartition {
 
 /// Lists the groups with their lag.
 #[utoipa::path(get, path = "/admin/v1/groups", tag = "groups", operation_id = "list_groups", responses(
-    (status = 200, body = GroupList), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "All groups with their committed offsets.", body = GroupList),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn list(call: Call) -> Answer {
     let answer = call.blocking(|broker| Ok(broker.list_groups())).await?;
     ok(&GroupList {
@@ -89,7 +90,8 @@ pub(super) async fn list(call: Call) -> Answer {
 /// Describes a group.
 #[utoipa::path(get, path = "/admin/v1/groups/{group}", tag = "groups", operation_id = "describe_group",
     params(("group" = String, Path, description = "The group's name")), responses(
-    (status = 200, body = Group), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "The group with its committed offsets and its lag.", body = Group),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn describe(call: Call) -> Answer {
     let name = call.param("group");
     let found = call.blocking(move |broker| {
@@ -107,7 +109,8 @@ pub(super) async fn describe(call: Call) -> Answer {
 /// Forgets a group's committed offsets. Answered when that is synced.
 #[utoipa::path(delete, path = "/admin/v1/groups/{group}", tag = "groups", operation_id = "delete_group",
     params(("group" = String, Path, description = "The group's name")), responses(
-    (status = 204), (status = "4XX", body = ErrorAnswer)))]
+    (status = 204, description = "The committed offsets of the group are deleted."),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn delete(call: Call) -> Answer {
     let request = DeleteGroupRequest {
         group: call.param("group"),

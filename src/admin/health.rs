@@ -31,7 +31,7 @@ pub(super) struct Readiness {
 
 /// Says that the process answers.
 #[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "liveness", security(()),
-    responses((status = 200, body = Liveness)))]
+    responses((status = 200, description = "The process answers.", body = Liveness)))]
 #[expect(clippy::unused_async, reason = "a handler like the others")]
 pub(super) async fn live(_call: Call) -> Answer {
     ok(&Liveness { status: "live" })
@@ -39,7 +39,9 @@ pub(super) async fn live(_call: Call) -> Answer {
 
 /// Says whether the broker is ready for everything.
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readiness", security(()),
-    responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
+    responses(
+    (status = 200, description = "Ready for everything.", body = Readiness),
+    (status = 503, description = "Not ready: the problems are counted, and named for those who show the token.", body = Readiness)))]
 pub(super) async fn ready(call: Call) -> Answer {
     let health = call.blocking(|broker| Ok(broker.health())).await?;
     let (code, status) = if health.problems.is_empty() {
@@ -57,7 +59,8 @@ pub(super) async fn ready(call: Call) -> Answer {
 
 /// Returns the metrics as `OpenMetrics` text.
 #[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics", responses(
-    (status = 200, body = String, content_type = "application/openmetrics-text"), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "All metrics, as OpenMetrics text.", body = String, content_type = "application/openmetrics-text"),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn metrics(call: Call) -> Answer {
     let measured = call.blocking(|broker| {
         broker.measure();
@@ -73,7 +76,7 @@ pub(super) async fn metrics(call: Call) -> Answer {
 
 /// Returns this document.
 #[utoipa::path(get, path = "/openapi.json", tag = "health", operation_id = "openapi", security(()),
-    responses((status = 200, body = Object)))]
+    responses((status = 200, description = "This document.", body = Object)))]
 #[expect(clippy::unused_async, reason = "a handler like the others")]
 pub(super) async fn openapi(call: Call) -> Answer {
     Ok(response::with_body(

@@ -251,7 +251,8 @@ impl From<LetterStatsAnswer> for LetterStats {
 /// Lists live dead letters.
 #[utoipa::path(get, path = "/admin/v1/topics/{topic}/dead-letters", tag = "dead letters", operation_id = "list_dead_letters",
     params(("topic" = String, Path, description = "The topic's name"), FilterParameters, PageParameters), responses(
-    (status = 200, body = LetterPage), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "A page of letters, with the cursor of the next one.", body = LetterPage),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn list(call: Call) -> Answer {
     let request = ListLettersRequest {
         topic: call.param("topic"),
@@ -271,7 +272,8 @@ pub(super) async fn list(call: Call) -> Answer {
 /// Counts live dead letters by disposition, group, fingerprint and age.
 #[utoipa::path(get, path = "/admin/v1/topics/{topic}/dead-letters/stats", tag = "dead letters", operation_id = "count_dead_letters",
     params(("topic" = String, Path, description = "The topic's name"), FilterParameters), responses(
-    (status = 200, body = LetterStats), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "The counts of the letters.", body = LetterStats),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn stats(call: Call) -> Answer {
     let request = LetterStatsRequest {
         topic: call.param("topic"),
@@ -286,7 +288,8 @@ pub(super) async fn stats(call: Call) -> Answer {
 /// Returns a live dead letter.
 #[utoipa::path(get, path = "/admin/v1/dead-letters/{id}", tag = "dead letters", operation_id = "get_dead_letter",
     params(("id" = String, Path, description = "The letter's id")), responses(
-    (status = 200, body = Letter), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "The letter with its record and its history.", body = Letter),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn get(call: Call) -> Answer {
     let request = GetLetterRequest {
         id: call.param("id"),

@@ -104,3 +104,33 @@ fn join(own: &mut Value, other: Value) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use super::*;
+
+    #[test]
+    fn every_response_has_a_description() {
+        let text = encode(&document(), crate::qstash::openapi::TEXT);
+        let whole: Value = serde_json::from_slice(&text).unwrap();
+        let paths = whole["paths"].as_object().unwrap();
+        let operations = paths.iter().flat_map(|(path, item)| {
+            let operations = item.as_object().unwrap().iter();
+            operations.map(move |(method, operation)| (path, method, operation))
+        });
+        let mut count = 0;
+        for (path, method, operation) in operations {
+            let responses = operation["responses"].as_object();
+            for (status, response) in responses.into_iter().flatten() {
+                let description = response["description"].as_str().unwrap_or_default();
+                // One that stands elsewhere is described there.
+                let is_described = !description.trim().is_empty() || response["$ref"].is_string();
+                assert!(is_described, "{method} {path} {status}");
+                count += 1;
+            }
+        }
+        assert!(count > 80, "{count} responses");
+    }
+}

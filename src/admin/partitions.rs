@@ -118,7 +118,8 @@ impl Detail {
 #[utoipa::path(get, path = "/admin/v1/topics/{topic}/partitions/{index}", tag = "topics", operation_id = "describe_partition",
     params(("topic" = String, Path, description = "The topic's name"),
         ("index" = u32, Path, description = "The partition's index within the topic")), responses(
-    (status = 200, body = Detail), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "The partition with its segments and its damage.", body = Detail),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn describe(call: Call) -> Answer {
     let (topic, index) = (call.param("topic"), call.partition_index()?);
     let name = topic.clone();

@@ -103,7 +103,8 @@ impl From<PeekedRecord> for RecordView {
         ("from" = Option<String>, Query, description = "earliest (the default), an offset, or @TIME: records appended at that \
             time or later, in milliseconds since 1970 or as RFC 3339"),
         ("count" = Option<u32>, Query, description = "How many at most, 1 to 1000; 10 if not given")), responses(
-    (status = 200, body = RecordList), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "The records.", body = RecordList),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn peek(call: Call) -> Answer {
     let (topic, index) = (call.param("topic"), call.partition_index()?);
     let from = peek_from(call.query.one("from")?.unwrap_or("earliest"))?;

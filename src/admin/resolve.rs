@@ -143,7 +143,8 @@ fn count<'a>(outcomes: impl Iterator<Item = &'a Option<bool>>) -> (usize, usize,
 /// Republishes dead letters, each exactly once whoever asks how often. Answered when the fresh records are synced.
 #[utoipa::path(post, path = "/admin/v1/topics/{topic}/dead-letters/retry", tag = "dead letters", operation_id = "retry_dead_letters",
     params(("topic" = String, Path, description = "The topic's name")), request_body = LetterSelection, responses(
-    (status = 200, body = Retried), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "How many letters were republished, and whether there is more to select.", body = Retried),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn retry(call: Call) -> Answer {
     let (selection, page, request_id) = call.json::<LetterSelection>()?.resolve()?;
     let request = RetryLettersRequest {
@@ -173,7 +174,8 @@ pub(super) async fn retry(call: Call) -> Answer {
 /// Deletes dead letters. Answered when that is synced.
 #[utoipa::path(post, path = "/admin/v1/topics/{topic}/dead-letters/delete", tag = "dead letters", operation_id = "delete_dead_letters",
     params(("topic" = String, Path, description = "The topic's name")), request_body = LetterSelection, responses(
-    (status = 200, body = Deleted), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "How many letters were deleted, and whether there is more to select.", body = Deleted),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn delete(call: Call) -> Answer {
     let (selection, page, request_id) = call.json::<LetterSelection>()?.resolve()?;
     let request = DeleteLettersRequest {
@@ -203,7 +205,8 @@ pub(super) async fn delete(call: Call) -> Answer {
 /// Republishes one dead letter. Asked again, it answers with the same fresh record.
 #[utoipa::path(post, path = "/admin/v1/dead-letters/{id}/retry", tag = "dead letters", operation_id = "retry_dead_letter",
     params(("id" = String, Path, description = "The letter's id")), request_body = Option<RetryOptions>, responses(
-    (status = 200, body = RetriedLetter), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "What became of the letter, also when it had been republished before.", body = RetriedLetter),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn retry_one(call: Call) -> Answer {
     let RetryOptions { request_id } = call.json()?;
     let (topic, selection, page) = one(&call).await?;
@@ -225,7 +228,8 @@ pub(super) async fn retry_one(call: Call) -> Answer {
 #[utoipa::path(delete, path = "/admin/v1/dead-letters/{id}", tag = "dead letters", operation_id = "delete_dead_letter",
     params(("id" = String, Path, description = "The letter's id"),
         ("request_id" = Option<String>, Query, description = "Names this request in the log, for people")), responses(
-    (status = 200, body = DeletedLetter), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "What became of the letter, also when it had been deleted before.", body = DeletedLetter),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn delete_one(call: Call) -> Answer {
     let request_id = call.query.one("request_id")?.map(str::to_owned);
     let (topic, selection, page) = one(&call).await?;

@@ -26,7 +26,8 @@ pub(super) struct RunView {
 /// Runs retention now, for the main and the dead-letter logs of a topic.
 #[utoipa::path(post, path = "/admin/v1/topics/{topic}/retention", tag = "topics", operation_id = "run_retention",
     params(("topic" = String, Path, description = "The topic's name")), responses(
-    (status = 200, body = RunView), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "What was deleted.", body = RunView),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn run(call: Call) -> Answer {
     let Nothing {} = call.json()?;
     let topic = call.param("topic");

@@ -223,7 +223,8 @@ impl From<LetterCounts> for LetterCountsView {
 
 /// Lists the topics.
 #[utoipa::path(get, path = "/admin/v1/topics", tag = "topics", operation_id = "list_topics", responses(
-    (status = 200, body = TopicList), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "All topics.", body = TopicList),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn list(call: Call) -> Answer {
     let answer = call
         .blocking(|broker| broker.metadata(&MetadataRequest { topics: None }))
@@ -239,7 +240,8 @@ pub(super) async fn list(call: Call) -> Answer {
 
 /// Creates a topic. Answered when the creation is synced.
 #[utoipa::path(post, path = "/admin/v1/topics", tag = "topics", operation_id = "create_topic", request_body = NewTopic, responses(
-    (status = 201, body = Topic), (status = "4XX", body = ErrorAnswer)))]
+    (status = 201, description = "The topic as it was created.", body = Topic),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn create(call: Call) -> Answer {
     let new: NewTopic = call.json()?;
     let created = call.blocking(move |broker| {
@@ -264,7 +266,8 @@ pub(super) async fn create(call: Call) -> Answer {
 /// Describes a topic.
 #[utoipa::path(get, path = "/admin/v1/topics/{topic}", tag = "topics", operation_id = "describe_topic",
     params(("topic" = String, Path, description = "The topic's name")), responses(
-    (status = 200, body = Topic), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "The topic with its settings and partitions.", body = Topic),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn describe(call: Call) -> Answer {
     let names = vec![call.param("topic")];
     let answer = call
@@ -284,7 +287,8 @@ pub(super) async fn describe(call: Call) -> Answer {
 /// Changes a topic's settings and adds partitions. Answered when the change is synced.
 #[utoipa::path(patch, path = "/admin/v1/topics/{topic}", tag = "topics", operation_id = "alter_topic",
     params(("topic" = String, Path, description = "The topic's name")), request_body = TopicChange, responses(
-    (status = 200, body = Topic), (status = "4XX", body = ErrorAnswer)))]
+    (status = 200, description = "The topic as it is now.", body = Topic),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn alter(call: Call) -> Answer {
     let change: TopicChange = call.json()?;
     let request = AlterTopicRequest {
@@ -302,7 +306,8 @@ pub(super) async fn alter(call: Call) -> Answer {
 #[utoipa::path(delete, path = "/admin/v1/topics/{topic}", tag = "topics", operation_id = "delete_topic",
     params(("topic" = String, Path, description = "The topic's name"),
         ("force" = Option<bool>, Query, description = "Also with live dead letters or committed offsets")), responses(
-    (status = 204), (status = "4XX", body = ErrorAnswer)))]
+    (status = 204, description = "The topic and its data are deleted."),
+    (status = "4XX", description = "Refused: the error says why.", body = ErrorAnswer)))]
 pub(super) async fn delete(call: Call) -> Answer {
     let request = DeleteTopicRequest {
         name: call.param("topic"),

@@ -45,8 +45,7 @@ pub(crate) fn shown_parts(body: &mut Option<Bytes>, headers: &mut Vec<(String, O
             ..Envelope::default()
         })
     });
-    let is_shown = |name: &str| !name.starts_with(RESERVED_PREFIX) || name == GROUP_HEADER;
-    headers.retain(|(name, _)| is_shown(name));
+    headers.retain(|(name, _)| is_shown_header(name));
     let Some(envelope) = envelope else {
         return;
     };
@@ -60,6 +59,11 @@ pub(crate) fn shown_parts(body: &mut Option<Bytes>, headers: &mut Vec<(String, O
             redact(value);
         }
     }
+}
+
+/// Returns whether a header is for readers: of the broker's own only the one that names a group is.
+pub(crate) fn is_shown_header(name: &str) -> bool {
+    !name.starts_with(RESERVED_PREFIX) || name == GROUP_HEADER
 }
 
 /// Returns whether a header's value is redacted.

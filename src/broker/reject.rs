@@ -42,7 +42,7 @@ impl Broker {
             .as_ref()
             .map(crate::protocol::cursor::Text::as_str);
         within(
-            "the details",
+            "the text of the details",
             details.map_or(0, str::len),
             REJECT_DETAILS_BYTES_MAX,
         )?;

@@ -197,8 +197,9 @@ impl Broker {
             let groups = state.groups_of_topic(&request.name).count();
             if !request.force && (live > 0 || groups > 0) {
                 let message = format!(
-                    "topic {} has {live} live dead letters and committed offsets of {groups} groups; force the deletion to lose them",
-                    topic.name()
+                    "topic {} has {live} live dead letters and committed offsets of {groups} group{}; force the deletion to lose them",
+                    topic.name(),
+                    if groups == 1 { "" } else { "s" }
                 );
                 return Err(Refusal::new(ErrorCode::TopicInUse, message));
             }

@@ -8,6 +8,9 @@ use super::output::Output;
 use super::{bench, config, consume, data, dlq, group, produce, reject, retention, serve, topic};
 use crate::config::development;
 
+const ADDR_DEFAULT: &str = "127.0.0.1:7733";
+const URL_DEFAULT: &str = "http://127.0.0.1:8080";
+
 const EXAMPLES: &str = "\
 Examples:
   redrive serve
@@ -44,38 +47,86 @@ pub struct Connection {
         long,
         help_heading = "Broker",
         global = true,
-        env = "REDRIVE_ADDR",
-        default_value = "127.0.0.1:7733",
-        value_name = "HOST:PORT"
+        value_name = "HOST:PORT",
+        help = "Broker's address, binary protocol [env: REDRIVE_ADDR] [default: 127.0.0.1:7733]"
     )]
-    pub addr: String,
+    pub addr: Option<String>,
 
     /// Broker's address, HTTP
     #[arg(
         long,
         help_heading = "Broker",
         global = true,
-        env = "REDRIVE_URL",
-        default_value = "http://127.0.0.1:8080"
+        help = "Broker's address, HTTP, for `retention run`, `topic describe --segments` and `bench push` \
+                [env: REDRIVE_URL] [default: http://127.0.0.1:8080]"
     )]
-    pub url: String,
+    pub url: Option<String>,
 
-    /// Token to show, or for `serve` to ask for [default: the public development token]
+    /// Token to show, or for `serve` to ask for
     #[arg(
         long,
         help_heading = "Broker",
         global = true,
-        env = "REDRIVE_TOKEN",
-        hide_env_values = true,
-        value_name = "TOKEN"
+        value_name = "TOKEN",
+        help = "Token to show, or for `serve` to ask for [env: REDRIVE_TOKEN] [default: the public development token]"
     )]
     token: Option<String>,
 }
 
 impl Connection {
+    /// Takes from the environment what no flag gives. The parser does not: it would name in each of its errors what is set
+    /// there, as if it were asked for.
+    #[must_use]
+    pub fn over(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        self.addr = self.addr.or_else(|| set("REDRIVE_ADDR"));
+        self.url = self.url.or_else(|| set("REDRIVE_URL"));
+        self.token = self.token.or_else(|| set("REDRIVE_TOKEN"));
+        self
+    }
+
+    /// Returns where the binary protocol is.
+    pub fn addr(&self) -> &str {
+        self.addr.as_deref().unwrap_or(ADDR_DEFAULT)
+    }
+
+    /// Returns where HTTP is, without a slash at its end.
+    pub fn url(&self) -> &str {
+        let url = self.url.as_deref().unwrap_or(URL_DEFAULT);
+        url.trim_end_matches('/')
+    }
+
     /// Returns the token to show.
     pub fn token(&self) -> &str {
         self.token.as_deref().unwrap_or(development::TOKEN)
+    }
+
+    /// Checks that what goes to HTTP does not go to another broker than the one whose other address was given.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`].
+    pub fn check_url(&self) -> Result<(), CliError> {
+        match (&self.addr, &self.url) {
+            (Some(addr), None) => Err(CliError::usage(format!(
+                "this goes to the broker's HTTP address, and only --addr {addr} (or REDRIVE_ADDR) was given: give the \
+                 same broker's --url (or REDRIVE_URL) too"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`Connection::check_url`], of what goes to both addresses.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`].
+    pub fn check_pair(&self) -> Result<(), CliError> {
+        match (&self.addr, &self.url) {
+            (None, Some(url)) => Err(CliError::usage(format!(
+                "this goes to the broker's protocol address as well, and only --url {url} (or REDRIVE_URL) was given: give \
+                 the same broker's --addr (or REDRIVE_ADDR) too"
+            ))),
+            _ => self.check_url(),
+        }
     }
 }
 

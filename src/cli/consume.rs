@@ -13,7 +13,7 @@ use super::output::Output;
 use super::parse::From;
 use super::remote::{self, Patience, StopSignal};
 use super::view;
-use crate::broker::redacted::shown_parts;
+use crate::broker::redacted::{is_shown_header, shown_parts};
 use crate::client::consumer::Record;
 use crate::client::{ClientError, Consumer, ConsumerOptions, Start};
 use crate::names::TopicName;
@@ -169,7 +169,11 @@ fn write(record: &Record, output: &mut Output) -> Result<(), CliError> {
     object.insert("append_time".to_owned(), record.append_time.0.into());
     view::put_bytes(&mut object, "key", record.key.as_ref());
     view::put_bytes(&mut object, "value", record.value.as_ref());
-    object.insert("headers".to_owned(), view::headers(&record.headers));
+    // What the broker keeps there for itself is bytes of its own making.
+    let headers = record.headers.iter();
+    let headers = headers.filter(|(name, _)| is_shown_header(name)).cloned();
+    let headers: Vec<_> = headers.collect();
+    object.insert("headers".to_owned(), view::headers(&headers));
     output.json(&object)
 }
 

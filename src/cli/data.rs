@@ -15,6 +15,7 @@ use storage::verify::{Finding, Note, VerifyOptions, VerifyReport};
 use super::error::CliError;
 use super::output::{Output, Progress};
 use super::parse::{self, OffsetRange};
+use super::view::counted;
 use crate::clock::{Clock, SystemClock};
 
 /// Arguments of `redrive verify`.
@@ -76,6 +77,7 @@ pub enum RepairLog {
 
 /// Runs `redrive verify`.
 pub(super) fn verify(command: &VerifyArgs, output: &mut Output) -> Result<(), CliError> {
+    refuse_empty(&command.data_dir)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let bar = Progress::start(None, "bytes");
     let options = VerifyOptions {
@@ -108,7 +110,10 @@ pub(super) fn verify(command: &VerifyArgs, output: &mut Output) -> Result<(), Cl
         .any(|finding| finding.what.is_unreadable())
         .then_some("`redrive repair` gives a damaged range up; a backup may still have it");
     Err(CliError::failed(
-        format!("{count} findings: the data directory is damaged"),
+        format!(
+            "{}: the data directory is damaged",
+            counted(count, "finding")
+        ),
         hint,
     ))
 }
@@ -180,7 +185,7 @@ fn write_report(report: &VerifyReport, output: &mut Output) -> Result<(), CliErr
     }
     let counts = &report.counts;
     output.line(&format!(
-        "{} partitions, {} segments, {} bytes, {} batches, {} records, {} dead letters, {} markers, {} delivery entries, {} pending messages: {} findings",
+        "{} partitions, {} segments, {} bytes, {} batches, {} records, {} dead letters, {} markers, {} delivery entries, {} pending messages: {}",
         counts.partitions,
         counts.segments,
         counts.bytes,
@@ -190,8 +195,18 @@ fn write_report(report: &VerifyReport, output: &mut Output) -> Result<(), CliErr
         counts.markers,
         counts.entries,
         counts.pending,
-        report.finding_count()
+        counted(report.finding_count(), "finding")
     ))
+}
+
+/// Tells a directory that has nothing in it from one whose files are lost: no broker has begun there.
+fn refuse_empty(dir: &Path) -> Result<(), CliError> {
+    let is_empty = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty {
+        let message = format!("{} is no data directory: it is empty", dir.display());
+        return Err(CliError::failed(message, Some("name it with --data-dir")));
+    }
+    Ok(())
 }
 
 fn log_failed(dir: &Path, error: &LogError) -> CliError {

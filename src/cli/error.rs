@@ -25,7 +25,7 @@ pub enum CliError {
         /// What the system said.
         source: io::Error,
     },
-    /// The arguments contradict each other in a way that the parser does not see.
+    /// The arguments are wrong in a way that the parser does not see.
     #[error("{message}")]
     Usage {
         /// What is wrong and what would be right.
@@ -85,6 +85,7 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage { .. } => ExitCode::from(2),
+            Self::Config(error) if error.is_of_flag() => ExitCode::from(2),
             _ => ExitCode::from(1),
         }
     }
@@ -94,6 +95,9 @@ fn client_hint(error: &ClientError) -> Option<&'static str> {
     match error {
         ClientError::Connect { .. } => Some(
             "is the broker running? `redrive serve` starts one; --addr or REDRIVE_ADDR says where it is",
+        ),
+        ClientError::OtherProtocol { .. } => Some(
+            "--addr or REDRIVE_ADDR takes the address that `redrive serve` calls protocol, by default port 7733; that of HTTP goes to --url or REDRIVE_URL",
         ),
         ClientError::GaveUp { source, .. } => client_hint(source),
         ClientError::OffsetOutOfRange { .. } => {

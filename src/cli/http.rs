@@ -44,7 +44,7 @@ pub(super) async fn post(connection: &Connection, path: &str) -> Result<Value, C
 }
 
 async fn call(connection: &Connection, method: Method, path: &str) -> Result<Value, CliError> {
-    let url = format!("{}{path}", connection.url.trim_end_matches('/'));
+    let url = format!("{}{path}", connection.url());
     let request = Request::builder()
         .method(method)
         .uri(&url)

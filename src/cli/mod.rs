@@ -58,7 +58,11 @@ where
 }
 
 fn dispatch(cli: Cli, output: &mut Output) -> Result<(), CliError> {
-    let connection = cli.connection;
+    let variable = |name: &str| {
+        let value = std::env::var_os(name)?;
+        Some(value.to_string_lossy().into_owned())
+    };
+    let connection = cli.connection.over(variable);
     match cli.command {
         Command::Serve(command) => serve::run(&command, output),
         Command::Topic(command) => topic::run(&command, &connection, output),

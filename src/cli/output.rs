@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::error::CliError;
+use super::view::plain;
 
 /// Buffer for stdout: `consume` writes a line for each record.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -18,6 +19,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub struct Output {
     writer: BufWriter<Box<dyn Write>>,
     is_json: bool,
+    is_terminal: bool,
 }
 
 impl fmt::Debug for Output {
@@ -31,7 +33,10 @@ impl fmt::Debug for Output {
 impl Output {
     /// Writes to stdout.
     pub fn standard(is_json: bool) -> Self {
-        Self::to_writer(Box::new(io::stdout()), is_json)
+        Self {
+            is_terminal: io::stdout().is_terminal(),
+            ..Self::to_writer(Box::new(io::stdout()), is_json)
+        }
     }
 
     /// Writes to `writer`.
@@ -39,6 +44,7 @@ impl Output {
         Self {
             writer: BufWriter::with_capacity(BUFFER_BYTES, writer),
             is_json,
+            is_terminal: false,
         }
     }
 
@@ -53,6 +59,18 @@ impl Output {
     /// [`CliError::Io`].
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
         self.writer.write_all(bytes).map_err(write_failed)
+    }
+
+    /// Writes bytes from elsewhere: as they are to a pipe or a file, and without what would steer it to a terminal.
+    ///
+    /// # Errors
+    /// [`CliError::Io`].
+    pub fn foreign(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        if self.is_terminal {
+            self.bytes(plain(&String::from_utf8_lossy(bytes)).as_bytes())
+        } else {
+            self.bytes(bytes)
+        }
     }
 
     /// Writes text and a line's end.
@@ -170,6 +188,8 @@ impl Drop for Progress {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
     use super::*;
     use std::io::ErrorKind;
 
@@ -185,6 +205,34 @@ mod tests {
             error_text(&error),
             "error: no topic flights\nhint: create it\n"
         );
+    }
+
+    /// Takes what is written, for the test to see.
+    #[derive(Clone, Default)]
+    struct Seen(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
+
+    impl Write for Seen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn bytes_from_elsewhere_do_not_steer_a_terminal() {
+        for (is_terminal, expected) in [
+            (false, &b"a\x1b[2J\xffb\n"[..]),
+            (true, "a\u{fffd}[2J\u{fffd}b\n".as_bytes()),
+        ] {
+            let seen = Seen::default();
+            let mut output = Output::to_writer(Box::new(seen.clone()), false);
+            output.is_terminal = is_terminal;
+            output.foreign(b"a\x1b[2J\xffb\n").unwrap();
+            output.finish().unwrap();
+            assert_eq!(*seen.0.borrow(), expected, "{is_terminal}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use storage::offset::{Offset, TimestampMs};
 
 use crate::config::{parse_bytes, parse_duration_ms};
+use crate::names::TopicName;
 
 /// Where to begin reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +121,23 @@ pub(super) fn offset_range(text: &str) -> Result<OffsetRange, String> {
     parsed.ok_or_else(|| {
         "expected FROM..TO with FROM below TO, the end excluded, as in 120..150".to_owned()
     })
+}
+
+/// Parses the name of a topic that is to be.
+pub(super) fn topic_name(text: &str) -> Result<String, String> {
+    let name = TopicName::parse(text).map_err(|error| error.to_string())?;
+    Ok(name.to_string())
+}
+
+/// Parses a text of one line.
+pub(super) fn one_line(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("there is nothing in it".to_owned());
+    }
+    if text.contains(['\n', '\r']) {
+        return Err("it has more than one line; --details takes any number".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Parses `NAME=VALUE`.

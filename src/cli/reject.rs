@@ -6,6 +6,7 @@ use storage::offset::Offset;
 use super::args::Connection;
 use super::error::CliError;
 use super::output::Output;
+use super::parse;
 use super::remote::{self, Patience};
 use crate::client::api::rejection;
 
@@ -24,7 +25,7 @@ pub struct RejectArgs {
     /// Offset of the record
     pub offset: u64,
     /// Why, in one line
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = parse::one_line)]
     pub reason: String,
     /// Everything that helps to find the cause
     #[arg(long, value_name = "TEXT")]

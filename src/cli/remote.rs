@@ -24,7 +24,7 @@ pub(super) enum Patience {
 
 /// Makes a client; it connects with its first request.
 pub(super) fn client(connection: &Connection, patience: Patience) -> Client {
-    let mut options = ClientOptions::new(connection.addr.as_str());
+    let mut options = ClientOptions::new(connection.addr());
     options.token = Some(connection.token().to_owned());
     options.retry_for = match patience {
         Patience::None => Duration::ZERO,

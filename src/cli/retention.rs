@@ -26,6 +26,10 @@ pub(super) fn run(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let RetentionCommand::Run { topic } = command;
+    match topic {
+        Some(_) => connection.check_url()?,
+        None => connection.check_pair()?,
+    }
     let results = remote::block_on(async {
         let names = match topic {
             Some(topic) => vec![topic.clone()],

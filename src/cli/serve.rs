@@ -110,14 +110,7 @@ impl ServeArgs {
         let text = self.config.as_deref().map(read_file).transpose()?;
         let file = self.config.as_deref().zip(text.as_deref());
         let file = file.map(|(path, text)| FileText { path, text });
-        let environment: Vec<(String, String)> = environment.into_iter().collect();
-        // The parser fills the flag from the variable; the value's source is then the variable.
-        let is_from_variable = environment
-            .iter()
-            .any(|(name, value)| name == "REDRIVE_TOKEN" && Some(value) == self.token.as_ref());
-        let mut flags = self.flags();
-        flags.retain(|flag| !(is_from_variable && flag.key == "token" && flag.flag == "--token"));
-        Settings::resolve(file, environment, &flags)
+        Settings::resolve(file, environment, &self.flags())
     }
 
     fn flags(&self) -> Vec<FlagValue> {

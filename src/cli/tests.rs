@@ -68,6 +68,9 @@ fn wrong_usage_is_exit_code_2() {
         "topic create t --segment-bytes lots",
         "produce t --batch 0",
         "reject t 0 17",
+        "reject t 0 17 --reason=",
+        "topic create a/b",
+        "topic create _a",
         "repair --partition 3 --drop 5..1",
         "dlq retry t id --all",
         "serve --set novalue",
@@ -120,18 +123,57 @@ fn serve_takes_its_token_on_either_side() {
         let settings = arguments.settings_over([]).unwrap();
         let config = crate::config::ServeConfig::from_settings(&settings).unwrap();
         assert!(config.access.token.matches(b"hunter2"), "{line}");
-        for (value, source) in [
-            ("hunter2", "environment variable REDRIVE_TOKEN"),
-            ("other", "flag --token"),
-        ] {
-            let variable = ("REDRIVE_TOKEN".to_owned(), value.to_owned());
-            let settings = arguments.settings_over([variable]).unwrap();
-            let text = crate::config::effective(&settings);
-            assert!(
-                text.contains(&format!("token is set, not shown  # {source}")),
-                "{text}"
-            );
+        let variable = ("REDRIVE_TOKEN".to_owned(), "other".to_owned());
+        let settings = arguments.settings_over([variable]).unwrap();
+        let text = crate::config::effective(&settings);
+        assert!(
+            text.contains("token is set, not shown  # flag --token"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_goes_to_http_goes_to_the_broker_that_was_named() {
+    let checks = |line: &str, variables: &[(&str, &str)]| {
+        let connection = parsed(line).unwrap().connection.over(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        });
+        let url = connection.check_url().map_err(|error| error.to_string());
+        (url, connection.check_pair().is_ok())
+    };
+    let url = ("REDRIVE_URL", "http://b");
+    for (line, variables, is_url_clear, is_pair_clear) in [
+        ("retention run", &[][..], true, true),
+        ("retention run", &[("REDRIVE_ADDR", "")], true, true),
+        ("retention run", &[("REDRIVE_ADDR", "a:1")], false, false),
+        ("retention run --addr a:1", &[], false, false),
+        ("retention run --url http://b", &[], true, false),
+        ("retention run --addr a:1", &[url], true, true),
+        ("retention run --addr a:1 --url http://b", &[], true, true),
+    ] {
+        let (of_url, of_pair) = checks(line, variables);
+        assert_eq!(
+            (of_url.is_ok(), of_pair),
+            (is_url_clear, is_pair_clear),
+            "{line}"
+        );
+        if let Err(said) = of_url {
+            assert!(said.contains("--url") && said.contains("a:1"), "{said}");
         }
+    }
+}
+
+#[test]
+fn an_error_names_only_what_was_given() {
+    // The environment is read behind the parser, which would name it in the usage as if it were required.
+    let command = Cli::command();
+    let global = command
+        .get_arguments()
+        .filter(|argument| argument.is_global_set());
+    for argument in global {
+        assert_eq!(argument.get_env(), None, "{argument}");
     }
 }
 

@@ -33,6 +33,7 @@ pub enum TopicCommand {
     )]
     Create {
         /// Name: 1 to 249 of a-z A-Z 0-9 . _ - and not beginning with _
+        #[arg(value_parser = parse::topic_name)]
         name: String,
         /// Number of partitions; more can be added later, none removed
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -130,6 +131,9 @@ pub(super) fn run(
             }
             TopicCommand::List => list(&client(), output).await,
             TopicCommand::Describe { name, segments } => {
+                if *segments {
+                    connection.check_pair()?;
+                }
                 let topic = client().topic(name).await?;
                 let details = if *segments {
                     Some(details(connection, &topic).await?)

@@ -200,8 +200,8 @@ pub(super) fn plain(text: &str) -> String {
 pub(super) fn cell(text: &str) -> String {
     const CHARS_MAX: usize = 60;
     let line = text.lines().next().unwrap_or_default();
-    let mut cut: String = line.chars().take(CHARS_MAX).collect();
-    if cut.len() < text.len() {
+    let mut cut: String = plain(line).chars().take(CHARS_MAX).collect();
+    if cut.chars().count() < text.chars().count() {
         cut.push_str("...");
     }
     cut

@@ -122,6 +122,14 @@ pub enum ClientError {
         /// The sizes.
         source: FrameTooLarge,
     },
+    /// The peer speaks another protocol.
+    #[error("{addr} speaks {protocol}, not the binary protocol of the broker")]
+    OtherProtocol {
+        /// Address that was connected to.
+        addr: Arc<str>,
+        /// What it speaks.
+        protocol: &'static str,
+    },
     /// The record is refused before anything was sent.
     #[error("the record cannot be put into a batch")]
     Record {
@@ -166,6 +174,7 @@ impl ClientError {
             | Self::Corrupt { .. }
             | Self::Encode { .. }
             | Self::TooLarge { .. }
+            | Self::OtherProtocol { .. }
             | Self::Record { .. }
             | Self::NoPartition { .. }
             | Self::GaveUp { .. }

@@ -86,6 +86,22 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// Returns whether a flag of the command line is what is wrong.
+    pub fn is_of_flag(&self) -> bool {
+        match self {
+            Self::UnknownKey { source_place, .. } | Self::Value { source_place, .. } => {
+                matches!(source_place, Source::Flag(_))
+            }
+            Self::Read { .. }
+            | Self::Syntax { .. }
+            | Self::NoToken { .. }
+            | Self::NotPlaintext { .. }
+            | Self::DevelopmentToken { .. } => false,
+        }
+    }
+}
+
 fn suggested(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(
         || "; `redrive config reference` lists all keys".to_owned(),

@@ -27,7 +27,7 @@ pub(super) enum FileValue {
     List(Vec<String>),
 }
 
-/// Parses `text` into its entries, in the order of their keys.
+/// Parses `text` into its entries, in the order of their lines.
 ///
 /// # Errors
 /// [`ConfigError::Syntax`] for what is not TOML.
@@ -39,6 +39,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<FileEntry>, ConfigErr
     })?;
     let mut entries = Vec::new();
     flatten(text, "", document.get_ref(), &mut entries);
+    entries.sort_by_key(|entry| entry.line);
     Ok(entries)
 }
 

@@ -146,6 +146,19 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
+/// Checks a number that a topic's setting is to have, by the bounds of the key that is its default.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn check_topic_setting(setting: &str, value: u64) -> Result<(), String> {
+    let key = KEYS.iter().find(|key| {
+        key.name
+            .strip_prefix("topic.")
+            .is_some_and(|name| name == setting)
+    });
+    key.map_or(Ok(()), |key| key.kind.check(&value.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

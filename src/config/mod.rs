@@ -17,6 +17,7 @@ mod serve;
 mod reference;
 
 pub use error::ConfigError;
+pub(crate) use keys::check_topic_setting;
 pub use keys::{KEYS, Key};
 pub use kind::Kind;
 pub use reference::{effective, reference_markdown};

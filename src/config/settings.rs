@@ -195,11 +195,16 @@ impl Settings {
         let source = Source::Variable(name.to_owned());
         let Some(key) = KEYS.iter().find(|key| key.variable() == name) else {
             let variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
-            let near = nearest(name, variables.iter().map(String::as_str));
+            // The prefix that all have in common makes no two of them near.
+            let near = nearest(
+                own_part(name),
+                variables.iter().map(|known| own_part(known)),
+            );
+            let near = near.map(|near| format!("{VARIABLE_PREFIX}{near}"));
             return Err(ConfigError::UnknownKey {
                 source_place: source,
                 key: name.to_owned(),
-                suggestion: near.map(str::to_owned),
+                suggestion: near,
             });
         };
         self.set(key.name, FileValue::Scalar(value), source)
@@ -218,6 +223,10 @@ impl Settings {
         self.values.insert(key.name, (value, source));
         Ok(())
     }
+}
+
+fn own_part(variable: &str) -> &str {
+    variable.strip_prefix(VARIABLE_PREFIX).unwrap_or(variable)
 }
 
 fn checked(key: &'static Key, value: FileValue, source: &Source) -> Result<Value, ConfigError> {

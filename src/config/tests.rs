@@ -148,6 +148,11 @@ fn unknown_key_names_its_line_and_the_nearest_key() {
         text,
         "redrive.toml, line 2: unknown key colours.red; `redrive config reference` lists all keys"
     );
+    let text = refusal("zoo = 1\n[colours]\nant = 1\n", &[], &[]);
+    assert!(
+        text.starts_with("redrive.toml, line 1: unknown key zoo"),
+        "{text}"
+    );
     let text = refusal("[topics]\n", &[], &[]);
     assert!(
         text.starts_with("redrive.toml, line 1: unknown key topics"),
@@ -162,6 +167,8 @@ fn unknown_variable_is_refused_but_not_those_that_are_not_ours() {
         text,
         "environment variable REDRIVE_LISTN: unknown key REDRIVE_LISTN; did you mean REDRIVE_LISTEN?"
     );
+    let text = refusal("", &[("REDRIVE_NOPE", "x")], &[]);
+    assert!(!text.contains("did you mean"), "{text}");
     let others = [
         ("PATH", "/bin"),
         ("REDRIVE_URL", "http://x"),

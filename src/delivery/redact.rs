@@ -17,14 +17,14 @@ pub const REDACTED_HEADER_COUNT_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedactionError {
     /// A field is none that can be redacted.
-    #[error("{field:?} cannot be redacted, it must be body, headers or header[Name]")]
+    #[error("{field:?} cannot be redacted, it must be body, header or header[Name]")]
     UnknownField {
         /// The field.
         field: String,
     },
     /// Too many headers are named.
     #[error(
-        "more than {REDACTED_HEADER_COUNT_MAX} headers are to be redacted, headers redacts all of them"
+        "more than {REDACTED_HEADER_COUNT_MAX} headers are to be redacted, header redacts all of them"
     )]
     TooMany,
 }
@@ -144,7 +144,8 @@ mod tests {
             );
         }
         let told = parse_redaction("Url").unwrap_err().to_string();
-        assert!(told.starts_with("\"Url\" cannot be redacted"), "{told}");
+        let expected = "\"Url\" cannot be redacted, it must be body, header or header[Name]";
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -31,7 +31,10 @@ pub struct BatchItem {
 }
 
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a string, a number, true, false or null"
+)]
 enum HeaderText {
     Text(String),
     Number(serde_json::Number),
@@ -88,10 +91,10 @@ pub fn parse(body: &[u8]) -> Result<Vec<BatchItem>, ApiError> {
     Ok(items)
 }
 
-/// Says of which message an error is.
+/// Says of which message an error is, by its place in the array as errors of the JSON do.
 #[must_use]
 pub fn of_item(index: usize, mut error: ApiError) -> ApiError {
-    error.message = format!("message {index} of the batch: {}", error.message);
+    error.message = format!("[{index}]: {}", error.message);
     error
 }
 
@@ -139,6 +142,10 @@ mod tests {
                 r#"[{"destination": "a", "headers": {"x": []}}]"#,
                 "[0].headers",
             ),
+            (
+                r#"[{"destination": "a", "headers": {"x": []}}]"#,
+                "expected a string, a number, true, false or null",
+            ),
             ("[] []", "trailing"),
             (&many, "1001 messages"),
         ] {
@@ -154,6 +161,6 @@ mod tests {
     fn an_error_names_its_message() {
         let error = of_item(3, ApiError::not_found("no such group"));
         assert_eq!(error.status, 404);
-        assert_eq!(error.message, "message 3 of the batch: no such group");
+        assert_eq!(error.message, "[3]: no such group");
     }
 }

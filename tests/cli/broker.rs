@@ -26,9 +26,18 @@ impl Broker {
         Self::start_in(tempfile::tempdir().unwrap())
     }
 
+    /// Starts a broker with more flags.
+    pub(crate) fn start_with(flags: &[&str]) -> Self {
+        Self::start_on(tempfile::tempdir().unwrap(), flags)
+    }
+
     /// Starts a broker on what stands in `data` of a directory.
     pub(crate) fn start_in(directory: TempDir) -> Self {
-        let (child, http, protocol) = serve(&directory, "127.0.0.1:0", "127.0.0.1:0");
+        Self::start_on(directory, &[])
+    }
+
+    fn start_on(directory: TempDir, flags: &[&str]) -> Self {
+        let (child, http, protocol) = serve(&directory, ["127.0.0.1:0"; 2], flags);
         Self {
             directory,
             protocol,
@@ -39,15 +48,13 @@ impl Broker {
 
     /// Starts it again after a stop, on the same directory and ports.
     pub(crate) fn restart(&mut self) {
-        let (child, _, _) = serve(&self.directory, &self.http, &self.protocol);
+        let (child, _, _) = serve(&self.directory, [&self.http, &self.protocol], &[]);
         self.child = child;
     }
 
     /// Sends a signal and waits for the end.
     pub(crate) fn stop(&mut self, signal: &str) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
-        assert!(sent.success());
+        self::signal(self.child.id(), signal);
         wait_for(self.child.id(), || self.child.wait().unwrap())
     }
 
@@ -102,10 +109,22 @@ fn redrive() -> Command {
     command
 }
 
-fn serve(directory: &TempDir, http: &str, protocol: &str) -> (Child, String, String) {
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, signal: &str) {
+    let pid = pid.to_string();
+    let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn serve(
+    directory: &TempDir,
+    [http, protocol]: [&str; 2],
+    flags: &[&str],
+) -> (Child, String, String) {
     let mut child = redrive()
         .args(["serve", "--http", http, "--listen", protocol, "--data-dir"])
         .arg(directory.path().join("data"))
+        .args(flags)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -130,7 +149,7 @@ fn serve(directory: &TempDir, http: &str, protocol: &str) -> (Child, String, Str
 }
 
 /// Waits for something that a process does; kills the process when that takes too long.
-fn wait_for<T>(pid: u32, what: impl FnOnce() -> T) -> T {
+pub(crate) fn wait_for<T>(pid: u32, what: impl FnOnce() -> T) -> T {
     let (done, is_done) = mpsc::channel::<()>();
     let guard = thread::spawn(move || {
         if is_done.recv_timeout(WAIT_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {

@@ -10,6 +10,7 @@
 )]
 
 mod broker;
+mod edges;
 #[path = "../admin/pushed.rs"]
 mod pushed;
 mod pushed_letters;
@@ -196,6 +197,14 @@ fn failures_say_what_is_wrong_and_exit_with_1() {
         ),
         (&["topic", "list", "--token", "wrong"], "wrong token"),
         (&["retention", "run", "nope"], "404"),
+        (
+            &["topic", "list", "--addr", broker.http.as_str()],
+            "speaks HTTP, not the binary protocol",
+        ),
+        (
+            &["topic", "create", "u", "--retention-ms", "7"],
+            "must be a duration of at least 1s",
+        ),
     ] {
         let output = run(broker.command(arguments));
         let text = stderr(&output);
@@ -205,8 +214,19 @@ fn failures_say_what_is_wrong_and_exit_with_1() {
             "{arguments:?}: {text}"
         );
     }
-    let wrong = run(broker.command(&["consume", "t", "--from", "yesterday"]));
-    assert_eq!(wrong.status.code(), Some(2));
+    for wrong in [
+        &["consume", "t", "--from", "yesterday"][..],
+        &["topic", "create", "a/b"],
+        &["reject", "t", "0", "0", "--reason", "two\nlines"],
+        &["serve", "--http", "foo"],
+        &["serve", "--retention-ms", "5x"],
+        &["serve", "--segment-bytes", "1KB"],
+        &["serve", "--set", "foo=bar"],
+    ] {
+        let output = run(broker.command(wrong));
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {text}");
+    }
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Own {
         let Some((http, protocol)) = addresses else {
             return Err(CliError::failed("the broker did not start", None));
         };
-        (own.connection.url, own.connection.addr) = (http, protocol);
+        (own.connection.url, own.connection.addr) = (Some(http), Some(protocol));
         while http::get(&own.connection, "/readyz").await.is_err() {
             if begun.elapsed() > READY_WAIT_MAX {
                 return Err(CliError::failed("the broker is not ready", None));

@@ -29,23 +29,24 @@ pub(super) fn show(letter: &LetterView, output: &mut Output) -> Result<(), CliEr
         ("reason", letter.reason.0.clone()),
     ];
     for (name, fact) in facts {
-        output.line(&format!("{name:12} {fact}"))?;
+        output.line(&format!("{name:12} {}", view::plain(&fact)))?;
     }
     show_message(letter, output)?;
     if let Some(details) = &letter.details {
-        output.line(&format!("details\n{}", details.0))?;
+        output.line(&format!("details\n{}", view::plain(&details.0)))?;
     }
     show_attempts(letter, output)?;
     for (name, value) in &letter.headers {
         let value = value.as_deref().unwrap_or_default();
-        let value = String::from_utf8_lossy(value);
-        output.line(&format!("header       {name}: {}", view::plain(&value)))?;
+        let header = format!("{name}: {}", String::from_utf8_lossy(value));
+        output.line(&format!("header       {}", view::plain(&header)))?;
     }
     if let Some(key) = &letter.key {
-        output.line(&format!("key          {}", String::from_utf8_lossy(key)))?;
+        let key = String::from_utf8_lossy(key);
+        output.line(&format!("key          {}", view::plain(&key)))?;
     }
     output.line("value")?;
-    output.bytes(letter.value.as_deref().unwrap_or_default())?;
+    output.foreign(letter.value.as_deref().unwrap_or_default())?;
     output.line("")
 }
 
@@ -69,7 +70,7 @@ fn show_message(letter: &LetterView, output: &mut Output) -> Result<(), CliError
     ];
     for (name, fact) in facts {
         if let Some(fact) = fact {
-            output.line(&format!("{name:12} {fact}"))?;
+            output.line(&format!("{name:12} {}", view::plain(fact)))?;
         }
     }
     Ok(())
@@ -83,10 +84,11 @@ fn show_attempts(letter: &LetterView, output: &mut Output) -> Result<(), CliErro
             (None, None) => "no answer".to_owned(),
         };
         output.line(&format!(
-            "attempt {:<4} {} took {} ms: {result}",
+            "attempt {:<4} {} took {} ms: {}",
             attempt.number,
             view::time(attempt.started_at),
-            attempt.duration_ms
+            attempt.duration_ms,
+            view::plain(&result)
         ))?;
         for (name, value) in &attempt.headers {
             let header = format!("{}: {}", name.0, value.0);

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use storage::batch::{Codec, NewRecord};
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 
 use super::args::Connection;
 use super::error::CliError;
@@ -21,10 +22,11 @@ use super::remote::{self, StopSignal};
 use super::view::counted;
 use crate::client::api::is_unknown_topic;
 use crate::client::producer::DeliveryCounts;
-use crate::client::{Client, Producer, ProducerOptions};
+use crate::client::{Client, ClientError, Producer, ProducerOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::protocol::create_topic::CreateTopicRequest;
 use crate::protocol::error_code::ErrorCode;
+use crate::protocol::metadata::TopicView;
 use crate::protocol::settings::{Durability, SettingsChange};
 
 /// How batches are packed.
@@ -87,6 +89,12 @@ pub(super) fn run(
         })?),
     };
     let result = remote::block_on(produce(command, connection, input))?;
+    if let Some(field) = command.key_field.as_deref().filter(|_| result.keyless > 0) {
+        let records = counted(result.keyless, "record");
+        remote::note(&format!(
+            "{records} without field {field}: sent without a key"
+        ));
+    }
     if output.is_json() {
         output.json(&json!({
             "acknowledged": result.counts.acknowledged,
@@ -114,6 +122,8 @@ pub(super) fn run(
 /// What became of the records, and why not all of the input is among the acknowledged.
 struct Produced {
     counts: DeliveryCounts,
+    /// Records that were to have a key and have none.
+    keyless: u64,
     failure: Option<CliError>,
 }
 
@@ -124,7 +134,7 @@ async fn produce(
 ) -> Result<Produced, CliError> {
     let mut stop_signal = StopSignal::new()?;
     let client = remote::waiting_client(connection).await?;
-    ensure_topic(&client, &command.topic).await?;
+    let topic = ensure_topic(&client, &command.topic).await?;
     let producer = Producer::open(&client, &command.topic, options(command)).await?;
     if let Some(partition) = command.partition
         && partition >= producer.partition_count()
@@ -138,8 +148,16 @@ async fn produce(
             None,
         ));
     }
+    tokio::spawn(tell_trouble(producer.trouble()));
     let mut blocks = lines::read_blocks(input, command.file.as_deref());
-    let feeding = feed(command, &producer, &mut blocks);
+    let mut keyless = 0;
+    let record_bytes_max = topic.settings.record_bytes_max;
+    let feeding = feed(
+        command,
+        (&producer, record_bytes_max),
+        &mut blocks,
+        &mut keyless,
+    );
     let fed = tokio::select! {
         fed = feeding => fed,
         () = stop_signal.wait() => {
@@ -152,7 +170,10 @@ async fn produce(
         () = stop_signal.wait() => producer.counts(),
     };
     let unsettled = counts.accepted.saturating_sub(counts.acknowledged);
-    let failure = match (fed, producer.first_error()) {
+    // What was being sent again when a signal ended the waiting is why it was not acknowledged.
+    let trouble = producer.trouble().borrow().clone();
+    let why = producer.first_error().or(trouble.filter(|_| unsettled > 0));
+    let failure = match (fed, why) {
         (_, Some(error)) => Some(CliError::failed(
             format!(
                 "{} not acknowledged: {}",
@@ -169,7 +190,28 @@ async fn produce(
             )
         }),
     };
-    Ok(Produced { counts, failure })
+    Ok(Produced {
+        counts,
+        keyless,
+        failure,
+    })
+}
+
+/// Says on stderr why batches are sent again, once each time that this begins.
+async fn tell_trouble(mut trouble: watch::Receiver<Option<ClientError>>) {
+    let mut is_told = false;
+    loop {
+        let why = trouble.borrow_and_update().clone();
+        if let Some(error) = why.as_ref().filter(|_| !is_told) {
+            let tried_for = ProducerOptions::default().deliver_within.as_secs();
+            let why = remote::with_causes(error);
+            remote::note(&format!("{why}; trying again for {tried_for} s"));
+        }
+        is_told = why.is_some();
+        if trouble.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 fn options(command: &ProduceArgs) -> ProducerOptions {
@@ -187,9 +229,9 @@ fn options(command: &ProduceArgs) -> ProducerOptions {
 }
 
 /// Creates the topic when it is missing.
-async fn ensure_topic(client: &Client, topic: &str) -> Result<(), CliError> {
+async fn ensure_topic(client: &Client, topic: &str) -> Result<TopicView, CliError> {
     match client.topic(topic).await {
-        Ok(_topic) => return Ok(()),
+        Ok(topic) => return Ok(topic),
         Err(error) if is_unknown_topic(&error) => {}
         Err(error) => return Err(error.into()),
     }
@@ -200,7 +242,10 @@ async fn ensure_topic(client: &Client, topic: &str) -> Result<(), CliError> {
         change: SettingsChange::default(),
     };
     match client.create_topic(&request).await {
-        Ok(_topic) => remote::note(&format!("created topic {topic} with 1 partition")),
+        Ok(created) => {
+            remote::note(&format!("created topic {topic} with 1 partition"));
+            return Ok(created);
+        }
         // Somebody else was faster.
         Err(error)
             if error
@@ -208,14 +253,15 @@ async fn ensure_topic(client: &Client, topic: &str) -> Result<(), CliError> {
                 .is_some_and(|refusal| refusal.code == ErrorCode::TopicExists) => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(())
+    Ok(client.topic(topic).await?)
 }
 
-/// Hands every line to the producer.
+/// Hands every line to the producer, and counts those without a key that were to have one.
 async fn feed(
     command: &ProduceArgs,
-    producer: &Producer,
+    (producer, record_bytes_max): (&Producer, u64),
     blocks: &mut Receiver<Result<Vec<u8>, CliError>>,
+    keyless: &mut u64,
 ) -> Result<(), CliError> {
     let clock = SystemClock::new();
     let progress = Progress::start(None, "records");
@@ -231,6 +277,20 @@ async fn feed(
                 Some(field) => key::of(line, field)
                     .map_err(|why| CliError::failed(format!("line {line_number}: {why}"), None))?,
             };
+            if command.key_field.is_some() && key.is_none() {
+                *keyless = keyless.saturating_add(1);
+            }
+            // The broker would refuse it with its batch, and could not say which line it was.
+            let bytes = line
+                .len()
+                .saturating_add(key.as_deref().map_or(0, <[u8]>::len));
+            if u64::try_from(bytes).unwrap_or(u64::MAX) > record_bytes_max {
+                let message = format!(
+                    "line {line_number}: the record has {bytes} bytes, topic {} takes at most {record_bytes_max}",
+                    command.topic
+                );
+                return Err(CliError::failed(message, None));
+            }
             let record = NewRecord {
                 timestamp,
                 key: key.as_deref(),

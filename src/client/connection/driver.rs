@@ -12,7 +12,7 @@ use super::line::{Outgoing, State};
 use super::parts::Parts;
 use crate::client::error::ClientError;
 use crate::limits::FRAME_BYTES_MAX;
-use crate::protocol::frame::{self, LENGTH_BYTES};
+use crate::protocol::frame::{self, FrameTooLarge, LENGTH_BYTES};
 
 /// Parts that one write call takes.
 const PARTS_PER_WRITE: usize = 64;
@@ -96,12 +96,8 @@ impl Driver {
     /// Hands out the whole frames at the start of the buffer; returns how many bytes are wanted next.
     fn answer_all(&self, buffer: &mut BytesMut) -> Result<usize, ClientError> {
         loop {
-            let length = frame::body_bytes(buffer, FRAME_BYTES_MAX).map_err(|source| {
-                ClientError::TooLarge {
-                    api: "an answer",
-                    source,
-                }
-            })?;
+            let length = frame::body_bytes(buffer, FRAME_BYTES_MAX)
+                .map_err(|source| self.not_a_frame(source))?;
             let Some(length) = length else {
                 return Ok(READ_BYTES);
             };
@@ -134,6 +130,23 @@ impl Driver {
         // Whoever asked may have gone.
         drop(waiting.answer.send(Ok(body)));
         Ok(())
+    }
+
+    /// Tells a port of another protocol from a frame that is too large: what it says is no length.
+    fn not_a_frame(&self, source: FrameTooLarge) -> ClientError {
+        let protocol = match source.bytes.to_be_bytes() {
+            [b'H', b'T', b'T', b'P'] => "HTTP",
+            // A TLS record: an alert, or a handshake, of any version.
+            [0x15 | 0x16, 3, ..] => "TLS",
+            _ => {
+                let api = "an answer";
+                return ClientError::TooLarge { api, source };
+            }
+        };
+        ClientError::OtherProtocol {
+            addr: self.addr.clone(),
+            protocol,
+        }
     }
 
     fn disconnected(&self, source: Option<io::Error>) -> ClientError {

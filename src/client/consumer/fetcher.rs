@@ -2,10 +2,12 @@
 //!
 //! Invariant: what was fetched and not read takes at most the prefetch bytes, or is one answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use storage::batch::Batch;
+use storage::offset::Offset;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::super::api::Client;
@@ -17,13 +19,26 @@ use crate::protocol::error_code::ErrorCode;
 use crate::protocol::fetch::{FetchPartition, FetchRequest, FetchedPartition};
 use crate::protocol::frame::Request;
 
-/// A batch that was fetched, with its share of the prefetch bytes.
+/// A batch that was fetched, with its share of the prefetch bytes, or a gap that leads to the end.
 #[derive(Debug)]
 pub(super) struct Fetched {
-    pub partition: u32,
-    pub batch: Batch,
+    partition: u32,
+    /// The offset behind it.
+    next: Offset,
+    /// `None` for a gap: an operator has given its offsets up.
+    batch: Option<Batch>,
     /// Given back when the reader has taken the batch.
-    pub _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Fetched {
+    /// Returns the batch and its partition. A gap has none: what was consumed then ends behind it.
+    pub(super) fn batch(self, consumed: &mut BTreeMap<u32, Offset>) -> Option<(u32, Batch)> {
+        if self.batch.is_none() {
+            consumed.insert(self.partition, self.next);
+        }
+        Some((self.partition, self.batch?))
+    }
 }
 
 /// Fetches until all partitions are done, the reader is gone, or an error is no use to repeat.
@@ -75,6 +90,14 @@ impl Fetcher {
                 found: "it has another number of partitions",
             });
         }
+        // An answer without any batch is one from which no limit has left something out.
+        let is_empty = answer
+            .partitions
+            .iter()
+            .all(|found| found.batches.is_empty() && found.refusal.is_none());
+        if is_empty {
+            return self.pass_gaps(&answer.partitions, request).await;
+        }
         let mut first_error = None;
         for (asked, found) in request.partitions.iter().zip(answer.partitions) {
             // What other partitions have given is handed on before one that refused is reported.
@@ -83,6 +106,35 @@ impl Fetcher {
             }
         }
         first_error.map_or(Ok(()), Err)
+    }
+
+    /// Moves to the end where nothing stands before it although it can be read: the last offsets were given up.
+    async fn pass_gaps(
+        &mut self,
+        found: &[FetchedPartition],
+        request: &FetchRequest,
+    ) -> Result<(), ClientError> {
+        for (asked, found) in request.partitions.iter().zip(found) {
+            let of = |position: &&mut Position| position.partition == asked.partition;
+            let position = self.positions.iter_mut().find(of);
+            let Some((position, end)) = position.and_then(|at| at.end.map(|end| (at, end))) else {
+                continue;
+            };
+            if found.high_watermark < end {
+                continue;
+            }
+            position.next = end;
+            let gap = Fetched {
+                partition: asked.partition,
+                next: end,
+                batch: None,
+                _permit: None,
+            };
+            if self.fetched.send(Ok(gap)).await.is_err() {
+                return Err(ClientError::Closed);
+            }
+        }
+        Ok(())
     }
 
     async fn take(
@@ -105,7 +157,8 @@ impl Fetcher {
             let permit = self.permit(batch.bytes().len()).await;
             let fetched = Fetched {
                 partition: asked.partition,
-                batch,
+                next,
+                batch: Some(batch),
                 _permit: permit,
             };
             if self.fetched.send(Ok(fetched)).await.is_err() {

@@ -204,8 +204,9 @@ impl Consumer {
             let Ok(fetched) = self.fetched.try_recv() else {
                 return Ok(None);
             };
-            let fetched = fetched?;
-            self.unpack(fetched.partition, &fetched.batch)?;
+            if let Some((partition, batch)) = fetched?.batch(&mut self.consumed) {
+                self.unpack(partition, &batch)?;
+            }
         }
     }
 
@@ -270,11 +271,12 @@ impl Consumer {
     }
 
     async fn receive(&mut self) -> Result<Option<(u32, Batch)>, ClientError> {
-        match self.fetched.recv().await {
-            Some(Ok(fetched)) => Ok(Some((fetched.partition, fetched.batch))),
-            Some(Err(error)) => Err(error),
-            None => Ok(None),
+        while let Some(fetched) = self.fetched.recv().await {
+            if let Some(next) = fetched?.batch(&mut self.consumed) {
+                return Ok(Some(next));
+            }
         }
+        Ok(None)
     }
 
     /// Moves behind a batch whose last records were passed over.

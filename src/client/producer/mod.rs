@@ -20,7 +20,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use storage::batch::{BuildError, Codec, NewRecord, RESERVED_PREFIX};
 use storage::limits::PRODUCER_BATCHES_MAX;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -124,6 +124,7 @@ impl Producer {
             acknowledged: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             first_error: Mutex::new(None),
+            trouble: watch::Sender::new(None),
         });
         let rules = SealRules {
             batch_bytes_max: options.batch_bytes_max,
@@ -239,6 +240,12 @@ impl Producer {
     #[must_use]
     pub fn first_error(&self) -> Option<ClientError> {
         self.shared.first_error.lock().clone()
+    }
+
+    /// Returns why batches are sent again, while they are: what is refused for a reason that may pass is no failure yet.
+    #[must_use]
+    pub fn trouble(&self) -> watch::Receiver<Option<ClientError>> {
+        self.shared.trouble.subscribe()
     }
 
     /// Returns how many partitions the producer spreads its records over.

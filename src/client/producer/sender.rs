@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use storage::batch::header::NO_SEQUENCE;
 use storage::batch::{BatchHeader, HEADER_BYTES, Producer as ProducerFields};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::super::api::Client;
@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) acknowledged: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) first_error: Mutex<Option<ClientError>>,
+    /// Why batches are sent again, while they are.
+    pub(super) trouble: watch::Sender<Option<ClientError>>,
 }
 
 /// The open batch of a partition, and the bell of the task that sends it.
@@ -234,6 +236,9 @@ impl Sender {
     }
 
     fn settle(&mut self, appended: Appended) {
+        if self.failed_attempts > 0 {
+            self.shared.trouble.send_replace(None);
+        }
         self.failed_attempts = 0;
         let Some(sent) = self.in_flight.pop_front() else {
             return;
@@ -277,6 +282,7 @@ impl Sender {
             %error,
             "a batch is sent again"
         );
+        self.shared.trouble.send_replace(Some(error.clone()));
         tokio::time::sleep(pause).await;
         self.send_all().await;
     }

@@ -290,6 +290,64 @@ async fn a_group_goes_on_where_it_committed() {
 }
 
 #[tokio::test]
+async fn a_gap_at_the_end_is_passed() {
+    let (fake, stored) = produce_through(&[], Codec::None).await;
+    // As `repair` leaves it: the offsets are given up, the next append goes behind them.
+    fake.state.lock().partitions[0].end += 17;
+    let client = Client::connect(options(&fake)).await.unwrap();
+    let options = ConsumerOptions {
+        group: Some("billing".to_owned()),
+        stops_at_end: true,
+        wait: Duration::from_millis(1),
+        ..ConsumerOptions::default()
+    };
+    let mut consumer = Consumer::open(&client, TOPIC, options).await.unwrap();
+    let mut read = 0;
+    while consumer.next().await.unwrap().is_some() {
+        read += 1;
+    }
+    assert_eq!(read, stored.len());
+    consumer.commit().await.unwrap();
+    assert_eq!(fake.state.lock().committed[0].offset, Offset(517));
+}
+
+#[tokio::test]
+async fn a_port_of_another_protocol_is_told_by_its_name() {
+    for (said, protocol) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "HTTP"),
+        (&[0x15, 3, 1, 0, 2, 2, 10], "TLS"),
+    ] {
+        let (stream, mut peer) = tokio::io::duplex(1 << 10);
+        tokio::io::AsyncWriteExt::write_all(&mut peer, said)
+            .await
+            .unwrap();
+        let options = ClientOptions::new("a:1");
+        let error = super::Connection::over(stream, &options).await.unwrap_err();
+        let expected = format!("a:1 speaks {protocol}, not the binary protocol of the broker");
+        assert_eq!(error.to_string(), expected);
+        assert!(!error.is_retryable());
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_for_now_is_told_while_it_is() {
+    let fake = Fake::start(1).await;
+    let refused = Some(Fault::Refuse(ErrorCode::StorageFull));
+    fake.fault(&[refused, refused]);
+    let client = Client::connect(options(&fake)).await.unwrap();
+    let producer = Producer::open(&client, TOPIC, small_batches(Codec::None))
+        .await
+        .unwrap();
+    let mut trouble = producer.trouble();
+    producer.send(&record("a")).await.unwrap();
+    let why = trouble.wait_for(Option::is_some).await.unwrap().clone();
+    let code = why.unwrap().refusal().map(|refusal| refusal.code);
+    assert_eq!(code, Some(ErrorCode::StorageFull));
+    trouble.wait_for(Option::is_none).await.unwrap();
+    assert_eq!(producer.close().await.unwrap().acknowledged, 1);
+}
+
+#[tokio::test]
 async fn a_consumer_at_the_end_waits_for_what_comes() {
     let (fake, _) = produce_through(&[], Codec::None).await;
     let client = Client::connect(options(&fake)).await.unwrap();

@@ -269,6 +269,12 @@ fn what_is_malformed_is_named_with_its_value() {
         ("Upstash-Flow-Control-Key", &long, "bytes"),
         ("Upstash-Flow-Control-Value", "parallelism=0", "from 1"),
         ("Upstash-Flow-Control-Value", "rate=1, rate=2", "twice"),
+        ("Upstash-Flow-Control-Value", "rate=x", "rate is no number"),
+        (
+            "Upstash-Flow-Control-Value",
+            "rate=1, period=x",
+            "period is no duration",
+        ),
         ("Upstash-Flow-Control-Value", "period=500ms", "from 1s"),
         ("Upstash-Flow-Control-Value", "burst=5", "unknown"),
         ("Upstash-Flow-Control-Value", "5", "no ="),

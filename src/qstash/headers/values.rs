@@ -7,7 +7,7 @@ use storage::offset::TimestampMs;
 
 use super::error::{HeaderError, cut_url};
 use crate::delivery::destination::Destination;
-use crate::delivery::duration::parse_duration_ms;
+use crate::delivery::duration::{DurationError, parse_duration_ms};
 use crate::delivery::expression::Expression;
 use crate::delivery::redact::parse_redaction;
 use crate::names::FlowKey;
@@ -172,6 +172,9 @@ pub(super) fn flow_value(
             .ok_or_else(|| wrong("a part has no ="))?;
         let (field, text) = (field.trim().to_ascii_lowercase(), text.trim());
         let number = || {
+            if text.is_empty() || text.bytes().any(|byte| !byte.is_ascii_digit()) {
+                return Err(wrong(&format!("{field} is no number")));
+            }
             let number: Option<u32> = text.parse().ok();
             number
                 .filter(|number| (1..=FLOW_NUMBER_MAX).contains(number))
@@ -181,8 +184,11 @@ pub(super) fn flow_value(
             "parallelism" => flow.parallelism.replace(number()?).is_some(),
             "rate" => flow.rate.replace(number()?).is_some(),
             "period" => {
-                let period = parse_duration_ms(text).ok();
-                let period = period.filter(|period| PERIOD_MS.contains(period));
+                let period = match parse_duration_ms(text) {
+                    Ok(period) => Some(period).filter(|period| PERIOD_MS.contains(period)),
+                    Err(DurationError::TooFar { .. }) => None,
+                    Err(_) => return Err(wrong("period is no duration")),
+                };
                 let period = period.ok_or_else(|| wrong("period is out of range"))?;
                 flow.period_ms.replace(period).is_some()
             }

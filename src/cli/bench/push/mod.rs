@@ -108,12 +108,13 @@ struct Run {
 
 impl Bench {
     fn start(arguments: &PushArgs, connection: &Connection) -> Result<Self, CliError> {
+        connection.check_url()?;
         let sink = Sink::start(if arguments.isolation { 100 } else { 1 })?;
         let sender = Sender::new(arguments.connections, arguments.size, sink.urls());
         Ok(Self {
             sink,
             sender,
-            url: connection.url.trim_end_matches('/').to_owned(),
+            url: connection.url().to_owned(),
             token: connection.token().to_owned(),
             count: arguments.messages,
             batch: arguments.batch,

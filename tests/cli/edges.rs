@@ -1,0 +1,147 @@
+//! What people run into at the edges: offsets that are gone, refusals that pass, addresses of two brokers, lines that are
+//! too long.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use crate::broker::{self, Broker, run, stderr, stdout};
+use crate::lines;
+
+#[test]
+fn only_one_of_the_two_addresses_is_not_enough_for_what_needs_both() {
+    let broker = Broker::start();
+    broker.pipe(&["produce", "t"], b"a\n");
+    for arguments in [
+        &["retention", "run"][..],
+        &["retention", "run", "t"],
+        &["topic", "describe", "t", "--segments"],
+    ] {
+        let mut command = broker.command(arguments);
+        command.env_remove("REDRIVE_URL");
+        let output = run(command);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains("give the same broker's --url"), "{text}");
+        let output = run(broker.command(arguments));
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn an_error_of_the_command_line_does_not_ask_for_what_the_environment_gives() {
+    let broker = Broker::start();
+    let output = run(broker.command(&["reject", "t"]));
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("--reason") && !text.contains("--addr"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_record_that_is_too_large_or_has_no_key_is_told_by_its_line_or_counted() {
+    let broker = Broker::start();
+    let create = ["topic", "create", "t", "--record-bytes-max", "1KiB"];
+    assert_eq!(run(broker.command(&create)).status.code(), Some(0));
+    let file = broker.directory.path().join("input");
+    fs::write(&file, format!("a\n{}\nb\n", "x".repeat(1025))).unwrap();
+    let path = file.to_str().unwrap();
+    let output = run(broker.command(&["produce", "t", path]));
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let expected = "line 2: the record has 1025 bytes, topic t takes at most 1024";
+    assert!(text.contains(expected), "{text}");
+    let output = broker.pipe(
+        &["produce", "t", "--key-field", "nope"],
+        b"{}\n{\"nope\":1}\n{\"nope\":null}\n",
+    );
+    let text = stderr(&output);
+    assert!(text.contains("2 records without field nope"), "{text}");
+}
+
+#[test]
+fn a_refusal_for_now_is_told_at_once_and_again_at_the_end() {
+    let broker = Broker::start_with(&["--set", "storage.min_free_bytes=1024TiB"]);
+    let mut producer = broker
+        .command(&["produce", "t"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    producer.stdin.take().unwrap().write_all(b"a\n").unwrap();
+    let pid = producer.id();
+    let mut lines = BufReader::new(producer.stderr.take().unwrap()).lines();
+    let told = broker::wait_for(pid, || {
+        lines.find(|line| line.as_ref().unwrap().contains("trying again for"))
+    });
+    let told = told.unwrap().unwrap();
+    assert!(told.contains("was refused"), "{told}");
+    broker::signal(pid, "-INT");
+    let rest = broker::wait_for(pid, || {
+        let rest: Vec<String> = lines.map(Result::unwrap).collect();
+        rest.join("\n")
+    });
+    assert_eq!(broker::wait(producer).status.code(), Some(1), "{rest}");
+    assert!(rest.contains("1 record not acknowledged: "), "{rest}");
+    assert!(!rest.contains("trying again"), "told twice: {rest}");
+    assert!(rest.contains("was refused"), "{rest}");
+}
+
+#[test]
+fn consume_ends_behind_offsets_that_were_given_up_at_the_end() {
+    let mut broker = Broker::start_with(&["--segment-bytes", "16KiB"]);
+    for _ in 0..8 {
+        broker.pipe(&["produce", "t", "--batch", "100"], lines(500).as_bytes());
+    }
+    let topic = broker::json(&run(broker.command(&["topic", "describe", "t", "--json"])));
+    let number = topic["partitions"][0]["number"].as_u64().unwrap();
+    assert_eq!(broker.stop("-TERM").code(), Some(0));
+    let directory = broker.data_dir().join(format!("{number:010}/main"));
+    let segments = fs::read_dir(&directory).unwrap();
+    let segments = segments.map(|entry| entry.unwrap().path());
+    let segments = segments.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    let last = segments.max().unwrap();
+    let base: u64 = last.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    assert!(0 < base && base < 4_000, "{}", last.display());
+    fs::remove_file(&last).unwrap();
+    let mut repair = broker.command(&["repair", "--partition", &number.to_string()]);
+    repair
+        .args(["--drop", &format!("{base}..4000"), "--data-dir"])
+        .arg(broker.data_dir());
+    let repaired = run(repair);
+    assert_eq!(repaired.status.code(), Some(0), "{}", stderr(&repaired));
+    broker.restart();
+    let consumed = run(broker.command(&["consume", "t", "--json"]));
+    assert_eq!(consumed.status.code(), Some(0), "{}", stderr(&consumed));
+    let count = u64::try_from(stdout(&consumed).lines().count()).unwrap();
+    assert_eq!(count, base);
+}
+
+#[test]
+fn a_record_that_comes_back_shows_no_bytes_of_the_broker() {
+    let broker = Broker::start();
+    broker.pipe(&["produce", "t"], b"a\n");
+    run(broker.command(&["reject", "t", "0", "0", "--reason", "no", "--group", "g"]));
+    run(broker.command(&["dlq", "retry", "t", "--all"]));
+    let read = ["consume", "t", "--group", "g", "--json", "--from", "1"];
+    let line: serde_json::Value = broker::json(&run(broker.command(&read)));
+    assert_eq!(line["value"], "a");
+    let headers = line["headers"].as_array().unwrap();
+    let names: Vec<_> = headers.iter().map(|header| &header["name"]).collect();
+    assert_eq!(names, ["redrive.group"]);
+}
+
+#[test]
+fn an_empty_directory_is_not_called_damaged() {
+    let broker = Broker::start();
+    let empty = broker.directory.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let output = run(broker.command(&["verify", "--data-dir", empty.to_str().unwrap()]));
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("is no data directory: it is empty"), "{text}");
+    assert!(!text.contains("damaged"), "{text}");
+}
