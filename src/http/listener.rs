@@ -253,7 +253,7 @@ async fn converse<S, F>(
     match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::debug!(%peer, error = %Causes(&error), "an HTTP connection ended with an error")
+            tracing::debug!(%peer, error = %Causes(&error), "an HTTP connection ended with an error");
         }
         Err(_elapsed) => {
             tracing::warn!(%peer, "an HTTP connection did not end in time and was dropped");

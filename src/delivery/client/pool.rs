@@ -31,11 +31,11 @@ type Place = (Scheme, Authority);
 /// Unused connections, by where they lead.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    shelves: Mutex<Shelves>,
+    all: Mutex<Kept>,
 }
 
 #[derive(Debug, Default)]
-struct Shelves {
+struct Kept {
     idle: HashMap<Place, Vec<Idle>>,
     /// Whether a task looks for those that nobody takes.
     is_swept: bool,
@@ -58,7 +58,7 @@ impl Pool {
     pub(super) async fn take(&self, uri: &Uri) -> Option<Link> {
         let place = place(uri)?;
         loop {
-            let idle = self.shelves.lock().idle.get_mut(&place)?.pop()?;
+            let idle = self.all.lock().idle.get_mut(&place)?.pop()?;
             let mut link = idle.link;
             if link.is_idle().await {
                 return Some(link);
@@ -73,12 +73,12 @@ impl Pool {
             return;
         }
         let since = Instant::now();
-        let mut shelves = self.shelves.lock();
-        let shelf = shelves.idle.entry(place).or_default();
-        if shelf.len() < IDLE_COUNT_MAX {
-            shelf.push(Idle { link, since });
+        let mut all = self.all.lock();
+        let kept = all.idle.entry(place).or_default();
+        if kept.len() < IDLE_COUNT_MAX {
+            kept.push(Idle { link, since });
         }
-        if !std::mem::replace(&mut shelves.is_swept, true) {
+        if !std::mem::replace(&mut all.is_swept, true) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
     }
@@ -86,13 +86,13 @@ impl Pool {
     /// Closes the connections that have lain here too long; returns whether there are others.
     fn sweep(&self) -> bool {
         let now = Instant::now();
-        let mut shelves = self.shelves.lock();
-        shelves.idle.retain(|_, shelf| {
-            shelf.retain(|idle| idle.is_fresh(now));
-            !shelf.is_empty()
+        let mut all = self.all.lock();
+        all.idle.retain(|_, kept| {
+            kept.retain(|idle| idle.is_fresh(now));
+            !kept.is_empty()
         });
-        shelves.is_swept = !shelves.idle.is_empty();
-        shelves.is_swept
+        all.is_swept = !all.idle.is_empty();
+        all.is_swept
     }
 }
 
