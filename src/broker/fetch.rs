@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use storage::batch::BatchHeader;
 use storage::error::LogError;
-use storage::log::ReadBound;
 use storage::log_id::LogKind;
 use storage::offset::Offset;
 use tokio::sync::OwnedSemaphorePermit;
@@ -128,12 +127,12 @@ impl Broker {
         let read = match bytes_left {
             Some(left) => {
                 let bytes_max = left.min(u64::from(wanted.bytes_max));
-                reader.read(wanted.offset, bytes_max, ReadBound::HighWatermark)
+                reader.fetch(wanted.offset, bytes_max, &self.fetch_memory)
             }
-            None => Ok(Vec::new()),
+            None => Ok(Bytes::new()),
         };
         let (batches, refusal) = match read {
-            Ok(bytes) => (Bytes::from(bytes), None),
+            Ok(batches) => (batches, None),
             Err(error) => {
                 if matches!(error, LogError::Io { .. }) {
                     tracing::error!(partition = partition.number().0, error = %Causes(&error), "a read failed");

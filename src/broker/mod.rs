@@ -48,6 +48,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use storage::data_dir::DataDir;
 use storage::disk::Disk;
+use storage::log::FetchMemory;
 use storage::offset::TimestampMs;
 use tokio::sync::Semaphore;
 
@@ -109,6 +110,7 @@ pub struct Broker {
     resolving: Arc<Semaphore>,
     /// KiB of fetched batches that may be in memory.
     fetched_kib: Arc<Semaphore>,
+    fetch_memory: Arc<FetchMemory>,
     /// Held while segments are deleted.
     retaining: Mutex<()>,
     peers: AtomicU64,

@@ -151,6 +151,7 @@ impl Broker {
             fetched_kib: Arc::new(Semaphore::new(
                 usize::try_from(FETCHED_BYTES_MAX / 1024).unwrap_or(Semaphore::MAX_PERMITS),
             )),
+            fetch_memory: Arc::default(),
             retaining: Mutex::new(()),
             peers: AtomicU64::new(1),
             push,

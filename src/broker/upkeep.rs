@@ -58,9 +58,11 @@ impl Upkeep {
         for topic in broker.all_topics() {
             for partition in topic.partitions().iter() {
                 broker.keep_up(partition);
+                partition.reader().rest();
                 broker.keep_push(&topic, partition);
             }
         }
+        broker.fetch_memory.rest();
         if let Err(error) = broker.store_checkpoints() {
             tracing::warn!(error = %Causes(&error), "checkpoints are not stored; a restart takes longer");
         }

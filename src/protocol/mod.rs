@@ -22,6 +22,7 @@ pub mod cursor;
 pub mod api_key;
 pub mod error_code;
 pub mod frame;
+pub mod parts;
 pub mod handshake;
 pub mod settings;
 pub mod metadata;

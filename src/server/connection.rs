@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::net::TcpStream;
@@ -22,6 +22,7 @@ use crate::metrics::SurfaceLabel;
 use crate::protocol::cursor::Reader;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::handshake::HandshakeAnswer;
+use crate::protocol::parts::Parts;
 use crate::request_room::{HeldRoom, RequestRoom};
 use crate::shutdown::Shutdown;
 use crate::strangers::Stranger;
@@ -279,8 +280,11 @@ async fn write(
             }
         };
         // Piece by piece: a slow peer has its time for each of them.
-        for piece in parts.iter().flat_map(|part| part.chunks(WRITE_PIECE_BYTES)) {
-            if !sent(wait_max, stream.write_all(piece)).await {
+        let mut rest = Parts::default();
+        rest.extend(parts);
+        while rest.has_remaining() {
+            let mut piece = (&mut rest).take(WRITE_PIECE_BYTES);
+            if !sent(wait_max, stream.write_all_buf(&mut piece)).await {
                 return;
             }
         }

@@ -16,6 +16,7 @@ pub mod log_id;
 pub mod error;
 pub mod checksum;
 pub mod hidden;
+pub mod buffers;
 mod fields;
 pub mod batch;
 pub mod cause;

@@ -148,3 +148,14 @@ pub const FLOW_PERIOD_MS_MAX: u32 = 7 * 24 * 3600 * 1000;
 
 /// Largest signing key, in bytes: one that is not generated here still is a line of text.
 pub const SIGNING_KEY_BYTES_MAX: u32 = 256;
+
+/// Bytes of buffers that nobody uses and that are kept for the next fetches: a few answers of what a consumer asks for at
+/// once.
+pub const READ_BUFFERS_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of the batches appended last that one log keeps in memory for readers that have caught up: what a pipelined producer
+/// has in flight.
+pub const RECENT_BYTES_MAX: usize = 8 << 20;
+
+/// The same, over all logs. A log that finds no room keeps nothing: its readers read the file.
+pub const RECENT_BYTES_TOTAL_MAX: usize = 64 << 20;

@@ -3,21 +3,27 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use storage::buffers::Buffers;
+use storage::limits::READ_BUFFERS_BYTES_MAX;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{Notify, mpsc};
 
 use super::line::{Outgoing, State};
-use super::parts::Parts;
 use crate::client::error::ClientError;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::protocol::frame::{self, FrameTooLarge, LENGTH_BYTES};
+use crate::protocol::parts::Parts;
 
 /// Parts that one write call takes.
 const PARTS_PER_WRITE: usize = 64;
-/// Bytes that are read at once when nothing is known of the next frame.
-const READ_BYTES: usize = 64 << 10;
+/// Bytes that are read ahead, so that many small answers cost one system call.
+const READ_AHEAD_BYTES: usize = 16 << 10;
+/// Growth of a buffer before more has arrived.
+const FIRST_GROWTH_BYTES: usize = 64 << 10;
+/// Larger answers have buffers that are used again.
+const SMALL_ANSWER_BYTES: usize = 64 << 10;
 
 /// Owns the socket.
 pub(super) struct Driver {
@@ -59,7 +65,7 @@ impl Driver {
         let mut parts = Parts::default();
         while let Some(first) = outgoing.recv().await {
             self.enqueue(first, &mut parts);
-            while parts.0.len() < PARTS_PER_WRITE
+            while parts.count() < PARTS_PER_WRITE
                 && let Ok(next) = outgoing.try_recv()
             {
                 self.enqueue(next, &mut parts);
@@ -72,45 +78,60 @@ impl Driver {
 
     fn enqueue(&self, outgoing: Outgoing, parts: &mut Parts) {
         self.state.lock().waiting.push_back(outgoing.waiting);
-        parts.0.extend(outgoing.parts);
+        parts.extend(outgoing.parts);
     }
 
-    async fn read<R: AsyncRead + Unpin>(&self, mut reader: R) -> ClientError {
-        let mut buffer = BytesMut::new();
+    async fn read<R: AsyncRead + Unpin>(&self, reader: R) -> ClientError {
+        let mut reader = BufReader::with_capacity(READ_AHEAD_BYTES, reader);
+        let buffers = Buffers::new(READ_BUFFERS_BYTES_MAX);
         loop {
-            let missing = match self.answer_all(&mut buffer) {
-                Ok(missing) => missing,
-                Err(error) => return error,
+            let answered = match self.next_body(&mut reader, &buffers).await {
+                Ok(body) => self.answer(body),
+                Err(error) => Err(error),
             };
+            if let Err(error) = answered {
+                return error;
+            }
+        }
+    }
+
+    /// Reads the next frame.
+    async fn next_body<R: AsyncRead + Unpin>(
+        &self,
+        reader: &mut BufReader<R>,
+        buffers: &Arc<Buffers>,
+    ) -> Result<Bytes, ClientError> {
+        let ended = |source: io::Error| {
+            let is_end = source.kind() == io::ErrorKind::UnexpectedEof;
+            self.disconnected((!is_end).then_some(source))
+        };
+        let mut length = [0; LENGTH_BYTES];
+        reader.read_exact(&mut length).await.map_err(ended)?;
+        let length = frame::body_bytes(&length, FRAME_BYTES_MAX)
+            .map_err(|source| self.not_a_frame(source))?;
+        let length = usize::try_from(length.unwrap_or_default()).unwrap_or(usize::MAX);
+        let is_large = length > SMALL_ANSWER_BYTES;
+        let mut body = if is_large { buffers.take() } else { Vec::new() };
+        body.clear();
+        while body.len() < length {
+            let missing = length.saturating_sub(body.len());
             // The buffer grows by what has arrived, not by what is announced.
-            let arrived = buffer.len().saturating_mul(3).saturating_add(READ_BYTES);
-            buffer.reserve(missing.min(arrived));
-            match reader.read_buf(&mut buffer).await {
-                Ok(0) => return self.disconnected(None),
-                Ok(_) => {}
-                Err(error) => return self.disconnected(Some(error)),
+            let arrived = body
+                .len()
+                .saturating_mul(3)
+                .saturating_add(FIRST_GROWTH_BYTES);
+            body.reserve(missing.min(arrived));
+            let limit = u64::try_from(missing).unwrap_or(u64::MAX);
+            let mut limited = (&mut *reader).take(limit);
+            if limited.read_buf(&mut body).await.map_err(ended)? == 0 {
+                return Err(self.disconnected(None));
             }
         }
-    }
-
-    /// Hands out the whole frames at the start of the buffer; returns how many bytes are wanted next.
-    fn answer_all(&self, buffer: &mut BytesMut) -> Result<usize, ClientError> {
-        loop {
-            let length = frame::body_bytes(buffer, FRAME_BYTES_MAX)
-                .map_err(|source| self.not_a_frame(source))?;
-            let Some(length) = length else {
-                return Ok(READ_BYTES);
-            };
-            let whole = usize::try_from(length)
-                .unwrap_or(usize::MAX)
-                .saturating_add(LENGTH_BYTES);
-            if buffer.len() < whole {
-                return Ok(whole.saturating_sub(buffer.len()));
-            }
-            let mut body = buffer.split_to(whole);
-            body.advance(LENGTH_BYTES);
-            self.answer(body.freeze())?;
-        }
+        Ok(if is_large {
+            buffers.lend(body, length)
+        } else {
+            Bytes::from(body)
+        })
     }
 
     fn answer(&self, body: Bytes) -> Result<(), ClientError> {

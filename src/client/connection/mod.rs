@@ -7,7 +7,6 @@
 //! Invariant: a request is in the line of those that wait before its first byte is sent. At most `in_flight_max` requests
 //! are in that line or on their way to it.
 
-mod parts;
 mod driver;
 mod line;
 mod pending;

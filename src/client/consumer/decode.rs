@@ -1,7 +1,7 @@
 //! From the bytes of a fetch to batches and records. Pure.
 
 use bytes::Bytes;
-use storage::batch::{Batch, BatchHeader, Record};
+use storage::batch::{Batch, BatchHeader, Record, RecordRef, Records};
 use storage::cause::GROUP_HEADER;
 use storage::error::Corruption;
 use storage::limits::BATCH_BYTES_CEILING;
@@ -40,6 +40,17 @@ pub fn split(mut bytes: Bytes, position: Offset) -> Result<Vec<Batch>, Corruptio
     Ok(batches)
 }
 
+/// Returns the offset behind the last whole batch, from the headers alone; `None` without a batch.
+pub(super) fn end_of(mut bytes: &[u8]) -> Option<Offset> {
+    let mut end = None;
+    while let Ok(header) = BatchHeader::decode(bytes) {
+        let length = usize::try_from(header.length).ok()?;
+        bytes = bytes.get(length..)?;
+        end = Some(header.next_offset());
+    }
+    end
+}
+
 /// Returns the records of a batch with their offsets: those from `position` on, and of those that the broker wrote for one
 /// group only the ones for this reader.
 ///
@@ -50,16 +61,21 @@ pub fn records_from(
     position: Offset,
     reader: &Reader,
 ) -> Result<Vec<(Offset, Record)>, Corruption> {
-    let base = batch.header().base_offset;
-    let is_broker_built = batch.header().attributes.is_broker_built;
-    let records = batch.records(BATCH_BYTES_CEILING)?;
-    let with_offsets = (0..).zip(records).filter_map(|(delta, record)| {
-        let offset = base.checked_add(delta)?;
+    let header = batch.header();
+    let section = batch.section(BATCH_BYTES_CEILING)?;
+    let mut records = Vec::new();
+    for (delta, record) in (0..).zip(Records::new(header, &section)) {
+        let record = record?;
+        let Some(offset) = header.base_offset.checked_add(delta) else {
+            continue;
+        };
         // Only in a batch that the broker built does the header mean anything.
-        let is_for_reader = !is_broker_built || reader.reads(group_of(&record));
-        (offset >= position && is_for_reader).then_some((offset, record))
-    });
-    Ok(with_offsets.collect())
+        let is_for_reader = !header.attributes.is_broker_built || reader.reads(group_of(&record));
+        if offset >= position && is_for_reader {
+            records.push((offset, Record::share(&section, &record)));
+        }
+    }
+    Ok(records)
 }
 
 /// For whom records are read.
@@ -84,10 +100,6 @@ impl Reader {
 }
 
 /// Returns the group that the record is for alone.
-fn group_of(record: &Record) -> Option<&[u8]> {
-    let named = record
-        .headers
-        .iter()
-        .find(|(name, _)| name == GROUP_HEADER)?;
-    named.1.as_deref()
+fn group_of<'a>(record: &RecordRef<'a>) -> Option<&'a [u8]> {
+    record.headers.get(GROUP_HEADER).flatten()
 }

@@ -1,6 +1,11 @@
 //! The task that fetches ahead of the reader.
 //!
-//! Invariant: what was fetched and not read takes at most the prefetch bytes, or is one answer.
+//! One fetch is asked for ahead: as soon as an answer has come, before it is checked and handed out, so that the broker does
+//! not rest meanwhile. Where it begins stands in the headers of the answer; should the answer turn out wrong, what was asked
+//! for behind it is thrown away.
+//!
+//! Invariant: what was fetched and not read takes at most the prefetch bytes, or is one answer; what was asked for ahead
+//! counts as fetched, with all that it may bring.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +18,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::super::api::Client;
 use super::super::error::ClientError;
 use super::super::retry::Retry;
-use super::decode::split;
+use super::decode::{end_of, split};
 use super::position::{FetchRules, Position, next_fetch};
+use crate::client::connection::PendingAnswer;
 use crate::protocol::error_code::ErrorCode;
-use crate::protocol::fetch::{FetchPartition, FetchRequest, FetchedPartition};
+use crate::protocol::fetch::{FetchAnswer, FetchPartition, FetchRequest, FetchedPartition};
 use crate::protocol::frame::Request;
 
 /// A batch that was fetched, with its share of the prefetch bytes, or a gap that leads to the end.
@@ -53,6 +59,12 @@ pub(super) struct Fetcher {
     pub fetched: mpsc::Sender<Result<Fetched, ClientError>>,
 }
 
+/// A fetch that was sent.
+struct Asked {
+    request: FetchRequest,
+    answer: PendingAnswer<FetchAnswer>,
+}
+
 impl Fetcher {
     pub(super) async fn run(mut self) {
         let fetched = self.fetched.clone();
@@ -67,23 +79,81 @@ impl Fetcher {
 
     async fn fetch_all(&mut self) -> Result<(), ClientError> {
         let mut retry: Option<Retry> = None;
-        while let Some(request) = next_fetch(&self.topic, &mut self.positions, self.rules) {
-            // One more fetch begins only when there is room for something.
-            drop(self.prefetch.acquire().await);
-            match self.fetch_once(&request).await {
-                Ok(()) => retry = None,
+        let mut ahead = None;
+        loop {
+            match self.fetch_once(&mut ahead).await {
+                Ok(true) => retry = None,
+                Ok(false) => return Ok(()),
                 Err(error) => {
+                    // It was asked for behind something that was not taken.
+                    ahead = None;
                     let client = &self.client;
                     let retry = retry.get_or_insert_with(|| client.retry());
                     retry.pause(error).await?;
                 }
             }
         }
-        Ok(())
     }
 
-    async fn fetch_once(&mut self, request: &FetchRequest) -> Result<(), ClientError> {
-        let answer = self.client.fetch(request).await?;
+    /// Takes one answer. Returns whether there was something left to ask for.
+    async fn fetch_once(&mut self, ahead: &mut Option<Asked>) -> Result<bool, ClientError> {
+        let asked = if let Some(asked) = ahead.take() {
+            asked
+        } else {
+            // One more fetch begins only when there is room for something.
+            drop(self.prefetch.acquire().await);
+            let Some(request) = next_fetch(&self.topic, &mut self.positions, self.rules) else {
+                return Ok(false);
+            };
+            self.ask(request).await?
+        };
+        let Asked { request, answer } = asked;
+        let answer = answer.answer().await?;
+        if let Some(next) = self.behind(&request, &answer) {
+            // One that cannot be sent is asked for again, when its turn has come.
+            *ahead = self.ask(next).await.ok();
+        }
+        self.take_all(&request, answer).await?;
+        Ok(true)
+    }
+
+    async fn ask(&self, request: FetchRequest) -> Result<Asked, ClientError> {
+        let wait = Duration::from_millis(u64::from(request.wait_ms_max));
+        let connection = self.client.connection().await?;
+        let answer = connection.submit(&request, wait).await?;
+        Ok(Asked { request, answer })
+    }
+
+    /// Makes the fetch that follows an answer which nobody has checked yet; `None` when there is no room for both.
+    fn behind(&mut self, asked: &FetchRequest, answer: &FetchAnswer) -> Option<FetchRequest> {
+        let found = answer.partitions.iter().map(|found| found.batches.len());
+        let bytes: usize = found.sum();
+        let room = self.prefetch.available_permits().checked_sub(bytes)?;
+        let room = u32::try_from(room).unwrap_or(u32::MAX);
+        if bytes == 0 || room < self.rules.partition_bytes_max {
+            return None;
+        }
+        let mut positions = self.positions.clone();
+        for (asked, found) in asked.partitions.iter().zip(&answer.partitions) {
+            if let Some(end) = end_of(&found.batches) {
+                move_to(&mut positions, asked.partition, end);
+            }
+        }
+        let rules = FetchRules {
+            bytes_max: self.rules.bytes_max.min(room),
+            ..self.rules
+        };
+        let request = next_fetch(&self.topic, &mut positions, rules)?;
+        // Whoever was first in this one is last in the next.
+        self.positions.rotate_left(1);
+        Some(request)
+    }
+
+    async fn take_all(
+        &mut self,
+        request: &FetchRequest,
+        answer: FetchAnswer,
+    ) -> Result<(), ClientError> {
         if answer.partitions.len() != request.partitions.len() {
             return Err(ClientError::Unexpected {
                 addr: self.client.options().addr.clone(),
@@ -164,10 +234,7 @@ impl Fetcher {
             if self.fetched.send(Ok(fetched)).await.is_err() {
                 return Err(ClientError::Closed);
             }
-            let of = |position: &&mut Position| position.partition == asked.partition;
-            if let Some(position) = self.positions.iter_mut().find(of) {
-                position.next = next;
-            }
+            move_to(&mut self.positions, asked.partition, next);
         }
         Ok(())
     }
@@ -178,6 +245,13 @@ impl Fetcher {
             .clamp(1, self.prefetch_bytes);
         let permit = self.prefetch.clone().acquire_many_owned(share).await;
         permit.ok()
+    }
+}
+
+fn move_to(positions: &mut [Position], partition: u32, next: Offset) {
+    let of = |position: &&mut Position| position.partition == partition;
+    if let Some(position) = positions.iter_mut().find(of) {
+        position.next = next;
     }
 }
 

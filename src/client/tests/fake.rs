@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) next_producer: u64,
     pub(super) committed: Vec<CommittedOffset>,
     pub(super) connections: u32,
+    /// Fetches that are still answered before a connection ends instead.
+    pub(super) fetches_before_drop: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +67,8 @@ pub(super) struct Fake {
     pub(super) addr: String,
     pub(super) state: Arc<Mutex<State>>,
     appended: Arc<Notify>,
+    /// Told of every connection that ends.
+    pub(super) closed: Arc<Notify>,
 }
 
 impl Fake {
@@ -76,12 +80,17 @@ impl Fake {
             addr: listener.local_addr().unwrap().to_string(),
             state: Arc::new(Mutex::new(state)),
             appended: Arc::default(),
+            closed: Arc::default(),
         };
         let server = fake.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 server.state.lock().connections += 1;
-                tokio::spawn(server.clone().serve(stream));
+                let (serving, closed) = (server.clone().serve(stream), server.closed.clone());
+                tokio::spawn(async move {
+                    serving.await;
+                    closed.notify_waiters();
+                });
             }
         });
         fake
@@ -155,6 +164,7 @@ impl Fake {
                 encode_answer(id, &Ok(answer))
             }
             ApiKey::Fetch => {
+                self.count_fetch()?;
                 let request = frame::decode_payload(&mut reader).unwrap();
                 encode_answer(id, &Ok(self.fetch(&request).await))
             }
@@ -174,6 +184,16 @@ impl Fake {
             other => panic!("{other:?} is not faked"),
         };
         Some((parts.unwrap(), true))
+    }
+
+    /// Returns `None` for the fetch that is to end its connection.
+    fn count_fetch(&self) -> Option<()> {
+        let mut state = self.state.lock();
+        let Some(left) = state.fetches_before_drop.take() else {
+            return Some(());
+        };
+        state.fetches_before_drop = Some(left.checked_sub(1)?);
+        Some(())
     }
 
     fn metadata(&self, request: &MetadataRequest) -> MetadataAnswer {

@@ -9,6 +9,7 @@
     reason = "tests may panic"
 )]
 
+mod ahead;
 mod fake;
 
 use std::time::Duration;

@@ -83,7 +83,11 @@ impl Record {
     }
 
     /// Takes over a record that borrows from `section`, without copying key and values.
-    pub(super) fn share(section: &Bytes, record: &RecordRef<'_>) -> Self {
+    ///
+    /// # Panics
+    /// When the record borrows from something else.
+    #[must_use]
+    pub fn share(section: &Bytes, record: &RecordRef<'_>) -> Self {
         let share = |part: &[u8]| section.slice_ref(part);
         Self::convert(record, share)
     }

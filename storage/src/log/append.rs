@@ -163,6 +163,7 @@ impl Log {
             let path = self.shared.segment_path(self.tail.segment.base);
             return Err(LogError::io("write", &path, source));
         }
+        self.shared.recent.keep(&header, batch);
         Ok(self.publish(&header))
     }
 

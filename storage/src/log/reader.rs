@@ -1,7 +1,8 @@
 //! Reading a log without its owner.
 //!
 //! Nothing is served that does not verify: every batch that leaves here has been checked against both of its checksums and
-//! against the offset it was asked for. Damage is a typed error that names the range; a reader may ask for what follows.
+//! against the offset it was asked for; one that is still in memory, before it was appended. Damage is a typed error that
+//! names the range; a reader may ask for what follows.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,15 +10,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::find::chain_at;
+use super::recent::FetchMemory;
 use super::retention::SegmentStats;
 use super::shared::{DamagedRange, Shared};
+use super::sound::Sound;
 use crate::batch::Batch;
-use crate::batch::header::{BatchHeader, HEADER_BYTES};
+use crate::batch::header::BatchHeader;
 use crate::disk::read_exact_at;
 use crate::error::{Corruption, LogError, PoisonCause};
 use crate::log_id::LogId;
 use crate::offset::{FilePosition, Offset, TimestampMs};
 use crate::segment::{SEGMENT_HEADER_BYTES_U64, Step, Walker};
+
+/// Bytes that are read at once: what is checked then is still in the processor's cache.
+const READ_STEP_BYTES: usize = 1 << 20;
 
 /// How far a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,26 +111,98 @@ impl LogReader {
         bytes_max: u64,
         bound: ReadBound,
     ) -> Result<Vec<u8>, LogError> {
+        let mut bytes = Vec::new();
+        let count = self.read_into(from, bytes_max, bound, &mut bytes)?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
+    /// As [`LogReader::read`] up to the high watermark, for a consumer: from the batches appended last, or into a buffer that
+    /// is used again.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`].
+    pub fn fetch(
+        &self,
+        from: Offset,
+        bytes_max: u64,
+        memory: &Arc<FetchMemory>,
+    ) -> Result<Bytes, LogError> {
+        if let Some(batches) = self.recent(from, bytes_max, memory) {
+            return Ok(batches);
+        }
+        let mut buffer = memory.buffers.take();
+        let read = self.read_into(from, bytes_max, ReadBound::HighWatermark, &mut buffer);
+        // Also after an error, and when there is nothing: the buffer is as good as before.
+        let batches = memory.buffers.lend(buffer, *read.as_ref().unwrap_or(&0));
+        read.map(|_| batches)
+    }
+
+    /// Forgets the batches appended last, when nobody has used them since the last call.
+    pub fn rest(&self) {
+        self.shared.recent.rest();
+    }
+
+    /// Reads from the batches appended last. `None` when the file is to be read, which also knows what is an error.
+    fn recent(&self, from: Offset, bytes_max: u64, memory: &Arc<FetchMemory>) -> Option<Bytes> {
+        let end = self.high_watermark();
+        let is_plain = self.log_start() <= from && from <= end && !self.gap_holds(from);
+        if self.poison().is_some() || !is_plain {
+            return None;
+        }
+        let recent = &self.shared.recent;
+        let found = recent.read(from, bytes_max, end);
+        if from == end || found.is_some() {
+            recent.want(memory);
+        }
+        found
+    }
+
+    /// Reads into a buffer that may have been used before, which grows where it must. Returns how many bytes at its start were
+    /// read; what stands behind them means nothing.
+    fn read_into(
+        &self,
+        from: Offset,
+        bytes_max: u64,
+        bound: ReadBound,
+        buffer: &mut Vec<u8>,
+    ) -> Result<usize, LogError> {
         let Some((segment, found)) = self.find(from, bound)? else {
-            return Ok(Vec::new());
+            return Ok(0);
         };
         let available = segment.extent().end.0.saturating_sub(found.position.0);
         let count = bytes_max.max(u64::from(found.header.length)).min(available);
-        let mut bytes = vec![0; usize::try_from(count).unwrap_or(usize::MAX)];
-        let path = self.shared.segment_path(segment.base);
-        read_exact_at(found.file.as_ref(), &mut bytes, found.position.0)
-            .map_err(|source| LogError::io("read", &path, source))?;
-        let (sound, reason) = sound_bytes(&bytes, &found.header, self.end(bound));
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        if buffer.capacity() < count {
+            *buffer = vec![0; count];
+        } else if buffer.len() < count {
+            buffer.resize(count, 0);
+        }
+        let mut sound = Sound::at(&found.header, self.id());
+        let mut filled = 0;
+        while filled < count && sound.may_go_on() {
+            let step = filled.saturating_add(READ_STEP_BYTES).min(count);
+            let place = buffer.get_mut(filled..step).unwrap_or_default();
+            let behind = u64::try_from(filled).unwrap_or(u64::MAX);
+            let position = found.position.0.saturating_add(behind);
+            read_exact_at(found.file.as_ref(), place, position).map_err(|source| {
+                LogError::io("read", &self.shared.segment_path(segment.base), source)
+            })?;
+            filled = step;
+            sound.check(buffer.get(..filled).unwrap_or_default(), self.end(bound));
+        }
+        let Sound {
+            bytes: sound,
+            reason,
+            ..
+        } = sound;
         match reason {
             Some(reason) if sound == 0 => {
                 let at = (found.position, found.header.base_offset);
                 let (range, _) = self.damage_at(&segment, found.file.as_ref(), at, reason)?;
                 Err(range.into())
             }
-            _ => {
-                bytes.truncate(sound);
-                Ok(bytes)
-            }
+            _ => Ok(sound),
         }
     }
 
@@ -283,35 +361,5 @@ impl LogReader {
             next = next.max(walker.chain().next_offset);
         }
         Ok(())
-    }
-}
-
-/// Returns how many bytes at the start are whole sound batches below `end`, and what stopped the count before the bytes'
-/// end, unless it is only a batch that does not fit.
-fn sound_bytes(bytes: &[u8], first: &BatchHeader, end: Offset) -> (usize, Option<Corruption>) {
-    let Some(log) = first.log else {
-        return (0, None);
-    };
-    let mut chain = chain_at(log, first);
-    let mut sound = 0;
-    loop {
-        let rest = bytes.get(sound..).unwrap_or_default();
-        if rest.len() < HEADER_BYTES {
-            return (sound, None);
-        }
-        let header = match BatchHeader::decode(rest) {
-            Ok(header) => header,
-            Err(reason) => return (sound, Some(reason)),
-        };
-        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-        if header.base_offset >= end || length > rest.len() {
-            return (sound, None);
-        }
-        let body = rest.get(HEADER_BYTES..length).unwrap_or_default();
-        if let Err(reason) = chain.check(&header).and_then(|()| header.check_body(body)) {
-            return (sound, Some(reason));
-        }
-        chain.advance(&header);
-        sound = sound.saturating_add(length);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use super::config::{Gap, LogPlace, Visibility};
+use super::recent::Recent;
 use super::retention::SegmentStats;
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::{Corruption, LogError, PoisonCause};
@@ -110,6 +111,7 @@ pub(super) struct Shared {
     /// Files of sealed segments, the one used last at the end.
     open_files: Mutex<Vec<(Offset, Arc<dyn DiskFile>)>>,
     damage: Mutex<Vec<DamagedRange>>,
+    pub(super) recent: Recent,
 }
 
 impl Shared {
@@ -126,6 +128,7 @@ impl Shared {
             sync_lock: Mutex::new(()),
             open_files: Mutex::new(Vec::new()),
             damage: Mutex::new(Vec::new()),
+            recent: Recent::default(),
         }
     }
 

@@ -22,9 +22,9 @@ use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::{Offset, TimestampMs};
 
 const ID: LogId = LogId::new(PartitionNumber(1), LogKind::Main);
-const NOW: TimestampMs = TimestampMs(1_000_000);
+pub(super) const NOW: TimestampMs = TimestampMs(1_000_000);
 
-fn place(disk: &SimDisk) -> LogPlace {
+pub(super) fn place(disk: &SimDisk) -> LogPlace {
     let root = PathBuf::from("/data");
     disk.create_dir(&root).unwrap();
     LogPlace {
@@ -46,7 +46,7 @@ fn flip(disk: &SimDisk, path: &Path, bit: u64) {
     disk.flip_bit(path, bit).unwrap();
 }
 
-fn batch(records: u32, fill: u8, body_bytes: u32) -> Vec<u8> {
+pub(super) fn batch(records: u32, fill: u8, body_bytes: u32) -> Vec<u8> {
     let body = vec![fill; body_bytes as usize];
     let header = BatchHeader {
         log: None,
@@ -170,6 +170,27 @@ fn a_read_begins_with_the_batch_that_holds_the_offset_and_stops_at_the_high_wate
             .len(),
         HEADER_BYTES + 100
     );
+}
+
+#[test]
+fn what_was_in_a_buffer_before_is_never_read_from_it() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk);
+    for fill in 0..30u8 {
+        append(&mut log, 3, fill);
+    }
+    let reader = log.reader();
+    let memory = Arc::new(FetchMemory::default());
+    for from in (0..90).map(Offset) {
+        for bytes_max in [0, 700, 1 << 20] {
+            for used in [vec![0xA5; 10], vec![0xA5; 1 << 16]] {
+                drop(memory.buffers.lend(used, 1));
+                let read = reader.read(from, bytes_max, ReadBound::HighWatermark);
+                let fetched = reader.fetch(from, bytes_max, &memory);
+                assert_eq!(fetched.unwrap(), read.unwrap(), "from {from:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,13 +1,27 @@
-//! The bytes of requests that are being written, without joining their parts.
+//! The bytes of frames that are being written, without joining their parts.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-/// Bytes to be written, in parts.
+/// Bytes to be written, in parts, none of which is empty.
 #[derive(Debug, Default)]
-pub(super) struct Parts(pub(super) VecDeque<Bytes>);
+pub struct Parts(VecDeque<Bytes>);
+
+impl Parts {
+    /// Returns how many parts are left.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Puts the parts of a frame behind what is there.
+    pub fn extend(&mut self, frame: Vec<Bytes>) {
+        let parts = frame.into_iter().filter(|part| !part.is_empty());
+        self.0.extend(parts);
+    }
+}
 
 impl Buf for Parts {
     fn remaining(&self) -> usize {
