@@ -6,6 +6,7 @@
 //! 2. The live set and the facets are folds of the log: what the checkpoint holds of them is a hint.
 //! 3. Only letters below the durable end are shown: a letter that somebody saw survives any crash.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -102,11 +103,11 @@ impl DeadLetterLog {
     /// The log's error; [`LogError::BatchTooLarge`] also when the letters do not fit one batch.
     pub fn append_letters(
         &mut self,
-        letters: &[DeadLetter],
+        letters: &[impl Borrow<DeadLetter>],
         now: TimestampMs,
     ) -> Result<Vec<Offset>, LogError> {
         let mut builder = BatchBuilder::new(Codec::None);
-        let mut fitted = letters.to_vec();
+        let mut fitted: Vec<_> = letters.iter().map(|one| one.borrow().clone()).collect();
         for letter in &mut fitted {
             let cause = cause_of(letter).encode();
             let headers = [HeaderRef {

@@ -90,19 +90,22 @@ pub struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Appends the letter of a rejection and syncs it.
+    /// Appends the letters of rejections and syncs them, with one sync for all of them. They must be few enough for one batch
+    /// of the dead-letter log: see [`DeadLetter::batch_bytes`].
     ///
-    /// The record is made durable first: a letter that outlives its record would stand for whatever gets the offset next.
+    /// Their records are made durable first: a letter that outlives its record would stand for whatever gets the offset next.
     ///
     /// # Errors
     /// The error of the dead-letter or the main log.
-    pub fn reject(&self, letter: &DeadLetter) -> Result<RejectOutcome, LogError> {
-        self.make_durable(LogKind::Main, letter.source.offset.next())?;
-        let outcome = self.with_room(LogKind::DeadLetter, |partition, now| {
-            partition.reject(letter, now)
+    pub fn reject(&self, letters: &[DeadLetter]) -> Result<Vec<RejectOutcome>, LogError> {
+        let records = letters.iter().map(|letter| letter.source.offset.next());
+        self.make_durable(LogKind::Main, records.max().unwrap_or_default())?;
+        let outcomes = self.with_room(LogKind::DeadLetter, |partition, now| {
+            partition.reject(letters, now)
         })?;
-        self.make_durable(LogKind::DeadLetter, outcome.letter().next())?;
-        Ok(outcome)
+        let ends = outcomes.iter().map(|outcome| outcome.letter().next());
+        self.make_durable(LogKind::DeadLetter, ends.max().unwrap_or_default())?;
+        Ok(outcomes)
     }
 
     /// Republishes letters up to the commit point. The caller answers, then calls [`Resolver::finish`] with what is returned.

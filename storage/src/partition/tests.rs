@@ -125,12 +125,13 @@ fn letter_of(owner: &Mutex<Partition>, group: &str, offset: Offset) -> DeadLette
         details: None,
     };
     let reader = owner.lock().main().reader();
-    prepare_letter(&reader, &rejection, NOW).unwrap()
+    prepare_letter(&reader, &mut RecentBatches::default(), &rejection, NOW).unwrap()
 }
 
 fn reject(owner: &Mutex<Partition>, group: &str, offset: Offset) -> RejectOutcome {
     let letter = letter_of(owner, group, offset);
-    resolver(owner).reject(&letter).unwrap()
+    let outcomes = resolver(owner).reject(&[letter]).unwrap();
+    outcomes.first().copied().unwrap()
 }
 
 /// A partition with one record that group `g` has rejected.

@@ -135,6 +135,21 @@ impl DeadLetter {
         })
     }
 
+    /// Returns how many bytes of a batch the letter takes at most, with the cause that it carries.
+    #[must_use]
+    pub fn batch_bytes(&self) -> usize {
+        // The cause repeats the group's name; its numbers and the framing of both are well below the rest.
+        const FRAMING_BYTES: usize = 256;
+        let group = match &self.receiver {
+            Receiver::Group(group) => group.len(),
+            Receiver::Destination(_) => 0,
+        };
+        self.encode()
+            .len()
+            .saturating_add(group)
+            .saturating_add(FRAMING_BYTES)
+    }
+
     /// Cuts every text that is longer than its limit and marks its field.
     pub fn fit(&mut self) {
         let mut cut = 0_u16;
