@@ -39,7 +39,7 @@ struct Found {
     partition: Arc<PartitionHandle>,
     index: u32,
     letters: Vec<(Offset, DeadLetter)>,
-    /// What each of them weighs: to know that it is encoded, which is done once.
+    /// What each of them weighs.
     weights: Vec<usize>,
 }
 
@@ -154,7 +154,7 @@ fn look(
 
 /// Returns how many bytes a letter takes in an answer at most.
 fn weight(letter: &DeadLetter) -> usize {
-    LETTER_FIELDS_BYTES.saturating_add(letter.encode().len())
+    LETTER_FIELDS_BYTES.saturating_add(letter.weight())
 }
 
 /// Returns how many letters of a page fit `bytes_max`, at least one.

@@ -4,6 +4,8 @@
 //! wait for one sync and hold one thread.
 
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -93,7 +95,7 @@ impl Broker {
             };
             match letter {
                 Ok(letter) => {
-                    let bytes = letter.batch_bytes();
+                    let bytes = letter.weight();
                     let bytes_max = usize::try_from(rejection.batch_bytes_max);
                     if run.bytes.saturating_add(bytes) > bytes_max.unwrap_or(usize::MAX) {
                         self.reject_run(partition, std::mem::take(&mut run));

@@ -93,4 +93,10 @@ impl RejectQueue {
             state.ready.push_back(partition);
         }
     }
+
+    /// Returns how many rejections wait for a turn.
+    #[cfg(test)]
+    pub(super) fn waiting_count(&self) -> usize {
+        self.state.lock().waiting.values().map(Vec::len).sum()
+    }
 }

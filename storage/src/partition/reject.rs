@@ -2,17 +2,14 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-
 use super::append::Partition;
 use super::push::RecentBatches;
 use crate::address::Address;
 use crate::batch::Record;
-use crate::cause::{GROUP_HEADER, LINEAGE_HEADER, RESERVED_PREFIX};
+use crate::cause::{LINEAGE_HEADER, RESERVED_PREFIX};
 use crate::dead_letter::{
     DeadLetter, Disposition, Fingerprint, History, Lineage, Receiver, Source,
 };
-use crate::delivery::{ENVELOPE_HEADER, Envelope};
 use crate::error::LogError;
 use crate::log::LogReader;
 use crate::log_id::PartitionNumber;
@@ -129,47 +126,6 @@ fn take_reserved(mut record: Record, is_broker_built: bool) -> (Record, Option<L
     (record, lineage)
 }
 
-/// Returns the envelope of the fresh record of a letter whose record was pushed: it is due at once unless a later
-/// time was asked for, no duplicate of anything,
-/// and holds no other message's place in a queue.
-pub(super) fn fresh_envelope(letter: &DeadLetter) -> Option<Envelope> {
-    let bytes = letter.record.header(ENVELOPE_HEADER)?;
-    let mut envelope = Envelope::decode(bytes).ok()?;
-    // What the message itself waited for is over; a later time was asked for by who sends it back.
-    envelope.not_before = envelope.not_before.filter(|time| *time > letter.died_at);
-    envelope.dedup = None;
-    if envelope.root.take().is_some() {
-        envelope.queue = None;
-    }
-    Some(envelope)
-}
-
-/// Returns the headers of the fresh record of a letter, before its cause: the user's, the lineage, the group and, of a record
-/// that was pushed, the envelope.
-pub(super) fn fresh_headers(letter: &DeadLetter) -> Vec<(String, Option<Bytes>)> {
-    let mut headers = letter.record.headers.clone();
-    if let Some(envelope) = fresh_envelope(letter) {
-        let value = Some(Bytes::from(envelope.encode()));
-        headers.retain(|(name, _)| name != ENVELOPE_HEADER);
-        headers.push((ENVELOPE_HEADER.to_owned(), value));
-    }
-    let lineage = Lineage {
-        republished: letter.lineage.republished.saturating_add(1),
-        ..letter.lineage.clone()
-    };
-    headers.push((
-        LINEAGE_HEADER.to_owned(),
-        Some(Bytes::from(lineage.encode())),
-    ));
-    if let Receiver::Group(group) = &letter.receiver {
-        headers.push((
-            GROUP_HEADER.to_owned(),
-            Some(Bytes::copy_from_slice(group.as_bytes())),
-        ));
-    }
-    headers
-}
-
 /// A record that a group rejects: there is at most one live letter of it.
 type Rejected<'a> = (PartitionNumber, Offset, &'a Receiver);
 
@@ -180,7 +136,7 @@ fn rejected(letter: &DeadLetter) -> Rejected<'_> {
 
 impl Partition {
     /// Appends the letters of rejections as one batch, but for those whose group has a live one for the record, before them
-    /// or among them. There must be few enough for one batch: see [`DeadLetter::batch_bytes`].
+    /// or among them. There must be few enough for one batch: see [`DeadLetter::weight`].
     ///
     /// # Errors
     /// The dead-letter log's error, and nothing was appended: [`LogError::Rolling`] asks the caller to roll and call again.

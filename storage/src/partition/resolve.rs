@@ -9,10 +9,11 @@ use std::borrow::Cow;
 use parking_lot::Mutex;
 
 use super::append::Partition;
+use super::fresh::FreshBatch;
 use super::reject::RejectOutcome;
 use super::republish::{Claim, MARKERS_PER_BATCH_MAX, Republished, Who};
 use super::steps::Steps;
-use crate::dead_letter::{DeadLetter, Resolution};
+use crate::dead_letter::{DeadLetter, DeadLetterLog, DeadLetterView, Resolution};
 use crate::error::LogError;
 use crate::log_id::LogKind;
 use crate::offset::{Offset, TimestampMs};
@@ -91,7 +92,7 @@ pub struct Resolver<'a> {
 
 impl Resolver<'_> {
     /// Appends the letters of rejections and syncs them, with one sync for all of them. They must be few enough for one batch
-    /// of the dead-letter log: see [`DeadLetter::batch_bytes`].
+    /// of the dead-letter log: see [`DeadLetter::weight`].
     ///
     /// Their records are made durable first: a letter that outlives its record would stand for whatever gets the offset next.
     ///
@@ -112,10 +113,7 @@ impl Resolver<'_> {
     ///
     /// `letters` must be few enough for one batch of the main log: see [`Resolver::batches`].
     pub fn republish(&self, letters: &[(Offset, DeadLetter)]) -> (Outcomes, Option<Republished>) {
-        let mut outcomes: Vec<_> = letters
-            .iter()
-            .map(|(offset, _)| (*offset, self.claim(*offset)))
-            .collect();
+        let mut outcomes = self.claim_all(letters.iter().map(|(offset, _)| *offset));
         let is_mine = |(_, outcome): &(Offset, Option<Outcome>)| outcome.is_none();
         // As a rule all of them are ours; a letter is copied only where some are not.
         let mine = if outcomes.iter().all(is_mine) {
@@ -161,10 +159,7 @@ impl Resolver<'_> {
 
     /// Deletes letters. Those that are answered as deleted are so durably.
     pub fn delete(&self, letters: &[Offset]) -> Outcomes {
-        let mut outcomes: Vec<_> = letters
-            .iter()
-            .map(|offset| (*offset, self.claim(*offset)))
-            .collect();
+        let mut outcomes = self.claim_all(letters.iter().copied());
         let mine: Vec<_> = outcomes
             .iter()
             .filter(|(_, outcome)| outcome.is_none())
@@ -215,41 +210,37 @@ impl Resolver<'_> {
         batches
     }
 
-    /// Claims a letter; `None` when it is ours.
-    fn claim(&self, letter: Offset) -> Option<Outcome> {
-        let mut owner = self.owner.lock();
-        match owner.claim(letter) {
+    /// Claims letters; the outcome is `None` of each that is ours.
+    fn claim_all(&self, letters: impl Iterator<Item = Offset>) -> Vec<(Offset, Option<Outcome>)> {
+        let (claims, view) = {
+            let mut owner = self.owner.lock();
+            let claims: Vec<_> = letters
+                .map(|letter| (letter, owner.claim(letter)))
+                .collect();
+            (claims, owner.dead_letters().map(DeadLetterLog::view))
+        };
+        let outcome = |claim, letter| match claim {
             Claim::Yours => None,
             Claim::Busy => Some(Outcome::Busy),
             Claim::Republished { target } => Some(Outcome::Republished {
                 target,
                 is_repeat: true,
             }),
-            Claim::NotLive => {
-                let view = owner
-                    .dead_letters()
-                    .map(crate::dead_letter::DeadLetterLog::view);
-                drop(owner);
-                let marker = view.map_or(Ok(None), |view| view.resolution_of(letter));
-                match marker.map(|marker| marker.map(|marker| marker.resolution)) {
-                    Ok(Some(Resolution::Republished { offset, .. })) => {
-                        Some(Outcome::Republished {
-                            target: offset,
-                            is_repeat: true,
-                        })
-                    }
-                    Ok(Some(Resolution::Deleted) | None) => Some(Outcome::NotFound),
-                    // What became of it stands in a marker that cannot be read now.
-                    Err(_) => Some(Outcome::Failed),
-                }
-            }
-        }
+            Claim::NotLive => Some(resolved(view.as_ref(), letter)),
+        };
+        let claims = claims.into_iter();
+        claims
+            .map(|(letter, claim)| (letter, outcome(claim, letter)))
+            .collect()
     }
 
     fn append_fresh(&self, mine: &[(Offset, DeadLetter)]) -> Result<Republished, LogError> {
         let offsets: Vec<_> = mine.iter().map(|(offset, _)| *offset).collect();
-        let appended = self.with_room(LogKind::Main, |partition, now| {
-            partition.append_republished(mine, self.who, now)
+        let main = self.owner.lock().main().reader();
+        let appended = FreshBatch::build(&main, mine, self.who).and_then(|mut fresh| {
+            self.with_room(LogKind::Main, |partition, now| {
+                partition.append_republished(&mut fresh, now)
+            })
         });
         let republished = appended.inspect_err(|_| self.owner.lock().release(&offsets))?;
         (self.hooks.after)(Step::Written);
@@ -281,13 +272,27 @@ impl Resolver<'_> {
     fn with_room<T>(
         &self,
         kind: LogKind,
-        act: impl Fn(&mut Partition, TimestampMs) -> Result<T, LogError>,
+        act: impl FnMut(&mut Partition, TimestampMs) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
         self.steps().with_room(kind, act)
     }
 
     fn make_durable(&self, kind: LogKind, end: Offset) -> Result<(), LogError> {
         self.steps().make_durable(kind, end)
+    }
+}
+
+/// Returns what became of a letter that is not live.
+fn resolved(view: Option<&DeadLetterView>, letter: Offset) -> Outcome {
+    let marker = view.map_or(Ok(None), |view| view.resolution_of(letter));
+    match marker.map(|marker| marker.map(|marker| marker.resolution)) {
+        Ok(Some(Resolution::Republished { offset, .. })) => Outcome::Republished {
+            target: offset,
+            is_repeat: true,
+        },
+        Ok(Some(Resolution::Deleted) | None) => Outcome::NotFound,
+        // What became of it stands in a marker that cannot be read now.
+        Err(_) => Outcome::Failed,
     }
 }
 

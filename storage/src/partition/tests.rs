@@ -627,16 +627,22 @@ fn a_record_is_durable_before_its_letter_stands_for_it() {
     };
     let hints = PartitionHints::default();
     let (mut partition, _) = Partition::open(&place, written, &hints, NOW).unwrap();
-    let mut batch = build(&["one"], None);
-    let header = check_produced(&batch, &crate::batch::BatchLimits::default()).unwrap();
-    partition.append(&header, &mut batch, NOW).unwrap();
+    for value in ["one", "two"] {
+        let mut batch = build(&[value], None);
+        let header = check_produced(&batch, &crate::batch::BatchLimits::default()).unwrap();
+        partition.append(&header, &mut batch, NOW).unwrap();
+    }
     let owner = Mutex::new(partition);
-    let letter = reject(&owner, "g", Offset(0)).letter();
+    let letters = [1, 0].map(|at| letter_of(&owner, "g", Offset(at)));
+    let outcomes = resolver(&owner).reject(&letters).unwrap();
     drop(owner);
     let owner = open(&disk.reboot(Survival::Nothing));
-    assert!(owner.lock().dead_letters().unwrap().is_live(letter));
-    let record = record_at(&owner, Offset(0));
-    assert_eq!(record.value.as_deref(), Some(&b"one"[..]));
+    for (outcome, (at, value)) in outcomes.iter().zip([(1, "two"), (0, "one")]) {
+        let letter = outcome.letter();
+        assert!(owner.lock().dead_letters().unwrap().is_live(letter));
+        let record = record_at(&owner, Offset(at));
+        assert_eq!(record.value.as_deref(), Some(value.as_bytes()));
+    }
 }
 
 #[test]

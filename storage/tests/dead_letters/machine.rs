@@ -17,8 +17,9 @@ use storage::log::{LogConfig, RetentionPolicy};
 use storage::log_id::{LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::{
-    Hooks, Outcome, Partition, PartitionConfig, PartitionHints, PartitionPlace, PartitionReport,
-    RecentBatches, RejectOutcome, Rejection, Republished, Resolver, Step, Who, prepare_letter,
+    FreshBatch, Hooks, Outcome, Partition, PartitionConfig, PartitionHints, PartitionPlace,
+    PartitionReport, RecentBatches, RejectOutcome, Rejection, Republished, Resolver, Step, Who,
+    prepare_letter,
 };
 
 use crate::mutants::Order;
@@ -555,7 +556,7 @@ impl Machine<'_> {
     fn rolled<T>(
         &self,
         kind: LogKind,
-        act: impl Fn(&mut Partition) -> Result<T, LogError>,
+        mut act: impl FnMut(&mut Partition) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
         let mut partition = self.owner.lock();
         match act(&mut partition) {
@@ -625,9 +626,11 @@ impl Machine<'_> {
             return Ok(());
         }
         let stop = |error| self.watch.stop(&error);
+        let main = self.owner.lock().main().reader();
+        let mut fresh = FreshBatch::build(&main, &mine, WHO).map_err(stop)?;
         let republished = self
             .rolled(LogKind::Main, |partition| {
-                partition.append_republished(&mine, WHO, NOW)
+                partition.append_republished(&mut fresh, NOW)
             })
             .map_err(stop)?;
         self.finish_in_order(&republished, oracle)

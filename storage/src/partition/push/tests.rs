@@ -24,7 +24,9 @@ use crate::error::LogError;
 use crate::log::LogConfig;
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::{Offset, TimestampMs};
-use crate::partition::{Claim, Partition, PartitionConfig, PartitionHints, PartitionPlace, Who};
+use crate::partition::{
+    Claim, FreshBatch, Partition, PartitionConfig, PartitionHints, PartitionPlace, Who,
+};
 
 const NOW: TimestampMs = TimestampMs(1_000);
 const DIED: TimestampMs = TimestampMs(1_500);
@@ -383,7 +385,8 @@ fn a_republished_message_is_due_at_once_and_nobodys_duplicate() {
         name: "tester",
         request_id: Some("request"),
     };
-    let republished = partition.append_republished(&letters, who, NOW).unwrap();
+    let mut fresh = FreshBatch::build(&partition.main().reader(), &letters, who).unwrap();
+    let republished = partition.append_republished(&mut fresh, NOW).unwrap();
     assert_eq!(partition.take_due(NOW, 9), [], "it is not durable");
     let task = partition.main_mut().begin_sync();
     task.unwrap().run().unwrap();
