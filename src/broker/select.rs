@@ -6,7 +6,7 @@ use storage::address::{Address, AddressKind};
 use storage::dead_letter::select::{
     Cursor, LetterFilter, MergedPage, Order, PartitionPage, PartitionRange, merge,
 };
-use storage::dead_letter::{DeadLetter, DeadLetterView, Disposition, Fingerprint};
+use storage::dead_letter::{DeadLetter, DeadLetterView, Disposition, Fingerprint, PlacedLetter};
 use storage::log_id::PartitionNumber;
 use storage::offset::Offset;
 
@@ -25,7 +25,7 @@ pub(super) struct Selected {
     pub(super) partition: Arc<PartitionHandle>,
     pub(super) index: u32,
     pub(super) offset: Offset,
-    pub(super) letter: DeadLetter,
+    pub(super) letter: Box<DeadLetter>,
 }
 
 /// One page of a selection. What was asked for by an id that leads nowhere stands in `refused`.
@@ -38,7 +38,7 @@ pub(super) struct SelectedPage {
 struct Found {
     partition: Arc<PartitionHandle>,
     index: u32,
-    letters: Vec<(Offset, DeadLetter)>,
+    letters: Vec<PlacedLetter>,
     /// What each of them weighs.
     weights: Vec<usize>,
 }

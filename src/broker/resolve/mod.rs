@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use storage::address::Address;
-use storage::dead_letter::DeadLetter;
+use storage::dead_letter::PlacedLetter;
 use storage::error::LogError;
 use storage::log_id::{LogKind, PartitionNumber};
 use storage::offset::Offset;
@@ -233,8 +233,8 @@ impl Broker {
     fn until_not_busy(
         &self,
         partition: &PartitionHandle,
-        mut letters: Vec<(Offset, DeadLetter)>,
-        mut act: impl FnMut(&[(Offset, DeadLetter)]) -> storage::partition::Outcomes,
+        mut letters: Vec<PlacedLetter>,
+        mut act: impl FnMut(&[PlacedLetter]) -> storage::partition::Outcomes,
     ) -> Vec<(Offset, Result<Outcome, Option<Refusal>>)> {
         let mut results = Vec::new();
         let started = self.clock.monotonic();

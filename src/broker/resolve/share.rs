@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use storage::dead_letter::DeadLetter;
+use storage::dead_letter::{DeadLetter, PlacedLetter};
 use storage::offset::Offset;
 
 use super::still_busy;
@@ -21,17 +21,17 @@ pub(super) type Answers<T> = Vec<(String, Result<T, Refusal>)>;
 pub(super) struct Share {
     pub(super) partition: Arc<PartitionHandle>,
     pub(super) index: u32,
-    pub(super) letters: Vec<(usize, Offset, DeadLetter)>,
+    pub(super) letters: Vec<(usize, PlacedLetter)>,
 }
 
 impl Share {
     /// Returns the partition, its index, the letters, and the places of their answers by offset: there may be thousands of
     /// them, and their outcomes come in any order.
     pub(super) fn into_parts(self) -> Parts {
-        let places = self.letters.iter().map(|(at, offset, _)| (*offset, *at));
+        let places = self.letters.iter().map(|(at, (offset, _))| (*offset, *at));
         let places = places.collect();
         let letters = self.letters.into_iter();
-        let letters = letters.map(|(_, offset, letter)| (offset, letter));
+        let letters = letters.map(|(_, letter)| letter);
         (self.partition, self.index, letters.collect(), places)
     }
 }
@@ -39,7 +39,7 @@ impl Share {
 pub(super) type Parts = (
     Arc<PartitionHandle>,
     u32,
-    Vec<(Offset, DeadLetter)>,
+    Vec<PlacedLetter>,
     HashMap<Offset, usize>,
 );
 
@@ -58,7 +58,7 @@ pub(super) fn share_out<T>(
             }
         };
         answers.push((id, Err(still_busy())));
-        let letter = (at, selected.offset, selected.letter);
+        let letter = (at, (selected.offset, selected.letter));
         match shares
             .iter_mut()
             .find(|share| share.partition.number() == selected.partition.number())
@@ -80,7 +80,7 @@ pub(super) fn change_all(shares: &mut [Share], change: &Change) -> Vec<(usize, R
     for share in shares {
         share
             .letters
-            .retain_mut(|(at, _, letter)| match change(letter) {
+            .retain_mut(|(at, (_, letter))| match change(letter) {
                 Ok(()) => true,
                 Err(refusal) => {
                     refused.push((*at, refusal));

@@ -19,6 +19,9 @@ use crate::limits::BATCH_BYTES_CEILING;
 use crate::log::{LogReader, ReadBound};
 use crate::offset::{Offset, TimestampMs};
 
+/// A letter and where it stands. A page of them is handed on several times.
+pub type PlacedLetter = (Offset, Box<DeadLetter>);
+
 /// The letters of a partition, as they were when the view was made.
 #[derive(Debug, Clone)]
 pub struct DeadLetterView {
@@ -89,7 +92,7 @@ impl DeadLetterView {
     ///
     /// # Errors
     /// [`LogError::Corrupt`], [`LogError::Io`].
-    pub fn get(&self, letter: Offset) -> Result<Option<DeadLetter>, LogError> {
+    pub fn get(&self, letter: Offset) -> Result<Option<Box<DeadLetter>>, LogError> {
         if letter >= self.reader.durable_end() {
             Ok(None)
         } else {
@@ -98,7 +101,7 @@ impl DeadLetterView {
     }
 
     /// As [`DeadLetterView::get`], whether or not the letter is durable yet.
-    pub(super) fn get_written(&self, letter: Offset) -> Result<Option<DeadLetter>, LogError> {
+    pub(super) fn get_written(&self, letter: Offset) -> Result<Option<Box<DeadLetter>>, LogError> {
         LetterReader::new(&self.reader).read(letter)
     }
 
@@ -129,7 +132,7 @@ impl DeadLetterView {
         filter: &LetterFilter,
         order: Order,
         (from, to): (Offset, Offset),
-        visit: &mut dyn FnMut(Offset, DeadLetter) -> bool,
+        visit: &mut dyn FnMut(Offset, Box<DeadLetter>) -> bool,
     ) -> Result<(), LogError> {
         let to = to.min(self.reader.durable_end());
         let mut bases: Vec<_> = self.live.bases().collect();
@@ -216,9 +219,9 @@ impl<'a> LetterReader<'a> {
         }
     }
 
-    fn read(&mut self, offset: Offset) -> Result<Option<DeadLetter>, LogError> {
+    fn read(&mut self, offset: Offset) -> Result<Option<Box<DeadLetter>>, LogError> {
         let value = self.value(offset)?;
-        Ok(value.and_then(|value| DeadLetter::decode(value).ok()))
+        Ok(value.and_then(|value| DeadLetter::decode(value).ok().map(Box::new)))
     }
 
     /// Returns the value at an offset; `None` when the log does not hold one (any more).

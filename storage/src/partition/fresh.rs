@@ -6,7 +6,7 @@ use crate::batch::builder::{BatchBuilder, BrokerMark, BuildOptions};
 use crate::batch::header::{BatchHeader, Codec};
 use crate::batch::record::HeaderRef;
 use crate::cause::{CAUSE_HEADER, Cause, CauseDetail, CauseKind, GROUP_HEADER, LINEAGE_HEADER};
-use crate::dead_letter::{DeadLetter, Lineage, Receiver};
+use crate::dead_letter::{DeadLetter, Lineage, PlacedLetter, Receiver};
 use crate::delivery::{ENVELOPE_HEADER, Envelope};
 use crate::error::LogError;
 use crate::log::LogReader;
@@ -16,7 +16,7 @@ use crate::offset::Offset;
 /// Fresh records with their causes, one for each letter, to be appended to the main log.
 #[derive(Debug)]
 pub struct FreshBatch<'a> {
-    pub(super) letters: &'a [(Offset, DeadLetter)],
+    pub(super) letters: &'a [PlacedLetter],
     pub(super) who: Who<'a>,
     pub(super) header: BatchHeader,
     pub(super) batch: Vec<u8>,
@@ -29,7 +29,7 @@ impl<'a> FreshBatch<'a> {
     /// [`LogError::BatchTooLarge`] when the letters do not fit one batch; also for no letter at all.
     pub fn build(
         main: &LogReader,
-        letters: &'a [(Offset, DeadLetter)],
+        letters: &'a [PlacedLetter],
         who: Who<'a>,
     ) -> Result<Self, LogError> {
         let mut builder = BatchBuilder::new(Codec::None);

@@ -140,6 +140,9 @@ impl Partition {
     ///
     /// # Errors
     /// The dead-letter log's error, and nothing was appended: [`LogError::Rolling`] asks the caller to roll and call again.
+    ///
+    /// # Panics
+    /// When the letters do not stand where the log ended, which the log does not allow.
     pub fn reject(
         &mut self,
         letters: &[DeadLetter],

@@ -2,7 +2,7 @@
 
 use super::append::Partition;
 use super::fresh::{FreshBatch, fresh_envelope, republish_cause};
-use crate::dead_letter::{DeadLetter, Marker, Resolution};
+use crate::dead_letter::{Marker, PlacedLetter, Resolution};
 use crate::delivery::Arrival;
 use crate::error::LogError;
 use crate::log_id::LogKind;
@@ -131,7 +131,7 @@ impl Partition {
         self.unsettled.insert(appended.base_offset, None);
         if self.push.is_some() {
             let (number, who) = (self.number, fresh.who);
-            let arrival = |(offset, letter): &(Offset, DeadLetter)| {
+            let arrival = |(offset, letter): &PlacedLetter| {
                 let envelope = fresh_envelope(letter)?;
                 let cause = republish_cause((number, *offset), letter, who);
                 let time = letter.record.timestamp;

@@ -13,7 +13,7 @@ use super::fresh::FreshBatch;
 use super::reject::RejectOutcome;
 use super::republish::{Claim, MARKERS_PER_BATCH_MAX, Republished, Who};
 use super::steps::Steps;
-use crate::dead_letter::{DeadLetter, DeadLetterLog, DeadLetterView, Resolution};
+use crate::dead_letter::{DeadLetter, DeadLetterLog, DeadLetterView, PlacedLetter, Resolution};
 use crate::error::LogError;
 use crate::log_id::LogKind;
 use crate::offset::{Offset, TimestampMs};
@@ -112,7 +112,7 @@ impl Resolver<'_> {
     /// Republishes letters up to the commit point. The caller answers, then calls [`Resolver::finish`] with what is returned.
     ///
     /// `letters` must be few enough for one batch of the main log: see [`Resolver::batches`].
-    pub fn republish(&self, letters: &[(Offset, DeadLetter)]) -> (Outcomes, Option<Republished>) {
+    pub fn republish(&self, letters: &[PlacedLetter]) -> (Outcomes, Option<Republished>) {
         let mut outcomes = self.claim_all(letters.iter().map(|(offset, _)| *offset));
         let is_mine = |(_, outcome): &(Offset, Option<Outcome>)| outcome.is_none();
         // As a rule all of them are ours; a letter is copied only where some are not.
@@ -187,14 +187,11 @@ impl Resolver<'_> {
 
     /// Cuts letters into runs that each fit one batch of `batch_bytes_max`.
     #[must_use]
-    pub fn batches(
-        letters: Vec<(Offset, DeadLetter)>,
-        batch_bytes_max: u32,
-    ) -> Vec<Vec<(Offset, DeadLetter)>> {
+    pub fn batches(letters: Vec<PlacedLetter>, batch_bytes_max: u32) -> Vec<Vec<PlacedLetter>> {
         // Headers that the broker adds, varints and the batch header come on top of what a record weighs.
         const OVERHEAD_BYTES: usize = 2048;
         let room = usize::try_from(batch_bytes_max).unwrap_or(usize::MAX);
-        let mut batches: Vec<Vec<(Offset, DeadLetter)>> = Vec::new();
+        let mut batches: Vec<Vec<PlacedLetter>> = Vec::new();
         let mut used = usize::MAX;
         for letter in letters {
             let bytes = letter.1.record.weight().saturating_add(OVERHEAD_BYTES);
@@ -234,7 +231,7 @@ impl Resolver<'_> {
             .collect()
     }
 
-    fn append_fresh(&self, mine: &[(Offset, DeadLetter)]) -> Result<Republished, LogError> {
+    fn append_fresh(&self, mine: &[PlacedLetter]) -> Result<Republished, LogError> {
         let offsets: Vec<_> = mine.iter().map(|(offset, _)| *offset).collect();
         let main = self.owner.lock().main().reader();
         let appended = FreshBatch::build(&main, mine, self.who).and_then(|mut fresh| {

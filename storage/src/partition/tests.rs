@@ -18,7 +18,7 @@ use crate::batch::{
     BatchBuilder, BrokerMark, BuildOptions, Codec, Producer, Record, check_produced,
 };
 use crate::cause::{CAUSE_HEADER, Cause, CauseKind, GROUP_HEADER, LINEAGE_HEADER, RESERVED_PREFIX};
-use crate::dead_letter::{DeadLetter, Lineage};
+use crate::dead_letter::{DeadLetter, Lineage, PlacedLetter};
 use crate::disk::Disk;
 use crate::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use crate::disk::sim::{SimDisk, Survival};
@@ -142,7 +142,7 @@ fn rejected(disk: &SimDisk) -> (Mutex<Partition>, Offset) {
     (owner, letter)
 }
 
-fn load(owner: &Mutex<Partition>, letter: Offset) -> (Offset, DeadLetter) {
+fn load(owner: &Mutex<Partition>, letter: Offset) -> PlacedLetter {
     let view = owner.lock().dead_letters().unwrap().view();
     (letter, view.get(letter).unwrap().unwrap())
 }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use storage::batch::{BatchBuilder, BatchHeader, BrokerMark, BuildOptions, Codec, Record};
 use storage::checkpoint::{CheckpointStore, LogCheckpoint};
 use storage::data_dir::checkpoint_paths;
-use storage::dead_letter::DeadLetter;
+use storage::dead_letter::{DeadLetter, PlacedLetter};
 use storage::disk::sim::SimDisk;
 use storage::error::LogError;
 use storage::log::{LogConfig, RetentionPolicy};
@@ -375,7 +375,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn load(&self, letters: &[usize], oracle: &Oracle) -> Result<Vec<(Offset, DeadLetter)>, Stop> {
+    fn load(&self, letters: &[usize], oracle: &Oracle) -> Result<Vec<PlacedLetter>, Stop> {
         let view = self
             .owner
             .lock()
@@ -610,7 +610,7 @@ impl Machine<'_> {
 
     fn republish_in_order(
         &mut self,
-        batch: Vec<(Offset, DeadLetter)>,
+        batch: Vec<PlacedLetter>,
         oracle: &mut Oracle,
     ) -> Result<(), Stop> {
         let is_claimless = self.order == Order::NoClaim;

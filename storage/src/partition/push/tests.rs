@@ -379,7 +379,7 @@ fn a_republished_message_is_due_at_once_and_nobodys_duplicate() {
     }
     let letters: Vec<_> = places
         .into_iter()
-        .zip(letters.into_iter().map(|(_, l)| l))
+        .zip(letters.into_iter().map(|(_, l)| Box::new(l)))
         .collect();
     let who = Who {
         name: "tester",
