@@ -18,7 +18,7 @@ use crate::protocol::error_code::Refusal;
 use crate::protocol::reject::{RejectAnswer, RejectRequest};
 
 /// Jobs that reject at once: each holds a thread, a batch of records and one of letters.
-const JOBS_MAX: usize = 4;
+const JOBS_MAX: usize = 8;
 
 /// A rejection that was checked, and who waits for its answer.
 #[derive(Debug)]

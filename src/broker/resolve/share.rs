@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use storage::dead_letter::{DeadLetter, PlacedLetter};
 use storage::offset::Offset;
+use storage::partition::Republished;
 
-use super::still_busy;
+use super::answers::still_busy;
 use crate::broker::select::Selected;
 use crate::engine::PartitionHandle;
 use crate::protocol::error_code::Refusal;
@@ -89,4 +90,19 @@ pub(super) fn change_all(shares: &mut [Share], change: &Change) -> Vec<(usize, R
             });
     }
     refused
+}
+
+/// Puts together what was republished in each partition, in its order: the markers share a sync.
+pub(super) fn by_partition(
+    committed: Vec<(Arc<PartitionHandle>, Republished)>,
+) -> Vec<(Arc<PartitionHandle>, Vec<Republished>)> {
+    let mut all: Vec<(Arc<PartitionHandle>, Vec<Republished>)> = Vec::new();
+    for (partition, republished) in committed {
+        let number = partition.number();
+        match all.iter_mut().find(|(known, _)| known.number() == number) {
+            Some((_, of_it)) => of_it.push(republished),
+            None => all.push((partition, vec![republished])),
+        }
+    }
+    all
 }

@@ -142,14 +142,20 @@ impl Resolver<'_> {
         (finished(outcomes, error), committed)
     }
 
-    /// Appends and syncs the markers of a committed republish.
+    /// Appends the markers of committed republishes, and syncs all of them once.
     ///
     /// # Errors
-    /// The dead-letter log's error. The republish stands all the same; the markers come later.
-    pub fn finish(&self, republished: &Republished) -> Result<(), LogError> {
-        let end = self.with_room(LogKind::DeadLetter, |partition, now| {
-            partition.append_markers(republished, self.who, now)
-        })?;
+    /// The dead-letter log's error. The republishes stand all the same; the markers come later.
+    pub fn finish(&self, republished: &[Republished]) -> Result<(), LogError> {
+        if republished.is_empty() {
+            return Ok(());
+        }
+        let mut end = Offset::ZERO;
+        for one in republished {
+            end = self.with_room(LogKind::DeadLetter, |partition, now| {
+                partition.append_markers(one, self.who, now)
+            })?;
+        }
         (self.hooks.after)(Step::MarkersWritten);
         self.make_durable(LogKind::DeadLetter, end)?;
         self.owner.lock().settle();

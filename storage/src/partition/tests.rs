@@ -155,7 +155,7 @@ fn republish(owner: &Mutex<Partition>, letter: Offset) -> (Outcome, Option<Repub
 fn retry(owner: &Mutex<Partition>, letter: Offset) -> Outcome {
     let (outcome, committed) = republish(owner, letter);
     if let Some(committed) = committed {
-        resolver(owner).finish(&committed).unwrap();
+        resolver(owner).finish(&[committed]).unwrap();
     }
     outcome
 }
@@ -316,7 +316,7 @@ fn a_repeated_retry_gets_the_first_answer_before_and_after_the_marker() {
     };
     assert_eq!(retry(&owner, letter), repeat, "committed");
     assert_eq!(delete(&owner, letter), repeat, "too late to delete");
-    resolver(&owner).finish(&committed.unwrap()).unwrap();
+    resolver(&owner).finish(&[committed.unwrap()]).unwrap();
     assert_eq!(retry(&owner, letter), repeat, "marked");
     drop(owner);
     let owner = open(&disk);
@@ -349,7 +349,7 @@ fn of_64_threads_that_retry_one_letter_one_appends_and_all_get_its_answer() {
             loop {
                 let (outcomes, committed) = resolver.republish(std::slice::from_ref(&held));
                 if let Some(committed) = committed {
-                    resolver.finish(&committed).unwrap();
+                    resolver.finish(&[committed]).unwrap();
                 }
                 match outcomes.letters[0].1 {
                     Outcome::Busy => std::thread::yield_now(),
@@ -414,7 +414,7 @@ fn markers_that_could_not_be_written_are_due_after_healing() {
     let (_, second) = resolver(&owner).republish(&held[2..]);
     let committed = [first.unwrap(), second.unwrap()];
     fault.add(Rule::new(OpClass::Write, Effect::WritePart(50, FULL)).on(".log"));
-    assert!(resolver(&owner).finish(&committed[0]).is_err());
+    assert!(resolver(&owner).finish(&committed[..1]).is_err());
     assert_eq!(owner.lock().due_markers(), committed);
     fault.heal();
     let task = owner
@@ -425,10 +425,7 @@ fn markers_that_could_not_be_written_are_due_after_healing() {
     task.unwrap().run().unwrap();
     owner.lock().release_unknown(LogKind::DeadLetter);
     assert_eq!(owner.lock().due_markers(), committed);
-    let due = owner.lock().due_markers();
-    for due in due {
-        resolver(&owner).finish(&due).unwrap();
-    }
+    resolver(&owner).finish(&committed).unwrap();
     assert_eq!(owner.lock().due_markers(), []);
     assert_eq!(owner.lock().dead_letters().unwrap().live_count(), 0);
     assert_eq!(causes(&owner).len(), 3);
@@ -595,7 +592,7 @@ fn a_letter_past_its_retention_is_not_found_and_its_cause_is_passed_over() {
         1,
         "the claim outlives its letter"
     );
-    resolver(&owner).finish(&committed.unwrap()).unwrap();
+    resolver(&owner).finish(&[committed.unwrap()]).unwrap();
     let counts = owner.lock().dead_letters().unwrap().counts();
     assert_eq!(
         (counts.letters, counts.expired, counts.republished),

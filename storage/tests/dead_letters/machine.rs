@@ -369,7 +369,7 @@ impl<'a> Machine<'a> {
         let (outcomes, committed) = self.resolver(&after).republish(&batch);
         self.answer(&outcomes.letters, outcomes.error, true, oracle)?;
         if let Some(committed) = committed {
-            let finished = self.resolver(&after).finish(&committed);
+            let finished = self.resolver(&after).finish(&[committed]);
             finished.map_err(|error| self.watch.stop(&error))?;
         }
         Ok(())

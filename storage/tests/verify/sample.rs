@@ -166,7 +166,7 @@ impl Open {
         let letter = (letter, view.get(letter).unwrap().unwrap());
         let (_, committed) = self.resolver().republish(&[letter]);
         if with_marker {
-            self.resolver().finish(&committed.unwrap()).unwrap();
+            self.resolver().finish(&[committed.unwrap()]).unwrap();
         }
     }
 
