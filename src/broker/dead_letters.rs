@@ -28,7 +28,7 @@ impl Broker {
             .filter_map(|(_, letter)| letter.ok());
         let letters = letters
             .filter(live)
-            .map(|selected| letter_view(selected.offset, selected.letter));
+            .map(|selected| letter_view(selected.offset, *selected.letter));
         Ok(ListLettersAnswer {
             letters: letters.collect(),
             cursor: page.cursor,
@@ -55,7 +55,7 @@ impl Broker {
             .get(address.offset)
             .map_err(|error| refusal::of_log(&error))?
             .ok_or_else(unknown)?;
-        Ok(letter_view(address.offset, letter))
+        Ok(letter_view(address.offset, *letter))
     }
 
     /// Returns the topic whose letter an id names, whether or not the letter is live.

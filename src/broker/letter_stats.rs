@@ -142,7 +142,7 @@ pub(super) fn first_letter(
         order,
         (Offset::ZERO, Offset(u64::MAX)),
         &mut |_, letter| {
-            first = Some(letter);
+            first = Some(*letter);
             false
         },
     )?;

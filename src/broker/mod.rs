@@ -77,7 +77,7 @@ pub use schedules::NewSchedule;
 pub use upkeep::{Health, Upkeep};
 pub use url_groups::EndpointMatch;
 
-/// Operations on dead letters that may be under way at once: each holds a thread and a batch in memory.
+/// Retries and deletions of dead letters that may be under way at once: each holds a thread and a batch in memory.
 const RESOLVING_MAX: usize = 8;
 
 /// The broker. Shared by all surfaces.
@@ -108,6 +108,7 @@ pub struct Broker {
     is_clock_off: AtomicBool,
     next_producer_id: Mutex<std::ops::Range<u64>>,
     resolving: Arc<Semaphore>,
+    rejects: reject::RejectQueue,
     /// KiB of fetched batches that may be in memory.
     fetched_kib: Arc<Semaphore>,
     fetch_memory: Arc<FetchMemory>,

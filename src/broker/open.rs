@@ -148,6 +148,7 @@ impl Broker {
             is_clock_off: AtomicBool::new(false),
             next_producer_id: Mutex::new(0..0),
             resolving: Arc::new(Semaphore::new(RESOLVING_MAX)),
+            rejects: super::reject::RejectQueue::default(),
             fetched_kib: Arc::new(Semaphore::new(
                 usize::try_from(FETCHED_BYTES_MAX / 1024).unwrap_or(Semaphore::MAX_PERMITS),
             )),

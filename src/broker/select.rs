@@ -6,7 +6,7 @@ use storage::address::{Address, AddressKind};
 use storage::dead_letter::select::{
     Cursor, LetterFilter, MergedPage, Order, PartitionPage, PartitionRange, merge,
 };
-use storage::dead_letter::{DeadLetter, DeadLetterView, Disposition, Fingerprint};
+use storage::dead_letter::{DeadLetter, DeadLetterView, Disposition, Fingerprint, PlacedLetter};
 use storage::log_id::PartitionNumber;
 use storage::offset::Offset;
 
@@ -25,7 +25,7 @@ pub(super) struct Selected {
     pub(super) partition: Arc<PartitionHandle>,
     pub(super) index: u32,
     pub(super) offset: Offset,
-    pub(super) letter: DeadLetter,
+    pub(super) letter: Box<DeadLetter>,
 }
 
 /// One page of a selection. What was asked for by an id that leads nowhere stands in `refused`.
@@ -38,8 +38,8 @@ pub(super) struct SelectedPage {
 struct Found {
     partition: Arc<PartitionHandle>,
     index: u32,
-    letters: Vec<(Offset, DeadLetter)>,
-    /// What each of them weighs: to know that it is encoded, which is done once.
+    letters: Vec<PlacedLetter>,
+    /// What each of them weighs.
     weights: Vec<usize>,
 }
 
@@ -154,7 +154,7 @@ fn look(
 
 /// Returns how many bytes a letter takes in an answer at most.
 fn weight(letter: &DeadLetter) -> usize {
-    LETTER_FIELDS_BYTES.saturating_add(letter.encode().len())
+    LETTER_FIELDS_BYTES.saturating_add(letter.weight())
 }
 
 /// Returns how many letters of a page fit `bytes_max`, at least one.

@@ -36,6 +36,8 @@ use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::fetch::{FetchPartition, FetchRequest};
 use crate::protocol::group_offsets::{CommitOffsetsRequest, CommittedOffset};
 use crate::protocol::reject::RejectRequest;
+use crate::protocol::resolve_letters::RetryLettersRequest;
+use crate::protocol::selection::{Order, Page, Selection};
 use crate::protocol::settings::{Durability, SettingsChange};
 use crate::shutdown::Shutdown;
 
@@ -43,7 +45,7 @@ const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 /// No test waits longer: it is what makes a hang a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn open() -> (Arc<Broker>, FaultDisk) {
+pub(super) fn open() -> (Arc<Broker>, FaultDisk) {
     open_at(Arc::new(ManualClock::new(NOW)))
 }
 
@@ -84,12 +86,12 @@ fn create(broker: &Broker, name: &str) -> Result<(), Refusal> {
     broker.create_topic(&request).map(drop)
 }
 
-fn partition(broker: &Broker) -> Arc<PartitionHandle> {
+pub(super) fn partition(broker: &Broker) -> Arc<PartitionHandle> {
     create(broker, "t").unwrap();
     broker.topic("t").unwrap().partition(0).unwrap()
 }
 
-fn append(partition: &PartitionHandle) -> Option<Offset> {
+pub(super) fn append(partition: &PartitionHandle) -> Option<Offset> {
     let mut builder = BatchBuilder::new(Codec::None);
     let record = NewRecord {
         timestamp: NOW,
@@ -110,14 +112,14 @@ fn append(partition: &PartitionHandle) -> Option<Offset> {
     }
 }
 
-async fn bounded<F: Future>(future: F) -> F::Output {
+pub(super) async fn bounded<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("nothing happened")
 }
 
 /// Polls a future once and expects that it waits.
-async fn waits<F: Future + Unpin>(future: &mut F)
+pub(super) async fn waits<F: Future + Unpin>(future: &mut F)
 where
     F::Output: std::fmt::Debug,
 {
@@ -128,7 +130,7 @@ where
     }
 }
 
-const FAIL: Effect = Effect::Fail(ErrorKind::Other);
+pub(super) const FAIL: Effect = Effect::Fail(ErrorKind::Other);
 
 #[test]
 fn a_failed_sync_of_any_log_is_told_and_counted() {
@@ -286,15 +288,13 @@ fn a_caller_who_goes_away_takes_no_permit_back_from_the_work() {
     partition(&broker);
     // The work stops here until the test lets go.
     let blocked = broker.topics.write();
-    let request = RejectRequest {
+    let request = RetryLettersRequest {
         topic: "t".to_owned(),
-        partition: 0,
-        offset: Offset(0),
-        group: "g".to_owned(),
-        reason: Text::from("r".to_owned()),
-        details: None,
+        selection: Selection::All,
+        page: Page::first(Order::OldestFirst, 1),
+        request_id: None,
     };
-    let mut call = Box::pin(broker.reject(request));
+    let mut call = Box::pin(broker.retry_letters(request, "tester".to_owned()));
     runtime.block_on(waits(&mut call));
     drop(call);
     assert_eq!(broker.resolving.available_permits(), RESOLVING_MAX - 1);

@@ -24,6 +24,10 @@ pub const ADDRESS_BYTES: usize = 17;
 /// Characters of an address: 62^23 is the first power of 62 above 2^136.
 pub const ADDRESS_CHARS: usize = 23;
 
+/// Characters that one division of an address gives: as many as fit a `u32`.
+const DIVISION_CHARS: usize = 5;
+const DIVISOR: u64 = (BASE as u64).pow(5);
+
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const BASE: u32 = 62;
 
@@ -198,15 +202,18 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = self.to_bytes();
+        let mut limbs = limbs(self.to_bytes());
         let mut chars = [0; ADDRESS_CHARS];
-        for place in chars.iter_mut().rev() {
-            let digit = divide(&mut bytes);
-            *place = usize::try_from(digit)
-                .ok()
-                .and_then(|digit| ALPHABET.get(digit))
-                .copied()
-                .unwrap_or(b'0');
+        for group in chars.rchunks_mut(DIVISION_CHARS) {
+            let mut rest = divide(&mut limbs);
+            for place in group.iter_mut().rev() {
+                let digit = usize::try_from(rest % u64::from(BASE)).ok();
+                rest /= u64::from(BASE);
+                *place = digit
+                    .and_then(|digit| ALPHABET.get(digit))
+                    .copied()
+                    .unwrap_or(b'0');
+            }
         }
         f.pad(std::str::from_utf8(&chars).map_err(|_error| fmt::Error)?)
     }
@@ -236,14 +243,25 @@ impl FromStr for Address {
     }
 }
 
-/// Divides the big-endian number by 62 and returns the remainder.
-fn divide(number: &mut [u8; ADDRESS_BYTES]) -> u32 {
+/// Returns the big-endian number in digits of 32 bits, the highest first.
+fn limbs(bytes: [u8; ADDRESS_BYTES]) -> [u32; 5] {
+    let mut limbs = [0; 5];
+    for (place, chunk) in limbs.iter_mut().rev().zip(bytes.rchunks(4)) {
+        *place = chunk
+            .iter()
+            .fold(0, |limb, byte| limb << 8 | u32::from(*byte));
+    }
+    limbs
+}
+
+/// Divides the number by 62 to the power of [`DIVISION_CHARS`] and returns the remainder.
+fn divide(limbs: &mut [u32; 5]) -> u64 {
     let mut remainder = 0;
-    for byte in number {
-        let value = (remainder << 8) | u32::from(*byte);
-        // The remainder was below 62, so the quotient is below 256.
-        *byte = u8::try_from(value / BASE).unwrap_or(u8::MAX);
-        remainder = value % BASE;
+    for limb in limbs {
+        let value = (remainder << 32) | u64::from(*limb);
+        // The remainder was below the divisor, so the quotient is below 2^32.
+        *limb = u32::try_from(value / DIVISOR).unwrap_or(u32::MAX);
+        remainder = value % DIVISOR;
     }
     remainder
 }

@@ -20,6 +20,7 @@ mod bad_input;
 mod disk;
 mod drain;
 mod harness;
+mod letter_parts;
 mod letters;
 mod process;
 mod produce;

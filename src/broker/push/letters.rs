@@ -34,7 +34,7 @@ impl Broker {
         let found = select(topic, selection, page, LETTER_PAGE_BYTES_MAX)?;
         let letters = found.letters.into_iter().filter_map(|(_, one)| one.ok());
         let live = letters.filter(|one| one.partition.owner().lock().is_live(one.offset));
-        let messages = live.map(|one| dead_message(one.offset, one.letter));
+        let messages = live.map(|one| dead_message(one.offset, *one.letter));
         Ok((messages.collect(), found.cursor))
     }
 
@@ -55,7 +55,7 @@ impl Broker {
             .get(address.offset)
             .map_err(|error| refusal::of_log(&error))?
             .ok_or_else(unknown)?;
-        Ok(dead_message(address.offset, letter))
+        Ok(dead_message(address.offset, *letter))
     }
 
     /// Sends letters of messages back, each with its settings overridden. Answered when the fresh messages are synced.

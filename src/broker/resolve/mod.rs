@@ -3,22 +3,23 @@
 //! The work blocks on the disk, so it runs on threads of its own, a few at a time. A caller is answered at the commit point;
 //! the markers follow on the same thread.
 
+mod answers;
 mod share;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::address::Address;
-use storage::dead_letter::DeadLetter;
+use storage::dead_letter::PlacedLetter;
 use storage::error::LogError;
-use storage::log_id::{LogKind, PartitionNumber};
+use storage::log_id::LogKind;
 use storage::offset::Offset;
 use storage::partition::{Hooks, Outcome, Republished as Committed, Resolver, Step, Who};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use answers::{deleted, republished, still_busy};
 pub(super) use share::Change;
-use share::{Share, change_all, share_out};
+use share::{Share, by_partition, change_all, share_out};
 
 use super::select::{select, unknown_letter};
 use super::{Broker, refusal};
@@ -30,7 +31,11 @@ use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::resolve_letters::{
     DeleteLettersAnswer, DeleteLettersRequest, Republished, RetryLettersAnswer, RetryLettersRequest,
 };
+use crate::protocol::selection::{Page, Selection};
+use crate::topic::Topic;
 
+/// Bytes of letters that a retry of a page holds in memory at a time.
+const PART_BYTES_GOAL: u32 = 4 << 20;
 /// How long a caller waits for another one who resolves the same letter.
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long one step of that wait is, should no change be told.
@@ -87,7 +92,7 @@ impl Broker {
         let result = self.retry_selected(request, (who, change), &mut committed);
         // The commit point is passed: a caller who has gone away changes nothing.
         answer.send(result).ok();
-        for (partition, republished) in committed {
+        for (partition, republished) in by_partition(committed) {
             let finished =
                 self.with_resolver(&partition, who, |resolver| resolver.finish(&republished));
             if let Err(error) = finished {
@@ -108,10 +113,47 @@ impl Broker {
             REQUEST_ID_BYTES_MAX,
         )?;
         let topic = self.topic(&request.topic)?;
-        let page = select(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
+        let mut page = request.page.clone();
+        let mut answer = RetryLettersAnswer::default();
+        // Part by part: what one part takes in memory is used again for the next.
+        loop {
+            let part = self.retry_part(
+                (&topic, &request.selection, &page),
+                (who, change.as_ref()),
+                committed,
+            );
+            let part = match part {
+                // What was republished is answered; the next call begins where this one could not go on.
+                Err(_) if !answer.letters.is_empty() => return Ok(answer),
+                part => part?,
+            };
+            page.limit = page
+                .limit
+                .saturating_sub(u32::try_from(part.letters.len()).unwrap_or(u32::MAX));
+            answer.letters.extend(part.letters);
+            answer.cursor.clone_from(&part.cursor);
+            if page.limit == 0 || part.cursor.is_none() {
+                return Ok(answer);
+            }
+            page.cursor = part.cursor;
+        }
+    }
+
+    /// Republishes letters of a page from its start, as many as are held in memory at a time.
+    fn retry_part(
+        &self,
+        (topic, selection, page): (&Arc<Topic>, &Selection, &Page),
+        (who, change): (Who<'_>, Option<&Change>),
+        committed: &mut Vec<(Arc<PartitionHandle>, Committed)>,
+    ) -> Result<RetryLettersAnswer, Refusal> {
+        let bytes_max = match selection {
+            Selection::Ids(_) => RESOLVE_BYTES_MAX,
+            Selection::Filter(_) | Selection::All => PART_BYTES_GOAL,
+        };
+        let page = select(topic, selection, page, bytes_max)?;
         let (mut answers, mut shares) = share_out(page.letters);
         if let Some(change) = change {
-            for (at, refusal) in change_all(&mut shares, &change) {
+            for (at, refusal) in change_all(&mut shares, change) {
                 if let Some((_, place)) = answers.get_mut(at) {
                     *place = Err(refusal);
                 }
@@ -234,8 +276,8 @@ impl Broker {
     fn until_not_busy(
         &self,
         partition: &PartitionHandle,
-        mut letters: Vec<(Offset, DeadLetter)>,
-        mut act: impl FnMut(&[(Offset, DeadLetter)]) -> storage::partition::Outcomes,
+        mut letters: Vec<PlacedLetter>,
+        mut act: impl FnMut(&[PlacedLetter]) -> storage::partition::Outcomes,
     ) -> Vec<(Offset, Result<Outcome, Option<Refusal>>)> {
         let mut results = Vec::new();
         let started = self.clock.monotonic();
@@ -309,43 +351,6 @@ impl Broker {
     }
 }
 
-/// `None` as an error stands for a letter that is not there.
-fn republished(
-    (partition, index): (PartitionNumber, u32),
-    outcome: Result<Outcome, Option<Refusal>>,
-) -> Result<Republished, Option<Refusal>> {
-    match outcome? {
-        Outcome::Republished { target, is_repeat } => Ok(Republished {
-            message_id: Address::message(partition, target).to_string(),
-            partition: index,
-            offset: target,
-            is_new: !is_repeat,
-        }),
-        Outcome::Deleted | Outcome::NotFound | Outcome::Busy | Outcome::Failed => Err(None),
-    }
-}
-
-fn deleted(id: &str, outcome: Result<Outcome, Option<Refusal>>) -> Result<bool, Refusal> {
-    match outcome {
-        Ok(Outcome::Deleted) => Ok(true),
-        Ok(Outcome::Republished { .. }) => Err(Refusal::new(
-            ErrorCode::LetterResolved,
-            format!("dead letter {id} was republished"),
-        )),
-        Ok(Outcome::NotFound | Outcome::Busy | Outcome::Failed) | Err(None) => {
-            Err(unknown_letter(id))
-        }
-        Err(Some(refusal)) => Err(refusal),
-    }
-}
-
-fn still_busy() -> Refusal {
-    Refusal::new(
-        ErrorCode::OutcomeUnknown,
-        "somebody else is resolving the letter, ask again",
-    )
-}
-
 pub(super) fn ended() -> Refusal {
     Refusal::new(ErrorCode::ShuttingDown, "the broker is ending")
 }
@@ -368,7 +373,5 @@ pub(super) fn finish_due(
         name: "recovery",
         request_id: None,
     };
-    due.iter().try_for_each(|republished| {
-        broker.with_resolver(partition, who, |resolver| resolver.finish(republished))
-    })
+    broker.with_resolver(partition, who, |resolver| resolver.finish(&due))
 }

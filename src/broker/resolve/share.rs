@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use storage::dead_letter::DeadLetter;
+use storage::dead_letter::{DeadLetter, PlacedLetter};
 use storage::offset::Offset;
+use storage::partition::Republished;
 
-use super::still_busy;
+use super::answers::still_busy;
 use crate::broker::select::Selected;
 use crate::engine::PartitionHandle;
 use crate::protocol::error_code::Refusal;
@@ -21,17 +22,17 @@ pub(super) type Answers<T> = Vec<(String, Result<T, Refusal>)>;
 pub(super) struct Share {
     pub(super) partition: Arc<PartitionHandle>,
     pub(super) index: u32,
-    pub(super) letters: Vec<(usize, Offset, DeadLetter)>,
+    pub(super) letters: Vec<(usize, PlacedLetter)>,
 }
 
 impl Share {
     /// Returns the partition, its index, the letters, and the places of their answers by offset: there may be thousands of
     /// them, and their outcomes come in any order.
     pub(super) fn into_parts(self) -> Parts {
-        let places = self.letters.iter().map(|(at, offset, _)| (*offset, *at));
+        let places = self.letters.iter().map(|(at, (offset, _))| (*offset, *at));
         let places = places.collect();
         let letters = self.letters.into_iter();
-        let letters = letters.map(|(_, offset, letter)| (offset, letter));
+        let letters = letters.map(|(_, letter)| letter);
         (self.partition, self.index, letters.collect(), places)
     }
 }
@@ -39,7 +40,7 @@ impl Share {
 pub(super) type Parts = (
     Arc<PartitionHandle>,
     u32,
-    Vec<(Offset, DeadLetter)>,
+    Vec<PlacedLetter>,
     HashMap<Offset, usize>,
 );
 
@@ -58,7 +59,7 @@ pub(super) fn share_out<T>(
             }
         };
         answers.push((id, Err(still_busy())));
-        let letter = (at, selected.offset, selected.letter);
+        let letter = (at, (selected.offset, selected.letter));
         match shares
             .iter_mut()
             .find(|share| share.partition.number() == selected.partition.number())
@@ -80,7 +81,7 @@ pub(super) fn change_all(shares: &mut [Share], change: &Change) -> Vec<(usize, R
     for share in shares {
         share
             .letters
-            .retain_mut(|(at, _, letter)| match change(letter) {
+            .retain_mut(|(at, (_, letter))| match change(letter) {
                 Ok(()) => true,
                 Err(refusal) => {
                     refused.push((*at, refusal));
@@ -89,4 +90,19 @@ pub(super) fn change_all(shares: &mut [Share], change: &Change) -> Vec<(usize, R
             });
     }
     refused
+}
+
+/// Puts together what was republished in each partition, in its order: the markers share a sync.
+pub(super) fn by_partition(
+    committed: Vec<(Arc<PartitionHandle>, Republished)>,
+) -> Vec<(Arc<PartitionHandle>, Vec<Republished>)> {
+    let mut all: Vec<(Arc<PartitionHandle>, Vec<Republished>)> = Vec::new();
+    for (partition, republished) in committed {
+        let number = partition.number();
+        match all.iter_mut().find(|(known, _)| known.number() == number) {
+            Some((_, of_it)) => of_it.push(republished),
+            None => all.push((partition, vec![republished])),
+        }
+    }
+    all
 }

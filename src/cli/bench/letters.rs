@@ -133,7 +133,7 @@ pub(super) async fn make(
     Ok((load, bench))
 }
 
-/// The letters that one connection makes. A connection's answers come in order, so each waits for a sync of its own.
+/// The letters that one connection makes, each when the one before is answered: what shares a sync are the connections.
 struct Share {
     connection: Connection,
     topic: String,

@@ -45,6 +45,16 @@ impl Batch {
         Ok(Self { header, bytes })
     }
 
+    /// Takes the first batch off bytes that hold one or more.
+    ///
+    /// # Errors
+    /// As [`Batch::decode`].
+    pub fn decode_first(bytes: &mut Bytes) -> Result<Self, Corruption> {
+        let header = BatchHeader::decode(bytes)?;
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        Self::decode(bytes.split_to(length.min(bytes.len())))
+    }
+
     /// Returns the header.
     #[must_use]
     pub fn header(&self) -> &BatchHeader {
@@ -82,6 +92,17 @@ impl Batch {
         let section = self.section(unpacked_bytes_max)?;
         Records::new(&self.header, &section)
             .map(|record| record.map(|record| Record::share(&section, &record)))
+            .collect()
+    }
+
+    /// Returns the values of all records, without keys and headers; as [`Batch::records`].
+    ///
+    /// # Errors
+    /// As [`Batch::records`].
+    pub fn values(&self, unpacked_bytes_max: u32) -> Result<Vec<Option<Bytes>>, Corruption> {
+        let section = self.section(unpacked_bytes_max)?;
+        Records::new(&self.header, &section)
+            .map(|record| record.map(|record| record.value.map(|value| section.slice_ref(value))))
             .collect()
     }
 }

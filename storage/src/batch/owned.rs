@@ -59,6 +59,20 @@ impl Record {
         value.as_deref()
     }
 
+    /// Returns a copy with bytes of its own: it does not keep the batch alive that the record was read from.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let copy = |part: &Bytes| Bytes::copy_from_slice(part);
+        let header =
+            |(name, value): &(String, Option<Bytes>)| (name.clone(), value.as_ref().map(copy));
+        Self {
+            timestamp: self.timestamp,
+            key: self.key.as_ref().map(copy),
+            value: self.value.as_ref().map(copy),
+            headers: self.headers.iter().map(header).collect(),
+        }
+    }
+
     /// Returns the headers in the form that [`Record::as_new`] takes.
     #[must_use]
     pub fn header_refs(&self) -> Vec<HeaderRef<'_>> {

@@ -268,9 +268,14 @@ impl History {
         })
     }
 
+    /// Bytes that the history takes at most when encoded.
+    pub(super) fn weight(&self) -> usize {
+        let attempts: usize = self.attempts.iter().map(Attempt::weight).sum();
+        attempts + HISTORY_FRAMING_BYTES
+    }
+
     fn cut_to_fit(&mut self) {
-        let weight: usize = self.attempts.iter().map(Attempt::weight).sum();
-        let mut excess = (weight + HISTORY_FRAMING_BYTES).saturating_sub(HISTORY_BYTES_MAX);
+        let mut excess = self.weight().saturating_sub(HISTORY_BYTES_MAX);
         let Some((first, rest)) = self.attempts.split_first_mut() else {
             return;
         };

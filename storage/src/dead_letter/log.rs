@@ -6,13 +6,14 @@
 //! 2. The live set and the facets are folds of the log: what the checkpoint holds of them is a hint.
 //! 3. Only letters below the durable end are shown: a letter that somebody saw survives any crash.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
 use super::letter::DeadLetter;
 use super::live::{LiveCounts, LiveSet};
-use super::marker::{Marker, Resolution};
+use super::marker::Marker;
 use super::places::{FacetsTask, Places};
 use super::view::DeadLetterView;
 use crate::batch::builder::{BatchBuilder, BrokerMark, BuildError, BuildOptions};
@@ -102,11 +103,11 @@ impl DeadLetterLog {
     /// The log's error; [`LogError::BatchTooLarge`] also when the letters do not fit one batch.
     pub fn append_letters(
         &mut self,
-        letters: &[DeadLetter],
+        letters: &[impl Borrow<DeadLetter>],
         now: TimestampMs,
     ) -> Result<Vec<Offset>, LogError> {
         let mut builder = BatchBuilder::new(Codec::None);
-        let mut fitted = letters.to_vec();
+        let mut fitted: Vec<_> = letters.iter().map(|one| one.borrow().clone()).collect();
         for letter in &mut fitted {
             let cause = cause_of(letter).encode();
             let headers = [HeaderRef {
@@ -121,9 +122,7 @@ impl DeadLetterLog {
             .zip(letters)
             .map(|(at, _)| Offset(appended.base_offset.0.saturating_add(at)))
             .collect();
-        for (offset, letter) in offsets.iter().zip(&fitted) {
-            self.note_letter(*offset, letter);
-        }
+        self.note_letters(appended.base_offset, &fitted);
         Ok(offsets)
     }
 
@@ -145,10 +144,7 @@ impl DeadLetterLog {
             push(&mut builder, &value, &[], now)?;
         }
         let appended = self.append(&mut builder, BrokerMark::Broker, now)?;
-        for (at, marker) in (0u64..).zip(markers) {
-            let offset = Offset(appended.base_offset.0.saturating_add(at));
-            self.note_marker(offset, marker.letter, marker.resolution);
-        }
+        self.note_markers(appended.base_offset, markers);
         Ok(appended.next_offset)
     }
 
@@ -246,19 +242,27 @@ impl DeadLetterLog {
         self.log.append(&header, &mut batch, now)
     }
 
-    fn note_letter(&mut self, offset: Offset, letter: &DeadLetter) {
-        let base = self.log.segment_base_of(offset);
+    /// Takes note of letters that stand one by one from an offset on, in one segment.
+    fn note_letters(&mut self, first: Offset, letters: &[DeadLetter]) {
+        let base = self.log.segment_base_of(first);
         let live = Arc::make_mut(&mut self.live);
         live.begin_segment(base);
-        live.insert(offset);
-        self.places.write().add_letter(base, offset, letter);
+        let mut places = self.places.write();
+        for (at, letter) in (first.0..).zip(letters) {
+            live.insert(Offset(at));
+            places.add_letter(base, Offset(at), letter);
+        }
     }
 
-    /// The first marker of a letter wins; one of a letter that is gone says nothing.
-    fn note_marker(&mut self, offset: Offset, letter: Offset, resolution: Resolution) {
-        Arc::make_mut(&mut self.live).resolve(letter, resolution);
-        let base = self.log.segment_base_of(offset);
-        self.places.write().add_marker(base, offset, letter);
+    /// Likewise of markers. The first marker of a letter wins; one of a letter that is gone says nothing.
+    fn note_markers(&mut self, first: Offset, markers: &[Marker]) {
+        let base = self.log.segment_base_of(first);
+        let live = Arc::make_mut(&mut self.live);
+        let mut places = self.places.write();
+        for (at, marker) in (first.0..).zip(markers) {
+            live.resolve(marker.letter, marker.resolution);
+            places.add_marker(base, Offset(at), marker.letter);
+        }
     }
 
     pub(super) fn facets_task(&self, base: Offset) -> FacetsTask {
@@ -327,6 +331,7 @@ mod tests {
     use crate::dead_letter::facets::{FACETS_VERSION, Facets};
     use crate::dead_letter::letter::{Destination, Receiver, destination_source_key};
     use crate::dead_letter::limits::URL_BYTES_MAX;
+    use crate::dead_letter::marker::Resolution;
     use crate::dead_letter::samples::letter;
     use crate::dead_letter::sealed::seal;
     use crate::disk::sim::SimDisk;

@@ -23,7 +23,7 @@ pub use live::LiveCounts;
 pub use log::DeadLetterLog;
 pub use marker::{Marker, Resolution};
 pub use places::FacetsTask;
-pub use view::DeadLetterView;
+pub use view::{DeadLetterView, PlacedLetter};
 
 #[cfg(test)]
 mod samples;

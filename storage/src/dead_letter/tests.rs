@@ -265,6 +265,15 @@ fn overhead(letter: &DeadLetter) -> usize {
     letter.encode().len() - letter.record.weight()
 }
 
+/// Bytes that a letter takes in a batch: encoded, with its cause and its record's own framing.
+fn in_a_batch(letter: &DeadLetter) -> usize {
+    let group = match &letter.receiver {
+        Receiver::Group(group) => group.len(),
+        Receiver::Destination(_) => 0,
+    };
+    letter.encode().len() + group + 128
+}
+
 /// The letter with the most bytes that its record does not have.
 fn largest() -> DeadLetter {
     let name = || Some("n".repeat(NAME_BYTES_MAX + 1));
@@ -310,6 +319,7 @@ fn the_largest_letter_is_within_its_overhead_and_says_what_was_cut() {
         .into_iter()
         .sum();
     assert_eq!(letter.cut, cut);
+    assert!(in_a_batch(&letter) <= letter.weight());
     assert_eq!(DeadLetter::decode(&letter.encode()), Ok(letter));
 }
 
@@ -321,6 +331,7 @@ proptest! {
         let mut letter = letter;
         letter.fit();
         prop_assert!(overhead(&letter) <= LETTER_OVERHEAD_BYTES as usize, "{} bytes", overhead(&letter));
+        prop_assert!(in_a_batch(&letter) <= letter.weight(), "{letter:?}");
         let again = letter.clone();
         letter.fit();
         prop_assert_eq!(&letter, &again, "fitting twice changes nothing");

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 
@@ -12,11 +13,14 @@ use super::live::{LiveCounts, LiveSet};
 use super::marker::Marker;
 use super::places::{Places, absolute, relative};
 use super::select::{LetterFilter, Order};
-use crate::batch::Record;
+use crate::batch::Batch;
 use crate::error::LogError;
 use crate::limits::BATCH_BYTES_CEILING;
 use crate::log::{LogReader, ReadBound};
 use crate::offset::{Offset, TimestampMs};
+
+/// A letter and where it stands. A page of them is handed on several times.
+pub type PlacedLetter = (Offset, Box<DeadLetter>);
 
 /// The letters of a partition, as they were when the view was made.
 #[derive(Debug, Clone)]
@@ -26,12 +30,20 @@ pub struct DeadLetterView {
     places: Arc<RwLock<Places>>,
 }
 
-/// Reads letters one after the other, each batch once.
+/// Reads letters one after the other, each batch once, and more and more of them at a time as long as they stand close.
 struct LetterReader<'a> {
     reader: &'a LogReader,
     base: Offset,
-    records: Vec<Record>,
+    /// The values of what was read last: letters and markers have no more.
+    values: Vec<Option<Bytes>>,
+    /// Bytes that were read last, at least a batch.
+    ahead: u64,
 }
+
+/// Bytes that are read at once where one letter after the other is wanted: first, and at most.
+const AHEAD_BYTES: std::ops::RangeInclusive<u64> = 16 << 10..=1 << 20;
+/// A letter that stands so near behind what was read is likely to be followed by more.
+const NEAR: u64 = 16;
 
 impl DeadLetterView {
     pub(super) fn new(reader: LogReader, live: Arc<LiveSet>, places: Arc<RwLock<Places>>) -> Self {
@@ -80,7 +92,7 @@ impl DeadLetterView {
     ///
     /// # Errors
     /// [`LogError::Corrupt`], [`LogError::Io`].
-    pub fn get(&self, letter: Offset) -> Result<Option<DeadLetter>, LogError> {
+    pub fn get(&self, letter: Offset) -> Result<Option<Box<DeadLetter>>, LogError> {
         if letter >= self.reader.durable_end() {
             Ok(None)
         } else {
@@ -89,7 +101,7 @@ impl DeadLetterView {
     }
 
     /// As [`DeadLetterView::get`], whether or not the letter is durable yet.
-    pub(super) fn get_written(&self, letter: Offset) -> Result<Option<DeadLetter>, LogError> {
+    pub(super) fn get_written(&self, letter: Offset) -> Result<Option<Box<DeadLetter>>, LogError> {
         LetterReader::new(&self.reader).read(letter)
     }
 
@@ -106,8 +118,8 @@ impl DeadLetterView {
             return Ok(None);
         };
         let mut reader = LetterReader::new(&self.reader);
-        let record = reader.record(offset)?;
-        Ok(record.and_then(|record| Marker::decode(record.value.as_deref()?).ok()))
+        let value = reader.value(offset)?;
+        Ok(value.and_then(|value| Marker::decode(value).ok()))
     }
 
     /// Calls `visit` with each live durable letter that `filter` matches, from `from` up to `to` (exclusive), in the given
@@ -120,7 +132,7 @@ impl DeadLetterView {
         filter: &LetterFilter,
         order: Order,
         (from, to): (Offset, Offset),
-        visit: &mut dyn FnMut(Offset, DeadLetter) -> bool,
+        visit: &mut dyn FnMut(Offset, Box<DeadLetter>) -> bool,
     ) -> Result<(), LogError> {
         let to = to.min(self.reader.durable_end());
         let mut bases: Vec<_> = self.live.bases().collect();
@@ -202,33 +214,56 @@ impl<'a> LetterReader<'a> {
         Self {
             reader,
             base: Offset::ZERO,
-            records: Vec::new(),
+            values: Vec::new(),
+            ahead: 0,
         }
     }
 
-    fn read(&mut self, offset: Offset) -> Result<Option<DeadLetter>, LogError> {
-        let record = self.record(offset)?;
-        Ok(record.and_then(|record| DeadLetter::decode(record.value.as_deref()?).ok()))
+    fn read(&mut self, offset: Offset) -> Result<Option<Box<DeadLetter>>, LogError> {
+        let value = self.value(offset)?;
+        Ok(value.and_then(|value| DeadLetter::decode(value).ok().map(Box::new)))
     }
 
-    /// Returns the record at an offset; `None` when the log does not hold it (any more).
-    fn record(&mut self, offset: Offset) -> Result<Option<&Record>, LogError> {
-        let held = offset
-            .since(self.base)
-            .and_then(|at| usize::try_from(at).ok());
-        if held.is_none_or(|at| at >= self.records.len()) {
-            let batch = match self.reader.batch_at(offset, ReadBound::LogEnd) {
+    /// Returns the value at an offset; `None` when the log does not hold one (any more).
+    fn value(&mut self, offset: Offset) -> Result<Option<&[u8]>, LogError> {
+        if self.place(offset).is_none() {
+            match self.read_from(offset) {
                 Err(LogError::OffsetOutOfRange { .. }) => return Ok(None),
-                batch => batch?,
-            };
-            self.base = batch.header().base_offset;
-            self.records = batch
-                .records(BATCH_BYTES_CEILING)
-                .map_err(|reason| self.reader.undecodable(self.base, reason))?;
+                read => read?,
+            }
         }
-        let at = offset
-            .since(self.base)
-            .and_then(|at| usize::try_from(at).ok());
-        Ok(at.and_then(|at| self.records.get(at)))
+        let value = self.place(offset).and_then(|at| self.values.get(at));
+        Ok(value.and_then(Option::as_deref))
+    }
+
+    fn read_from(&mut self, offset: Offset) -> Result<(), LogError> {
+        let held = u64::try_from(self.values.len()).unwrap_or(u64::MAX);
+        let behind = offset.since(Offset(self.base.0.saturating_add(held)));
+        self.ahead = if behind.is_some_and(|distance| distance <= NEAR) {
+            let (first, most) = (*AHEAD_BYTES.start(), *AHEAD_BYTES.end());
+            self.ahead.saturating_mul(2).clamp(first, most)
+        } else {
+            0
+        };
+        self.values.clear();
+        let read = self.reader.read(offset, self.ahead, ReadBound::LogEnd)?;
+        let mut rest = Bytes::from(read);
+        while !rest.is_empty() {
+            let batch = Batch::decode_first(&mut rest)
+                .and_then(|batch| Ok((batch.values(BATCH_BYTES_CEILING)?, batch)));
+            let (values, batch) =
+                batch.map_err(|reason| self.reader.undecodable(offset, reason))?;
+            if self.values.is_empty() {
+                self.base = batch.header().base_offset;
+            }
+            self.values.extend(values);
+        }
+        Ok(())
+    }
+
+    /// Returns where among the values an offset stands.
+    fn place(&self, offset: Offset) -> Option<usize> {
+        let at = usize::try_from(offset.since(self.base)?).ok()?;
+        (at < self.values.len()).then_some(at)
     }
 }

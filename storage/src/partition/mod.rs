@@ -10,7 +10,7 @@
 //!
 //! # The steps of a republish
 //! 1. [`Partition::claim`]: in memory; a second caller is told to wait for the first.
-//! 2. [`Partition::append_republished`]: the fresh records with their causes, one batch.
+//! 2. [`Partition::append_republished`]: the fresh records with their causes, one [`FreshBatch`] that is built before.
 //! 3. The caller syncs the main log. **This is the commit point**; then [`Partition::commit`], and callers are answered.
 //! 4. [`Partition::append_markers`]: the resolution markers, many in a batch.
 //! 5. The caller syncs the dead-letter log; then [`Partition::settle`].
@@ -22,6 +22,7 @@ mod steps;
 mod push;
 mod dead_letters;
 mod due;
+mod fresh;
 mod open;
 mod reject;
 mod republish;
@@ -30,6 +31,7 @@ mod retention;
 mod state;
 
 pub use append::{AppendOutcome, Partition, Refused};
+pub use fresh::FreshBatch;
 pub use open::{PartitionConfig, PartitionHints, PartitionPlace, PartitionReport};
 pub use push::{
     MainRetentionTarget, MessagePlace, NewMessage, PlacedEntry, PushDeath, PushReader, PushUpkeep,

@@ -1,18 +1,18 @@
 //! Dead-lettering what a group rejects: at most one live letter for each group and offset.
 
-use bytes::Bytes;
+use std::collections::HashMap;
 
 use super::append::Partition;
+use super::push::RecentBatches;
 use crate::address::Address;
 use crate::batch::Record;
-use crate::cause::{GROUP_HEADER, LINEAGE_HEADER, RESERVED_PREFIX};
+use crate::cause::{LINEAGE_HEADER, RESERVED_PREFIX};
 use crate::dead_letter::{
     DeadLetter, Disposition, Fingerprint, History, Lineage, Receiver, Source,
 };
-use crate::delivery::{ENVELOPE_HEADER, Envelope};
 use crate::error::LogError;
-use crate::limits::BATCH_BYTES_CEILING;
-use crate::log::{LogReader, ReadBound};
+use crate::log::LogReader;
+use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
 
 /// A group's rejection of one record.
@@ -59,10 +59,14 @@ impl RejectOutcome {
 
 /// Builds the letter of a rejection from the record in the main log. Needs no owner.
 ///
+/// The batch of the record stays in `recent`: rejections of neighbours read it once. The letter has its own copy of the
+/// record, so that it keeps no batch alive.
+///
 /// # Errors
 /// [`LogError::OffsetOutOfRange`] for an offset that readers do not see, [`LogError::Corrupt`], [`LogError::Io`].
 pub fn prepare_letter(
     main: &LogReader,
+    recent: &mut RecentBatches,
     rejection: &Rejection<'_>,
     now: TimestampMs,
 ) -> Result<DeadLetter, LogError> {
@@ -74,20 +78,9 @@ pub fn prepare_letter(
     if rejection.offset >= main.high_watermark() {
         return Err(out_of_range());
     }
-    let batch = main.batch_at(rejection.offset, ReadBound::HighWatermark)?;
-    let base = batch.header().base_offset;
-    let at = rejection
-        .offset
-        .since(base)
-        .and_then(|delta| usize::try_from(delta).ok());
-    let records = batch
-        .records(BATCH_BYTES_CEILING)
-        .map_err(|reason| main.undecodable(base, reason))?;
-    let record = at
-        .and_then(|at| records.into_iter().nth(at))
-        .ok_or_else(out_of_range)?;
-    let is_broker_built = batch.header().attributes.is_broker_built;
-    let (record, lineage) = take_reserved(record, is_broker_built);
+    let batch = recent.batch(main, rejection.offset)?;
+    let record = batch.record(rejection.offset).ok_or_else(out_of_range)?;
+    let (record, lineage) = take_reserved(record.detached(), batch.is_broker_built);
     let address = Address::message(main.id().partition, rejection.offset);
     let source = Source {
         topic: rejection.topic.to_owned(),
@@ -133,68 +126,55 @@ fn take_reserved(mut record: Record, is_broker_built: bool) -> (Record, Option<L
     (record, lineage)
 }
 
-/// Returns the envelope of the fresh record of a letter whose record was pushed: it is due at once unless a later
-/// time was asked for, no duplicate of anything,
-/// and holds no other message's place in a queue.
-pub(super) fn fresh_envelope(letter: &DeadLetter) -> Option<Envelope> {
-    let bytes = letter.record.header(ENVELOPE_HEADER)?;
-    let mut envelope = Envelope::decode(bytes).ok()?;
-    // What the message itself waited for is over; a later time was asked for by who sends it back.
-    envelope.not_before = envelope.not_before.filter(|time| *time > letter.died_at);
-    envelope.dedup = None;
-    if envelope.root.take().is_some() {
-        envelope.queue = None;
-    }
-    Some(envelope)
-}
+/// A record that a group rejects: there is at most one live letter of it.
+type Rejected<'a> = (PartitionNumber, Offset, &'a Receiver);
 
-/// Returns the headers of the fresh record of a letter, before its cause: the user's, the lineage, the group and, of a record
-/// that was pushed, the envelope.
-pub(super) fn fresh_headers(letter: &DeadLetter) -> Vec<(String, Option<Bytes>)> {
-    let mut headers = letter.record.headers.clone();
-    if let Some(envelope) = fresh_envelope(letter) {
-        let value = Some(Bytes::from(envelope.encode()));
-        headers.retain(|(name, _)| name != ENVELOPE_HEADER);
-        headers.push((ENVELOPE_HEADER.to_owned(), value));
-    }
-    let lineage = Lineage {
-        republished: letter.lineage.republished.saturating_add(1),
-        ..letter.lineage.clone()
-    };
-    headers.push((
-        LINEAGE_HEADER.to_owned(),
-        Some(Bytes::from(lineage.encode())),
-    ));
-    if let Receiver::Group(group) = &letter.receiver {
-        headers.push((
-            GROUP_HEADER.to_owned(),
-            Some(Bytes::copy_from_slice(group.as_bytes())),
-        ));
-    }
-    headers
+fn rejected(letter: &DeadLetter) -> Rejected<'_> {
+    let source = &letter.source;
+    (source.partition, source.offset, &letter.receiver)
 }
 
 impl Partition {
-    /// Appends the letter of a rejection, unless the group has a live one for the record.
+    /// Appends the letters of rejections as one batch, but for those whose group has a live one for the record, before them
+    /// or among them. There must be few enough for one batch: see [`DeadLetter::weight`].
     ///
     /// # Errors
-    /// The dead-letter log's error: [`LogError::Rolling`] asks the caller to roll and call again.
+    /// The dead-letter log's error, and nothing was appended: [`LogError::Rolling`] asks the caller to roll and call again.
+    ///
+    /// # Panics
+    /// When the letters do not stand where the log ended, which the log does not allow.
     pub fn reject(
         &mut self,
-        letter: &DeadLetter,
+        letters: &[DeadLetter],
         now: TimestampMs,
-    ) -> Result<RejectOutcome, LogError> {
+    ) -> Result<Vec<RejectOutcome>, LogError> {
         let dead_letters = self.dead_letters_or_create(now)?;
-        let is_same = |other: &DeadLetter| {
-            other.source.offset == letter.source.offset
-                && other.source.partition == letter.source.partition
-                && other.receiver == letter.receiver
-        };
-        if let Some(letter) = dead_letters.live_from(letter.source_key(), &is_same)? {
-            return Ok(RejectOutcome::Live { letter });
+        let mut next = dead_letters.log().next_offset();
+        let mut fresh: Vec<&DeadLetter> = Vec::new();
+        let mut standing: HashMap<Rejected<'_>, Offset> = HashMap::new();
+        let mut outcomes = Vec::with_capacity(letters.len());
+        for letter in letters {
+            let is_same = |other: &DeadLetter| rejected(other) == rejected(letter);
+            let live = match standing.get(&rejected(letter)) {
+                Some(letter) => Some(*letter),
+                None => dead_letters.live_from(letter.source_key(), &is_same)?,
+            };
+            let outcome = if let Some(letter) = live {
+                RejectOutcome::Live { letter }
+            } else {
+                fresh.push(letter);
+                let letter = next;
+                next = next.next();
+                RejectOutcome::Appended { letter }
+            };
+            standing.insert(rejected(letter), outcome.letter());
+            outcomes.push(outcome);
         }
-        let offsets = dead_letters.append_letters(std::slice::from_ref(letter), now)?;
-        let letter = offsets.first().copied().unwrap_or_default();
-        Ok(RejectOutcome::Appended { letter })
+        if !fresh.is_empty() {
+            let offsets = dead_letters.append_letters(&fresh, now)?;
+            let end = offsets.last().map(|last| last.next());
+            assert_eq!(end, Some(next), "letters stand where the log's end was");
+        }
+        Ok(outcomes)
     }
 }

@@ -1,16 +1,11 @@
 //! Republishing and deleting letters, step by step; see the parent module for the order.
 
-use bytes::Bytes;
-
 use super::append::Partition;
-use super::reject::{fresh_envelope, fresh_headers};
-use crate::batch::builder::{BatchBuilder, BrokerMark, BuildOptions};
-use crate::batch::header::{BatchHeader, Codec};
-use crate::cause::{CAUSE_HEADER, Cause, CauseDetail, CauseKind};
-use crate::dead_letter::{DeadLetter, Marker, Receiver, Resolution};
+use super::fresh::{FreshBatch, fresh_envelope, republish_cause};
+use crate::dead_letter::{Marker, PlacedLetter, Resolution};
 use crate::delivery::Arrival;
 use crate::error::LogError;
-use crate::log_id::{LogId, LogKind};
+use crate::log_id::LogKind;
 use crate::offset::{Offset, TimestampMs};
 
 /// Markers of one batch.
@@ -121,48 +116,35 @@ impl Partition {
     /// have been released, or stay claimed where the outcome of the append is unknown.
     pub fn append_republished(
         &mut self,
-        letters: &[(Offset, DeadLetter)],
-        who: Who<'_>,
+        fresh: &mut FreshBatch<'_>,
         now: TimestampMs,
     ) -> Result<Republished, LogError> {
-        let offsets: Vec<_> = letters.iter().map(|(offset, _)| *offset).collect();
-        let mut fresh = None;
-        let appended = self.build_fresh(letters, who).and_then(|mut batch| {
-            let header = BatchHeader::decode(&batch).map_err(|reason| {
-                self.main
-                    .reader()
-                    .undecodable(self.main.next_offset(), reason)
-            })?;
-            fresh = Some(header);
-            self.main.append(&header, &mut batch, now)
-        });
-        match appended {
-            Ok(appended) => {
-                self.set_claims(&offsets, ClaimState::Appended);
-                self.unsettled.insert(appended.base_offset, None);
-                if let Some(header) = fresh.filter(|_| self.push.is_some()) {
-                    let arrival = |(offset, letter): &(Offset, DeadLetter)| {
-                        let envelope = fresh_envelope(letter)?;
-                        Some(Arrival::new(
-                            letter.record.timestamp,
-                            &envelope,
-                            Some(self.republish_cause(*offset, letter, who)),
-                        ))
-                    };
-                    let arrivals = letters.iter().map(arrival).collect();
-                    self.note_fresh(&appended, &header, arrivals);
-                }
-                Ok(Republished {
-                    letters: offsets,
-                    base_offset: appended.base_offset,
-                    next_offset: appended.next_offset,
-                })
-            }
+        let letters: Vec<_> = fresh.letters.iter().map(|(offset, _)| *offset).collect();
+        let appended = match self.main.append(&fresh.header, &mut fresh.batch, now) {
+            Ok(appended) => appended,
             Err(error) => {
-                self.after_failed_append(&offsets, &error, LogKind::Main);
-                Err(error)
+                self.after_failed_append(&letters, &error, LogKind::Main);
+                return Err(error);
             }
+        };
+        self.set_claims(&letters, ClaimState::Appended);
+        self.unsettled.insert(appended.base_offset, None);
+        if self.push.is_some() {
+            let (number, who) = (self.number, fresh.who);
+            let arrival = |(offset, letter): &PlacedLetter| {
+                let envelope = fresh_envelope(letter)?;
+                let cause = republish_cause((number, *offset), letter, who);
+                let time = letter.record.timestamp;
+                Some(Arrival::new(time, &envelope, Some(cause)))
+            };
+            let arrivals = fresh.letters.iter().map(arrival).collect();
+            self.note_fresh(&appended, &fresh.header, arrivals);
         }
+        Ok(Republished {
+            letters,
+            base_offset: appended.base_offset,
+            next_offset: appended.next_offset,
+        })
     }
 
     /// Step 3, when the main log's durable end has reached the fresh records: the republish is committed.
@@ -292,51 +274,6 @@ impl Partition {
             }
             _ => self.release(letters),
         }
-    }
-
-    fn republish_cause(&self, offset: Offset, letter: &DeadLetter, who: Who<'_>) -> Cause {
-        Cause {
-            kind: CauseKind::Republish,
-            log: LogId::new(self.number, LogKind::DeadLetter),
-            offset,
-            detail: CauseDetail {
-                request_id: who.request_id.map(str::to_owned),
-                group: group_of(letter),
-                ..CauseDetail::default()
-            },
-        }
-    }
-
-    fn build_fresh(
-        &self,
-        letters: &[(Offset, DeadLetter)],
-        who: Who<'_>,
-    ) -> Result<Vec<u8>, LogError> {
-        let mut builder = BatchBuilder::new(Codec::None);
-        for (offset, letter) in letters {
-            let cause = self.republish_cause(*offset, letter, who);
-            let mut record = letter.record.clone();
-            record.headers = fresh_headers(letter);
-            record
-                .headers
-                .push((CAUSE_HEADER.to_owned(), Some(Bytes::from(cause.encode()))));
-            let headers = record.header_refs();
-            builder
-                .push(&record.as_new(&headers))
-                .map_err(|error| error.as_log_error())?;
-        }
-        let options = BuildOptions {
-            producer: None,
-            broker: BrokerMark::BrokerWithCauses,
-        };
-        builder.build(options).map_err(|error| error.as_log_error())
-    }
-}
-
-fn group_of(letter: &DeadLetter) -> Option<String> {
-    match &letter.receiver {
-        Receiver::Group(group) => Some(group.clone()),
-        Receiver::Destination(_) => None,
     }
 }
 

@@ -9,10 +9,11 @@ use std::borrow::Cow;
 use parking_lot::Mutex;
 
 use super::append::Partition;
+use super::fresh::FreshBatch;
 use super::reject::RejectOutcome;
 use super::republish::{Claim, MARKERS_PER_BATCH_MAX, Republished, Who};
 use super::steps::Steps;
-use crate::dead_letter::{DeadLetter, Resolution};
+use crate::dead_letter::{DeadLetter, DeadLetterLog, DeadLetterView, PlacedLetter, Resolution};
 use crate::error::LogError;
 use crate::log_id::LogKind;
 use crate::offset::{Offset, TimestampMs};
@@ -90,29 +91,29 @@ pub struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Appends the letter of a rejection and syncs it.
+    /// Appends the letters of rejections and syncs them, with one sync for all of them. They must be few enough for one batch
+    /// of the dead-letter log: see [`DeadLetter::weight`].
     ///
-    /// The record is made durable first: a letter that outlives its record would stand for whatever gets the offset next.
+    /// Their records are made durable first: a letter that outlives its record would stand for whatever gets the offset next.
     ///
     /// # Errors
     /// The error of the dead-letter or the main log.
-    pub fn reject(&self, letter: &DeadLetter) -> Result<RejectOutcome, LogError> {
-        self.make_durable(LogKind::Main, letter.source.offset.next())?;
-        let outcome = self.with_room(LogKind::DeadLetter, |partition, now| {
-            partition.reject(letter, now)
+    pub fn reject(&self, letters: &[DeadLetter]) -> Result<Vec<RejectOutcome>, LogError> {
+        let records = letters.iter().map(|letter| letter.source.offset.next());
+        self.make_durable(LogKind::Main, records.max().unwrap_or_default())?;
+        let outcomes = self.with_room(LogKind::DeadLetter, |partition, now| {
+            partition.reject(letters, now)
         })?;
-        self.make_durable(LogKind::DeadLetter, outcome.letter().next())?;
-        Ok(outcome)
+        let ends = outcomes.iter().map(|outcome| outcome.letter().next());
+        self.make_durable(LogKind::DeadLetter, ends.max().unwrap_or_default())?;
+        Ok(outcomes)
     }
 
     /// Republishes letters up to the commit point. The caller answers, then calls [`Resolver::finish`] with what is returned.
     ///
     /// `letters` must be few enough for one batch of the main log: see [`Resolver::batches`].
-    pub fn republish(&self, letters: &[(Offset, DeadLetter)]) -> (Outcomes, Option<Republished>) {
-        let mut outcomes: Vec<_> = letters
-            .iter()
-            .map(|(offset, _)| (*offset, self.claim(*offset)))
-            .collect();
+    pub fn republish(&self, letters: &[PlacedLetter]) -> (Outcomes, Option<Republished>) {
+        let mut outcomes = self.claim_all(letters.iter().map(|(offset, _)| *offset));
         let is_mine = |(_, outcome): &(Offset, Option<Outcome>)| outcome.is_none();
         // As a rule all of them are ours; a letter is copied only where some are not.
         let mine = if outcomes.iter().all(is_mine) {
@@ -141,14 +142,20 @@ impl Resolver<'_> {
         (finished(outcomes, error), committed)
     }
 
-    /// Appends and syncs the markers of a committed republish.
+    /// Appends the markers of committed republishes, and syncs all of them once.
     ///
     /// # Errors
-    /// The dead-letter log's error. The republish stands all the same; the markers come later.
-    pub fn finish(&self, republished: &Republished) -> Result<(), LogError> {
-        let end = self.with_room(LogKind::DeadLetter, |partition, now| {
-            partition.append_markers(republished, self.who, now)
-        })?;
+    /// The dead-letter log's error. The republishes stand all the same; the markers come later.
+    pub fn finish(&self, republished: &[Republished]) -> Result<(), LogError> {
+        if republished.is_empty() {
+            return Ok(());
+        }
+        let mut end = Offset::ZERO;
+        for one in republished {
+            end = self.with_room(LogKind::DeadLetter, |partition, now| {
+                partition.append_markers(one, self.who, now)
+            })?;
+        }
         (self.hooks.after)(Step::MarkersWritten);
         self.make_durable(LogKind::DeadLetter, end)?;
         self.owner.lock().settle();
@@ -158,10 +165,7 @@ impl Resolver<'_> {
 
     /// Deletes letters. Those that are answered as deleted are so durably.
     pub fn delete(&self, letters: &[Offset]) -> Outcomes {
-        let mut outcomes: Vec<_> = letters
-            .iter()
-            .map(|offset| (*offset, self.claim(*offset)))
-            .collect();
+        let mut outcomes = self.claim_all(letters.iter().copied());
         let mine: Vec<_> = outcomes
             .iter()
             .filter(|(_, outcome)| outcome.is_none())
@@ -189,14 +193,11 @@ impl Resolver<'_> {
 
     /// Cuts letters into runs that each fit one batch of `batch_bytes_max`.
     #[must_use]
-    pub fn batches(
-        letters: Vec<(Offset, DeadLetter)>,
-        batch_bytes_max: u32,
-    ) -> Vec<Vec<(Offset, DeadLetter)>> {
+    pub fn batches(letters: Vec<PlacedLetter>, batch_bytes_max: u32) -> Vec<Vec<PlacedLetter>> {
         // Headers that the broker adds, varints and the batch header come on top of what a record weighs.
         const OVERHEAD_BYTES: usize = 2048;
         let room = usize::try_from(batch_bytes_max).unwrap_or(usize::MAX);
-        let mut batches: Vec<Vec<(Offset, DeadLetter)>> = Vec::new();
+        let mut batches: Vec<Vec<PlacedLetter>> = Vec::new();
         let mut used = usize::MAX;
         for letter in letters {
             let bytes = letter.1.record.weight().saturating_add(OVERHEAD_BYTES);
@@ -212,41 +213,37 @@ impl Resolver<'_> {
         batches
     }
 
-    /// Claims a letter; `None` when it is ours.
-    fn claim(&self, letter: Offset) -> Option<Outcome> {
-        let mut owner = self.owner.lock();
-        match owner.claim(letter) {
+    /// Claims letters; the outcome is `None` of each that is ours.
+    fn claim_all(&self, letters: impl Iterator<Item = Offset>) -> Vec<(Offset, Option<Outcome>)> {
+        let (claims, view) = {
+            let mut owner = self.owner.lock();
+            let claims: Vec<_> = letters
+                .map(|letter| (letter, owner.claim(letter)))
+                .collect();
+            (claims, owner.dead_letters().map(DeadLetterLog::view))
+        };
+        let outcome = |claim, letter| match claim {
             Claim::Yours => None,
             Claim::Busy => Some(Outcome::Busy),
             Claim::Republished { target } => Some(Outcome::Republished {
                 target,
                 is_repeat: true,
             }),
-            Claim::NotLive => {
-                let view = owner
-                    .dead_letters()
-                    .map(crate::dead_letter::DeadLetterLog::view);
-                drop(owner);
-                let marker = view.map_or(Ok(None), |view| view.resolution_of(letter));
-                match marker.map(|marker| marker.map(|marker| marker.resolution)) {
-                    Ok(Some(Resolution::Republished { offset, .. })) => {
-                        Some(Outcome::Republished {
-                            target: offset,
-                            is_repeat: true,
-                        })
-                    }
-                    Ok(Some(Resolution::Deleted) | None) => Some(Outcome::NotFound),
-                    // What became of it stands in a marker that cannot be read now.
-                    Err(_) => Some(Outcome::Failed),
-                }
-            }
-        }
+            Claim::NotLive => Some(resolved(view.as_ref(), letter)),
+        };
+        let claims = claims.into_iter();
+        claims
+            .map(|(letter, claim)| (letter, outcome(claim, letter)))
+            .collect()
     }
 
-    fn append_fresh(&self, mine: &[(Offset, DeadLetter)]) -> Result<Republished, LogError> {
+    fn append_fresh(&self, mine: &[PlacedLetter]) -> Result<Republished, LogError> {
         let offsets: Vec<_> = mine.iter().map(|(offset, _)| *offset).collect();
-        let appended = self.with_room(LogKind::Main, |partition, now| {
-            partition.append_republished(mine, self.who, now)
+        let main = self.owner.lock().main().reader();
+        let appended = FreshBatch::build(&main, mine, self.who).and_then(|mut fresh| {
+            self.with_room(LogKind::Main, |partition, now| {
+                partition.append_republished(&mut fresh, now)
+            })
         });
         let republished = appended.inspect_err(|_| self.owner.lock().release(&offsets))?;
         (self.hooks.after)(Step::Written);
@@ -278,13 +275,27 @@ impl Resolver<'_> {
     fn with_room<T>(
         &self,
         kind: LogKind,
-        act: impl Fn(&mut Partition, TimestampMs) -> Result<T, LogError>,
+        act: impl FnMut(&mut Partition, TimestampMs) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
         self.steps().with_room(kind, act)
     }
 
     fn make_durable(&self, kind: LogKind, end: Offset) -> Result<(), LogError> {
         self.steps().make_durable(kind, end)
+    }
+}
+
+/// Returns what became of a letter that is not live.
+fn resolved(view: Option<&DeadLetterView>, letter: Offset) -> Outcome {
+    let marker = view.map_or(Ok(None), |view| view.resolution_of(letter));
+    match marker.map(|marker| marker.map(|marker| marker.resolution)) {
+        Ok(Some(Resolution::Republished { offset, .. })) => Outcome::Republished {
+            target: offset,
+            is_repeat: true,
+        },
+        Ok(Some(Resolution::Deleted) | None) => Outcome::NotFound,
+        // What became of it stands in a marker that cannot be read now.
+        Err(_) => Outcome::Failed,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::batch::{
     BatchBuilder, BrokerMark, BuildOptions, Codec, Producer, Record, check_produced,
 };
 use crate::cause::{CAUSE_HEADER, Cause, CauseKind, GROUP_HEADER, LINEAGE_HEADER, RESERVED_PREFIX};
-use crate::dead_letter::{DeadLetter, Lineage};
+use crate::dead_letter::{DeadLetter, Lineage, PlacedLetter};
 use crate::disk::Disk;
 use crate::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use crate::disk::sim::{SimDisk, Survival};
@@ -125,12 +125,13 @@ fn letter_of(owner: &Mutex<Partition>, group: &str, offset: Offset) -> DeadLette
         details: None,
     };
     let reader = owner.lock().main().reader();
-    prepare_letter(&reader, &rejection, NOW).unwrap()
+    prepare_letter(&reader, &mut RecentBatches::default(), &rejection, NOW).unwrap()
 }
 
 fn reject(owner: &Mutex<Partition>, group: &str, offset: Offset) -> RejectOutcome {
     let letter = letter_of(owner, group, offset);
-    resolver(owner).reject(&letter).unwrap()
+    let outcomes = resolver(owner).reject(&[letter]).unwrap();
+    outcomes.first().copied().unwrap()
 }
 
 /// A partition with one record that group `g` has rejected.
@@ -141,7 +142,7 @@ fn rejected(disk: &SimDisk) -> (Mutex<Partition>, Offset) {
     (owner, letter)
 }
 
-fn load(owner: &Mutex<Partition>, letter: Offset) -> (Offset, DeadLetter) {
+fn load(owner: &Mutex<Partition>, letter: Offset) -> PlacedLetter {
     let view = owner.lock().dead_letters().unwrap().view();
     (letter, view.get(letter).unwrap().unwrap())
 }
@@ -154,7 +155,7 @@ fn republish(owner: &Mutex<Partition>, letter: Offset) -> (Outcome, Option<Repub
 fn retry(owner: &Mutex<Partition>, letter: Offset) -> Outcome {
     let (outcome, committed) = republish(owner, letter);
     if let Some(committed) = committed {
-        resolver(owner).finish(&committed).unwrap();
+        resolver(owner).finish(&[committed]).unwrap();
     }
     outcome
 }
@@ -315,7 +316,7 @@ fn a_repeated_retry_gets_the_first_answer_before_and_after_the_marker() {
     };
     assert_eq!(retry(&owner, letter), repeat, "committed");
     assert_eq!(delete(&owner, letter), repeat, "too late to delete");
-    resolver(&owner).finish(&committed.unwrap()).unwrap();
+    resolver(&owner).finish(&[committed.unwrap()]).unwrap();
     assert_eq!(retry(&owner, letter), repeat, "marked");
     drop(owner);
     let owner = open(&disk);
@@ -348,7 +349,7 @@ fn of_64_threads_that_retry_one_letter_one_appends_and_all_get_its_answer() {
             loop {
                 let (outcomes, committed) = resolver.republish(std::slice::from_ref(&held));
                 if let Some(committed) = committed {
-                    resolver.finish(&committed).unwrap();
+                    resolver.finish(&[committed]).unwrap();
                 }
                 match outcomes.letters[0].1 {
                     Outcome::Busy => std::thread::yield_now(),
@@ -413,7 +414,7 @@ fn markers_that_could_not_be_written_are_due_after_healing() {
     let (_, second) = resolver(&owner).republish(&held[2..]);
     let committed = [first.unwrap(), second.unwrap()];
     fault.add(Rule::new(OpClass::Write, Effect::WritePart(50, FULL)).on(".log"));
-    assert!(resolver(&owner).finish(&committed[0]).is_err());
+    assert!(resolver(&owner).finish(&committed[..1]).is_err());
     assert_eq!(owner.lock().due_markers(), committed);
     fault.heal();
     let task = owner
@@ -424,10 +425,7 @@ fn markers_that_could_not_be_written_are_due_after_healing() {
     task.unwrap().run().unwrap();
     owner.lock().release_unknown(LogKind::DeadLetter);
     assert_eq!(owner.lock().due_markers(), committed);
-    let due = owner.lock().due_markers();
-    for due in due {
-        resolver(&owner).finish(&due).unwrap();
-    }
+    resolver(&owner).finish(&committed).unwrap();
     assert_eq!(owner.lock().due_markers(), []);
     assert_eq!(owner.lock().dead_letters().unwrap().live_count(), 0);
     assert_eq!(causes(&owner).len(), 3);
@@ -594,7 +592,7 @@ fn a_letter_past_its_retention_is_not_found_and_its_cause_is_passed_over() {
         1,
         "the claim outlives its letter"
     );
-    resolver(&owner).finish(&committed.unwrap()).unwrap();
+    resolver(&owner).finish(&[committed.unwrap()]).unwrap();
     let counts = owner.lock().dead_letters().unwrap().counts();
     assert_eq!(
         (counts.letters, counts.expired, counts.republished),
@@ -626,16 +624,27 @@ fn a_record_is_durable_before_its_letter_stands_for_it() {
     };
     let hints = PartitionHints::default();
     let (mut partition, _) = Partition::open(&place, written, &hints, NOW).unwrap();
-    let mut batch = build(&["one"], None);
-    let header = check_produced(&batch, &crate::batch::BatchLimits::default()).unwrap();
-    partition.append(&header, &mut batch, NOW).unwrap();
+    for value in ["one", "two"] {
+        let mut batch = build(&[value], None);
+        let header = check_produced(&batch, &crate::batch::BatchLimits::default()).unwrap();
+        partition.append(&header, &mut batch, NOW).unwrap();
+        if value == "one" {
+            // One of the two needs no sync any more.
+            let task = partition.main_mut().begin_sync();
+            task.unwrap().run().unwrap();
+        }
+    }
     let owner = Mutex::new(partition);
-    let letter = reject(&owner, "g", Offset(0)).letter();
+    let letters = [1, 0].map(|at| letter_of(&owner, "g", Offset(at)));
+    let outcomes = resolver(&owner).reject(&letters).unwrap();
     drop(owner);
     let owner = open(&disk.reboot(Survival::Nothing));
-    assert!(owner.lock().dead_letters().unwrap().is_live(letter));
-    let record = record_at(&owner, Offset(0));
-    assert_eq!(record.value.as_deref(), Some(&b"one"[..]));
+    for (outcome, (at, value)) in outcomes.iter().zip([(1, "two"), (0, "one")]) {
+        let letter = outcome.letter();
+        assert!(owner.lock().dead_letters().unwrap().is_live(letter));
+        let record = record_at(&owner, Offset(at));
+        assert_eq!(record.value.as_deref(), Some(value.as_bytes()));
+    }
 }
 
 #[test]

@@ -105,13 +105,7 @@ fn records(truth: &Truth, oracle: &mut Oracle) -> Result<(), Broken> {
 /// Finds out what became of the request that had no answer.
 fn take_flight(truth: &Truth, oracle: &mut Oracle) -> Result<(), Broken> {
     match oracle.flight.take() {
-        Some(Flight::Reject(letter)) => {
-            let reason = format!("letter {letter}");
-            let found = truth.letters.iter().find(|(_, found)| **found == reason);
-            if let Some((at, _)) = found {
-                oracle.rejected(letter, *at)?;
-            }
-        }
+        Some(Flight::Reject(letters)) => take_rejects(&letters, truth, oracle)?,
         Some(Flight::Republish(letters)) => {
             let targets: Vec<_> = letters
                 .iter()
@@ -155,6 +149,24 @@ fn take_flight(truth: &Truth, oracle: &mut Oracle) -> Result<(), Broken> {
             }
         }
         Some(Flight::Produce { .. } | Flight::MainStart(_) | Flight::LetterStart(_)) | None => {}
+    }
+    Ok(())
+}
+
+fn take_rejects(letters: &[usize], truth: &Truth, oracle: &mut Oracle) -> Result<(), Broken> {
+    let mut found = Vec::new();
+    for letter in letters {
+        let reason = format!("letter {letter}");
+        let at = truth.letters.iter().find(|(_, found)| **found == reason);
+        found.extend(at.map(|(at, _)| (*letter, *at)));
+    }
+    ensure(
+        found.is_empty() || found.len() == letters.len(),
+        "a batch is rejected whole or not at all",
+        || format!("{letters:?}: {found:?}"),
+    )?;
+    for (letter, at) in found {
+        oracle.rejected(letter, at)?;
     }
     Ok(())
 }

@@ -10,15 +10,16 @@ use parking_lot::Mutex;
 use storage::batch::{BatchBuilder, BatchHeader, BrokerMark, BuildOptions, Codec, Record};
 use storage::checkpoint::{CheckpointStore, LogCheckpoint};
 use storage::data_dir::checkpoint_paths;
-use storage::dead_letter::DeadLetter;
+use storage::dead_letter::{DeadLetter, PlacedLetter};
 use storage::disk::sim::SimDisk;
 use storage::error::LogError;
 use storage::log::{LogConfig, RetentionPolicy};
 use storage::log_id::{LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::{
-    Hooks, Outcome, Partition, PartitionConfig, PartitionHints, PartitionPlace, PartitionReport,
-    RejectOutcome, Rejection, Republished, Resolver, Step, Who, prepare_letter,
+    FreshBatch, Hooks, Outcome, Partition, PartitionConfig, PartitionHints, PartitionPlace,
+    PartitionReport, RecentBatches, RejectOutcome, Rejection, Republished, Resolver, Step, Who,
+    prepare_letter,
 };
 
 use crate::mutants::Order;
@@ -45,7 +46,8 @@ pub enum Op {
     Produce(usize),
     /// Batches of one record each, and one sync for all of them.
     Burst(usize),
-    Reject(Of),
+    /// Rejections that come together: one batch and one sync for all of them.
+    Reject(&'static [Of]),
     Republish(&'static [usize]),
     Delete(&'static [usize]),
     RetainMain,
@@ -55,34 +57,33 @@ pub enum Op {
 
 pub const WORKLOAD: &[Op] = &[
     Op::Produce(3),
-    Op::Reject(Of::Produced(0)),
+    Op::Reject(&[Of::Produced(0)]),
     Op::Republish(&[0]),
     Op::Checkpoint,
-    Op::Reject(Of::Produced(1)),
-    Op::Reject(Of::Fresh(0)),
+    Op::Reject(&[Of::Produced(1)]),
+    Op::Reject(&[Of::Fresh(0)]),
     Op::Republish(&[1, 2]),
     Op::Burst(3),
-    Op::Reject(Of::Produced(2)),
-    Op::Reject(Of::Produced(3)),
+    Op::Reject(&[Of::Produced(2), Of::Produced(3)]),
     Op::Delete(&[3]),
     Op::Republish(&[4, 3, 0]),
     Op::RetainMain,
     Op::Burst(5),
-    Op::Reject(Of::Produced(10)),
+    Op::Reject(&[Of::Produced(10)]),
     Op::RetainLetters,
-    Op::Reject(Of::Produced(9)),
-    Op::Reject(Of::Produced(8)),
+    Op::Reject(&[Of::Produced(9)]),
+    Op::Reject(&[Of::Produced(8)]),
     Op::Checkpoint,
     Op::Republish(&[5, 6, 7]),
     Op::RetainMain,
     Op::Burst(7),
-    Op::Reject(Of::Produced(16)),
-    Op::Reject(Of::Produced(17)),
+    Op::Reject(&[Of::Produced(16)]),
+    Op::Reject(&[Of::Produced(17)]),
     Op::Delete(&[8, 9]),
     Op::RetainLetters,
-    Op::Reject(Of::Produced(17)),
+    Op::Reject(&[Of::Produced(17)]),
     Op::Republish(&[10, 4]),
-    Op::Reject(Of::Fresh(10)),
+    Op::Reject(&[Of::Fresh(10)]),
     Op::Checkpoint,
 ];
 
@@ -232,12 +233,15 @@ impl<'a> Machine<'a> {
         match op {
             Op::Produce(count) => self.produce(1, count, oracle),
             Op::Burst(count) => self.produce(count, 1, oracle),
-            Op::Reject(from) => {
-                oracle.letters.push(Letter {
+            Op::Reject(all) => {
+                let first = oracle.letters.len();
+                let letter = Letter {
                     at: None,
                     fate: Fate::Live,
-                });
-                self.reject(oracle.letters.len() - 1, from, oracle)
+                };
+                oracle.letters.extend(all.iter().map(|_| letter));
+                let numbered: Vec<_> = (first..).zip(all.iter().copied()).collect();
+                self.reject(&numbered, oracle)
             }
             Op::Republish(letters) => self.republish(letters, oracle),
             Op::Delete(letters) => self.delete(letters, oracle),
@@ -254,13 +258,14 @@ impl<'a> Machine<'a> {
         for op in ops {
             self.watch.phase.set("repeat");
             match op {
-                Op::Reject(from) => {
-                    let is_live =
-                        oracle.letters[letter].fate == Fate::Live && !oracle.is_expired(letter);
-                    if is_live {
-                        self.reject(letter, *from, oracle)?;
-                    }
-                    letter += 1;
+                Op::Reject(all) => {
+                    let is_live = |letter: usize| {
+                        oracle.letters[letter].fate == Fate::Live && !oracle.is_expired(letter)
+                    };
+                    let numbered = (letter..).zip(all.iter().copied());
+                    let live: Vec<_> = numbered.filter(|(letter, _)| is_live(*letter)).collect();
+                    self.reject(&live, oracle)?;
+                    letter += all.len();
                 }
                 Op::Republish(letters) => self.republish(letters, oracle)?,
                 Op::Delete(letters) => self.delete(letters, oracle)?,
@@ -296,16 +301,44 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn reject(&mut self, letter: usize, from: Of, oracle: &mut Oracle) -> Result<(), Stop> {
-        let Some(offset) = oracle.at(from) else {
-            return Ok(());
-        };
+    fn reject(&mut self, all: &[(usize, Of)], oracle: &mut Oracle) -> Result<(), Stop> {
         let main = self.owner.lock().main().reader();
-        if offset < main.log_start() {
+        let mut letters = Vec::new();
+        let mut prepared = Vec::new();
+        for (letter, from) in all {
+            let there = oracle.at(*from).filter(|at| *at >= main.log_start());
+            if let Some(offset) = there {
+                letters.push(*letter);
+                prepared.push(self.prepare(*letter, offset)?);
+            }
+        }
+        if letters.is_empty() {
             return Ok(());
         }
-        let before = oracle.letters[letter].at;
-        oracle.flight = Some(Flight::Reject(letter));
+        oracle.flight = Some(Flight::Reject(letters.clone()));
+        let outcomes = match self.order {
+            Order::RejectAnsweredBeforeSync => self.reject_at_once(&prepared, oracle, &letters),
+            _ => self
+                .resolver(&|step| self.watch.after(step))
+                .reject(&prepared),
+        };
+        let outcomes = outcomes.map_err(|error| self.watch.stop(&error))?;
+        for (letter, outcome) in letters.into_iter().zip(outcomes) {
+            let before = oracle.letters[letter].at;
+            let is_repeat = matches!(outcome, RejectOutcome::Live { .. });
+            ensure(
+                is_repeat == before.is_some() || self.order != Order::Right,
+                "a live letter is rejected once",
+                || format!("letter {letter} at {before:?}: {outcome:?}"),
+            )?;
+            oracle.rejected(letter, outcome.letter())?;
+        }
+        oracle.flight = None;
+        Ok(())
+    }
+
+    fn prepare(&self, letter: usize, offset: Offset) -> Result<DeadLetter, Stop> {
+        let main = self.owner.lock().main().reader();
         let reason = format!("letter {letter}");
         let rejection = Rejection {
             topic: "t",
@@ -315,24 +348,8 @@ impl<'a> Machine<'a> {
             reason: &reason,
             details: None,
         };
-        let prepared =
-            prepare_letter(&main, &rejection, NOW).map_err(|error| self.watch.stop(&error))?;
-        let outcome = match self.order {
-            Order::RejectAnsweredBeforeSync => self.reject_at_once(&prepared, oracle, letter),
-            _ => self
-                .resolver(&|step| self.watch.after(step))
-                .reject(&prepared),
-        };
-        let outcome = outcome.map_err(|error| self.watch.stop(&error))?;
-        let is_repeat = matches!(outcome, RejectOutcome::Live { .. });
-        ensure(
-            is_repeat == before.is_some() || self.order != Order::Right,
-            "a live letter is rejected once",
-            || format!("letter {letter} at {before:?}: {outcome:?}"),
-        )?;
-        oracle.rejected(letter, outcome.letter())?;
-        oracle.flight = None;
-        Ok(())
+        prepare_letter(&main, &mut RecentBatches::default(), &rejection, NOW)
+            .map_err(|error| self.watch.stop(&error))
     }
 
     /// Claims, appends, syncs, answers, marks. Letters past their retention, which nobody can load, are asked for all the same.
@@ -352,13 +369,13 @@ impl<'a> Machine<'a> {
         let (outcomes, committed) = self.resolver(&after).republish(&batch);
         self.answer(&outcomes.letters, outcomes.error, true, oracle)?;
         if let Some(committed) = committed {
-            let finished = self.resolver(&after).finish(&committed);
+            let finished = self.resolver(&after).finish(&[committed]);
             finished.map_err(|error| self.watch.stop(&error))?;
         }
         Ok(())
     }
 
-    fn load(&self, letters: &[usize], oracle: &Oracle) -> Result<Vec<(Offset, DeadLetter)>, Stop> {
+    fn load(&self, letters: &[usize], oracle: &Oracle) -> Result<Vec<PlacedLetter>, Stop> {
         let view = self
             .owner
             .lock()
@@ -539,7 +556,7 @@ impl Machine<'_> {
     fn rolled<T>(
         &self,
         kind: LogKind,
-        act: impl Fn(&mut Partition) -> Result<T, LogError>,
+        mut act: impl FnMut(&mut Partition) -> Result<T, LogError>,
     ) -> Result<T, LogError> {
         let mut partition = self.owner.lock();
         match act(&mut partition) {
@@ -554,17 +571,19 @@ impl Machine<'_> {
 
     fn reject_at_once(
         &self,
-        letter: &DeadLetter,
+        letters: &[DeadLetter],
         oracle: &mut Oracle,
-        number: usize,
-    ) -> Result<RejectOutcome, LogError> {
-        let outcome = self.rolled(LogKind::DeadLetter, |partition| {
-            partition.reject(letter, NOW)
+        numbers: &[usize],
+    ) -> Result<Vec<RejectOutcome>, LogError> {
+        let outcomes = self.rolled(LogKind::DeadLetter, |partition| {
+            partition.reject(letters, NOW)
         })?;
-        oracle.letters[number].at = Some(outcome.letter());
+        for (number, outcome) in numbers.iter().zip(&outcomes) {
+            oracle.letters[*number].at = Some(outcome.letter());
+        }
         oracle.flight = None;
         self.sync(LogKind::DeadLetter)?;
-        Ok(outcome)
+        Ok(outcomes)
     }
 
     fn delete_at_once(&self, letters: &[usize], oracle: &mut Oracle) -> Result<(), Stop> {
@@ -591,7 +610,7 @@ impl Machine<'_> {
 
     fn republish_in_order(
         &mut self,
-        batch: Vec<(Offset, DeadLetter)>,
+        batch: Vec<PlacedLetter>,
         oracle: &mut Oracle,
     ) -> Result<(), Stop> {
         let is_claimless = self.order == Order::NoClaim;
@@ -607,9 +626,11 @@ impl Machine<'_> {
             return Ok(());
         }
         let stop = |error| self.watch.stop(&error);
+        let main = self.owner.lock().main().reader();
+        let mut fresh = FreshBatch::build(&main, &mine, WHO).map_err(stop)?;
         let republished = self
             .rolled(LogKind::Main, |partition| {
-                partition.append_republished(&mine, WHO, NOW)
+                partition.append_republished(&mut fresh, NOW)
             })
             .map_err(stop)?;
         self.finish_in_order(&republished, oracle)

@@ -67,7 +67,8 @@ pub enum Flight {
         first: usize,
         count: usize,
     },
-    Reject(usize),
+    /// Letters of one batch: all of them or none.
+    Reject(Vec<usize>),
     /// Letters of one batch: all of them or none.
     Republish(Vec<usize>),
     Delete(Vec<usize>),

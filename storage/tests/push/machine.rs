@@ -371,7 +371,7 @@ impl<'a> Machine<'a> {
             || format!("{outcome:?}"),
         )?;
         if let Some(committed) = committed {
-            let finished = resolver.finish(&committed);
+            let finished = resolver.finish(&[committed]);
             finished.map_err(|error| self.watch.stop(&error))?;
         }
         Ok(())

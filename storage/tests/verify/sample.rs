@@ -14,8 +14,8 @@ use storage::log::{Gap, LogConfig, ReadBound};
 use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::{
-    Hooks, Partition, PartitionConfig, PartitionHints, PartitionPlace, PartitionReport, Rejection,
-    Resolver, Who, prepare_letter,
+    Hooks, Partition, PartitionConfig, PartitionHints, PartitionPlace, PartitionReport,
+    RecentBatches, Rejection, Resolver, Who, prepare_letter,
 };
 
 pub(crate) const NOW: TimestampMs = TimestampMs(1_000_000);
@@ -155,8 +155,10 @@ impl Open {
             details: None,
         };
         let reader = self.owner.lock().main().reader();
-        let letter = prepare_letter(&reader, &rejection, NOW).unwrap();
-        self.resolver().reject(&letter).unwrap().letter()
+        let letter =
+            prepare_letter(&reader, &mut RecentBatches::default(), &rejection, NOW).unwrap();
+        let outcomes = self.resolver().reject(&[letter]).unwrap();
+        outcomes[0].letter()
     }
 
     pub(crate) fn republish(&self, letter: Offset, with_marker: bool) {
@@ -164,7 +166,7 @@ impl Open {
         let letter = (letter, view.get(letter).unwrap().unwrap());
         let (_, committed) = self.resolver().republish(&[letter]);
         if with_marker {
-            self.resolver().finish(&committed.unwrap()).unwrap();
+            self.resolver().finish(&[committed.unwrap()]).unwrap();
         }
     }
 

@@ -135,6 +135,44 @@ impl DeadLetter {
         })
     }
 
+    /// Returns how many bytes of a batch the letter takes at most, with the cause that it carries: to know that, it need not
+    /// be encoded.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        // Numbers, tags and lengths of the letter, of its record's and its batch's framing, and of the cause.
+        const FRAMING_BYTES: usize = 512;
+        const ITEM_FRAMING_BYTES: usize = 10;
+        let receiver = match &self.receiver {
+            // The cause names the group too.
+            Receiver::Group(group) => group.len().saturating_mul(2),
+            Receiver::Destination(destination) => destination.weight(),
+        };
+        let options = [
+            &self.details,
+            &self.lineage.first_message_id,
+            &self.message_id,
+            &self.caller,
+        ];
+        let labels = self
+            .labels
+            .iter()
+            .map(|label| label.len().saturating_add(ITEM_FRAMING_BYTES));
+        let headers = self.record.headers.len().saturating_mul(ITEM_FRAMING_BYTES);
+        [
+            self.record.weight(),
+            headers,
+            self.source.topic.len(),
+            receiver,
+            self.reason.len(),
+            self.history.weight(),
+            FRAMING_BYTES,
+        ]
+        .into_iter()
+        .chain(options.into_iter().flatten().map(String::len))
+        .chain(labels)
+        .fold(0, usize::saturating_add)
+    }
+
     /// Cuts every text that is longer than its limit and marks its field.
     pub fn fit(&mut self) {
         let mut cut = 0_u16;
@@ -160,6 +198,21 @@ impl DeadLetter {
 }
 
 impl Destination {
+    fn weight(&self) -> usize {
+        let parts = [
+            &self.url_group,
+            &self.endpoint,
+            &self.queue,
+            &self.schedule,
+            &self.flow_control_key,
+        ];
+        let parts = parts.into_iter().flatten().map(String::len);
+        [self.url.len(), self.method.len()]
+            .into_iter()
+            .chain(parts)
+            .fold(0, usize::saturating_add)
+    }
+
     fn fit(&mut self) -> bool {
         let mut was_cut = cut_text(&mut self.url, URL_BYTES_MAX);
         was_cut |= cut_text(&mut self.method, NAME_BYTES_MAX);

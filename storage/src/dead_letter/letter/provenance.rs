@@ -35,7 +35,7 @@ pub struct Source {
 }
 
 /// Where a pushed record was to go. `Debug` shows no query.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Destination {
     /// The URL.
     pub url: String,
@@ -68,7 +68,7 @@ impl fmt::Debug for Destination {
 }
 
 /// Who should have taken the record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Receiver {
     /// A consumer group.
     Group(String),

@@ -154,7 +154,7 @@ impl Partition {
         let mut rest = missing.as_slice();
         while !rest.is_empty() {
             let (run, behind) = rest.split_at(run_length(rest, bytes_max));
-            let batch: Vec<_> = run.iter().map(|(_, letter)| (*letter).clone()).collect();
+            let batch: Vec<_> = run.iter().map(|(_, letter)| *letter).collect();
             let offsets = dead_letters.append_letters(&batch, now)?;
             standing.extend(run.iter().map(|(message, _)| *message).zip(offsets));
             rest = behind;

@@ -24,10 +24,10 @@ pub struct RecentBatches {
 
 /// The decoded records of one batch.
 #[derive(Debug)]
-pub(super) struct HeldBatch {
+pub(in crate::partition) struct HeldBatch {
     base: Offset,
     pub(super) append_time: TimestampMs,
-    pub(super) is_broker_built: bool,
+    pub(in crate::partition) is_broker_built: bool,
     records: Vec<Record>,
     bytes: usize,
 }
@@ -39,7 +39,7 @@ impl RecentBatches {
     }
 
     /// Returns the batch that holds `offset`, or follows it behind a gap; reads it when it is not here.
-    pub(super) fn batch(
+    pub(in crate::partition) fn batch(
         &mut self,
         main: &LogReader,
         offset: Offset,
@@ -91,7 +91,7 @@ impl HeldBatch {
         })
     }
 
-    pub(super) fn record(&self, offset: Offset) -> Option<&Record> {
+    pub(in crate::partition) fn record(&self, offset: Offset) -> Option<&Record> {
         let at = usize::try_from(offset.since(self.base)?).ok()?;
         self.records.get(at)
     }

@@ -24,7 +24,9 @@ use crate::error::LogError;
 use crate::log::LogConfig;
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::{Offset, TimestampMs};
-use crate::partition::{Claim, Partition, PartitionConfig, PartitionHints, PartitionPlace, Who};
+use crate::partition::{
+    Claim, FreshBatch, Partition, PartitionConfig, PartitionHints, PartitionPlace, Who,
+};
 
 const NOW: TimestampMs = TimestampMs(1_000);
 const DIED: TimestampMs = TimestampMs(1_500);
@@ -377,13 +379,14 @@ fn a_republished_message_is_due_at_once_and_nobodys_duplicate() {
     }
     let letters: Vec<_> = places
         .into_iter()
-        .zip(letters.into_iter().map(|(_, l)| l))
+        .zip(letters.into_iter().map(|(_, l)| Box::new(l)))
         .collect();
     let who = Who {
         name: "tester",
         request_id: Some("request"),
     };
-    let republished = partition.append_republished(&letters, who, NOW).unwrap();
+    let mut fresh = FreshBatch::build(&partition.main().reader(), &letters, who).unwrap();
+    let republished = partition.append_republished(&mut fresh, NOW).unwrap();
     assert_eq!(partition.take_due(NOW, 9), [], "it is not durable");
     let task = partition.main_mut().begin_sync();
     task.unwrap().run().unwrap();
