@@ -10,6 +10,7 @@ use storage::disk::Disk;
 use storage::disk::sim::SimDisk;
 use storage::verify::{VerifyOptions, verify};
 
+use crate::disk::LIE;
 use crate::entropy;
 use crate::life::{Left, live};
 use crate::world::World;
@@ -156,7 +157,8 @@ fn check_files(world: &World, disk: &SimDisk) {
 }
 
 /// Runs so many seeds beside each other, each in its process.
-pub(crate) fn seeds(first: u64, count: u64) -> Vec<(u64, Outcome)> {
+/// With a lie the disk leaves something out: see [`LIE`].
+pub(crate) fn seeds(first: u64, count: u64, lie: Option<&str>) -> Vec<(u64, Outcome)> {
     let running: Vec<_> = (0..count)
         .map(|at| {
             let seed = first.wrapping_add(at);
@@ -164,6 +166,7 @@ pub(crate) fn seeds(first: u64, count: u64) -> Vec<(u64, Outcome)> {
                 .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
                 .env(SEED, seed.to_string())
                 .env_remove("REDRIVE_HOLD_FOR")
+                .envs(lie.map(|lie| (LIE, lie)))
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())

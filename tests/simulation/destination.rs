@@ -8,11 +8,15 @@ use parking_lot::Mutex;
 use redrive::delivery::client::{Answer, AttemptClient, AttemptFuture, AttemptRequest};
 use serde_json::Value;
 use storage::dead_letter::{AttemptResult, ErrorClass};
+use storage::disk::sim::SimDisk;
 
 use crate::chance::Chance;
 use crate::life::Life;
 use crate::log_model::Broken;
 use crate::world::World;
+
+/// Attempts of which one is followed by a power cut, in a life that ends by one.
+const CUT_ONE_IN: u64 = 25;
 
 /// All destinations.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(crate) struct Destinations {
     world: Arc<World>,
     chance: Mutex<Chance>,
     is_calm: bool,
+    /// The disk whose power may be cut soon after an attempt has come.
+    cut: Option<SimDisk>,
 }
 
 /// What a destination does with an attempt.
@@ -33,11 +39,22 @@ struct Reaction {
 }
 
 impl Destinations {
-    pub(crate) fn new(life: &Life) -> Self {
+    pub(crate) fn new(life: &Life, cut: Option<SimDisk>) -> Self {
         Self {
             world: Arc::clone(&life.world),
             chance: Mutex::new(life.world.chance("destinations", 0)),
             is_calm: life.is_calm,
+            cut,
+        }
+    }
+
+    /// Lets the power be cut between an attempt and what the broker writes down of it, one time in many.
+    fn cut_perhaps(&self) {
+        if let Some(disk) = &self.cut {
+            let mut chance = self.chance.lock();
+            if chance.one_in(CUT_ONE_IN) {
+                disk.cut_power_at(disk.op_count() + chance.between(1, 4));
+            }
         }
     }
 
@@ -107,10 +124,12 @@ impl AttemptClient for Destinations {
             );
             self.world.note(&line);
             self.world.check(self.arrived(&id, retried, &request));
+            self.cut_perhaps();
             tokio::time::sleep(reaction.time).await;
             let is_taken = matches!(reaction.result, AttemptResult::Status(200..300));
             let mut push = self.world.push.lock();
-            push.answered(&id, retried, is_taken, reaction.is_last);
+            let ends = (is_taken, reaction.is_last);
+            push.answered((&id, retried), ends, self.world.simulated_ms());
             drop(push);
             self.world.note(&format!("{id} is answered"));
             Answer {

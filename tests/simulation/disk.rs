@@ -2,7 +2,7 @@
 //! broker's life at once.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -29,6 +29,9 @@ impl Failures {
     }
 }
 
+/// Names a site and, after a colon, a part of a path: what is synced there succeeds and does nothing.
+pub(crate) const LIE: &str = "REDRIVE_SIMULATION_LIE";
+
 /// The disk of one life.
 #[derive(Debug, Clone)]
 pub(crate) struct StageDisk {
@@ -41,6 +44,7 @@ struct Stage {
     failures: Mutex<Failures>,
     /// Told when the power is cut.
     is_cut: Arc<Notify>,
+    lie: Option<(String, String)>,
 }
 
 impl StageDisk {
@@ -48,6 +52,10 @@ impl StageDisk {
         let stage = Stage {
             failures: Mutex::new(failures),
             is_cut,
+            lie: std::env::var(LIE).ok().map(|lie| {
+                let (site, part) = lie.split_once(':').unwrap();
+                (site.to_owned(), part.to_owned())
+            }),
         };
         Self {
             disk,
@@ -72,6 +80,13 @@ impl Stage {
         }
     }
 
+    fn is_lie(&self, site: Site, path: &Path) -> bool {
+        let is_there = |(lie, part): &(String, String)| {
+            format!("{site:?}") == *lie && path.to_string_lossy().contains(part)
+        };
+        self.lie.as_ref().is_some_and(is_there)
+    }
+
     fn may_write(&self) -> io::Result<()> {
         let mut failures = self.failures.lock();
         let one_in = failures.write_one_in;
@@ -87,6 +102,7 @@ impl Disk for StageDisk {
         let file = self.over(self.disk.open(path, mode))?;
         Ok(Arc::new(StageFile {
             file,
+            path: path.to_owned(),
             disk: self.clone(),
         }))
     }
@@ -119,6 +135,7 @@ impl Disk for StageDisk {
 #[derive(Debug)]
 struct StageFile {
     file: Arc<dyn DiskFile>,
+    path: PathBuf,
     disk: StageDisk,
 }
 
@@ -133,6 +150,9 @@ impl DiskFile for StageFile {
     }
 
     fn sync(&self, site: Site) -> io::Result<()> {
+        if self.disk.stage.is_lie(site, &self.path) {
+            return Ok(());
+        }
         self.disk.over(self.file.sync(site))
     }
 

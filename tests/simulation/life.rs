@@ -90,7 +90,9 @@ pub(crate) fn live(world: &Arc<World>, left: Left, is_calm: bool) -> Left {
     };
     drop(runtime);
     disk.set_capacity_bytes(None);
-    world.push.lock().broker_has_ended();
+    let is_well = !world.has_failures.load(Ordering::SeqCst);
+    let now_ms = world.simulated_ms();
+    world.push.lock().broker_has_ended(now_ms, is_well);
     let away_ms = *chance.pick(&[0, 1_000, 60_000, 3_600_000]);
     Left {
         disk,
@@ -117,13 +119,16 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
     let mut failures = Failures::none(chance.fork("failures", 0));
     if !is_calm && chance.one_in(3) {
         failures.write_one_in = chance.between(20, 300);
+        world.has_failures.store(true, Ordering::SeqCst);
     }
     let stage = StageDisk::new(left.disk.clone(), failures, Arc::clone(&is_cut));
-    if end == End::Power && chance.one_in(2) {
+    let is_cut_early = end == End::Power && chance.one_in(2);
+    if is_cut_early {
         let at = left.disk.op_count() + chance.between(1, 400);
         left.disk.cut_power_at(at);
     }
     if !is_calm && chance.one_in(5) {
+        world.has_failures.store(true, Ordering::SeqCst);
         left.disk
             .fail_sync_at(left.disk.op_count() + chance.between(1, 200));
     }
@@ -161,7 +166,8 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
         clock: Arc::clone(&clock),
         is_calm,
     });
-    begin_work(&life, &workers);
+    let cut = (end == End::Power && !is_cut_early).then(|| left.disk.clone());
+    begin_work(&life, &workers, cut);
     let time = chance.ms(200, 20_000);
     tokio::select! {
         biased;
@@ -188,8 +194,8 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
 }
 
 /// Begins what the broker does by itself.
-fn begin_work(life: &Arc<Life>, workers: &SimWorkers) {
-    let destinations = Destinations::new(life);
+fn begin_work(life: &Arc<Life>, workers: &SimWorkers, cut: Option<SimDisk>) {
+    let destinations = Destinations::new(life, cut);
     tokio::spawn(Arc::clone(&life.broker).deliver(Arc::new(destinations)));
     let mut upkeep = Upkeep::new(Arc::clone(&life.broker));
     let workers = workers.clone();
@@ -252,6 +258,7 @@ async fn disturb(life: Arc<Life>, disk: SimDisk, stage: StageDisk) {
             }
             1 => {
                 life.world.note("the disk is full");
+                life.world.has_failures.store(true, Ordering::SeqCst);
                 disk.set_capacity_bytes(Some(chance.below(60_000)));
                 tokio::time::sleep(chance.ms(1, 3_000)).await;
                 disk.set_capacity_bytes(None);

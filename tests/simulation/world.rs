@@ -1,7 +1,7 @@
 //! What outlives a broker: the disk, the wall clock, what clients know, what was promised, and the trace.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use storage::disk::sim::SimDisk;
@@ -102,6 +102,8 @@ pub(crate) struct World {
     /// Simulated time of the lives before, in ms.
     pub(crate) passed_ms: AtomicU64,
     wires: AtomicU64,
+    /// The disk of this life fails something.
+    pub(crate) has_failures: AtomicBool,
     /// The latest time that the wall clock has shown: what was put off until then is due only then.
     pub(crate) latest_wall_ms: AtomicI64,
     /// Every line of the trace is shown when it is written.
@@ -130,6 +132,7 @@ impl World {
             begun: Mutex::default(),
             passed_ms: AtomicU64::new(0),
             wires: AtomicU64::new(0),
+            has_failures: AtomicBool::new(false),
             latest_wall_ms: AtomicI64::new(0),
             is_loud: std::env::var_os("REDRIVE_SIMULATION_STORY").is_some(),
         };
@@ -150,6 +153,7 @@ impl World {
     /// Begins a life; called inside of its runtime.
     pub(crate) fn begin_life(&self) -> u64 {
         *self.begun.lock() = Some(Instant::now());
+        self.has_failures.store(false, Ordering::SeqCst);
         self.life.fetch_add(1, Ordering::SeqCst)
     }
 
@@ -163,6 +167,15 @@ impl World {
         self.passed_ms
             .fetch_add(u64::try_from(elapsed).unwrap(), Ordering::SeqCst);
         *self.begun.lock() = None;
+    }
+
+    /// Simulated time that has passed in all lives, in ms.
+    pub(crate) fn simulated_ms(&self) -> u64 {
+        let elapsed = self
+            .begun
+            .lock()
+            .map_or(0, |begun| begun.elapsed().as_millis());
+        self.passed_ms.load(Ordering::SeqCst) + u64::try_from(elapsed).unwrap()
     }
 
     /// Writes a line of the trace.

@@ -1,15 +1,21 @@
 //! What the broker has promised about pushed messages, written from the design page, from answers and from what reaches the
 //! destinations alone, and what breaks it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod letters;
+mod order;
+
+use std::collections::BTreeMap;
 
 use storage::address::Address;
 use storage::delivery::DeliveryCounts;
 
 use crate::log_model::Broken;
+use letters::PushLetter;
 
 /// Time in which one of the messages with a deduplication id is kept.
 const WINDOW_MS: i64 = 600_000;
+/// Simulated time in which a broker whose disk is well has written down how an attempt ended.
+const WRITTEN_WITHIN_MS: u64 = 2_000;
 
 /// What a publisher asks for.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +38,13 @@ struct Message {
     /// Brokers that had ended before its first arrival.
     ends_before: u32,
     under_way: u32,
+    /// Number of its last attempt, from 0, and how many brokers had ended before that.
+    last: Option<(u32, u32)>,
+    /// Attempts of which it is sure that they are written down: something has followed from them, or their end came long
+    /// before a broker's.
+    written: u32,
+    /// When its last answer came, in simulated time.
+    answered_ms: Option<u64>,
     /// Its last answer ended it.
     is_final: bool,
     /// It was taken, and by which broker's attempt.
@@ -48,16 +61,6 @@ struct Deduplicated {
     id: String,
     sent_ms: i64,
     jumps: u32,
-}
-
-/// What was asked and answered about a dead letter.
-#[derive(Debug, Default)]
-pub(crate) struct PushLetter {
-    message: String,
-    pub(crate) is_retry_tried: bool,
-    pub(crate) is_delete_tried: bool,
-    republished: Option<String>,
-    is_deleted: bool,
 }
 
 /// The model of everything that was pushed.
@@ -101,11 +104,41 @@ fn place(id: &str) -> Result<(u32, u64), Broken> {
     Ok((address.partition.0, address.offset.0))
 }
 
+/// An attempt has the number behind the last one's, or, after a crash, the same one: what was counted stays counted.
+fn check_number(
+    id: &str,
+    retried: u32,
+    last: Option<(u32, u32)>,
+    (written, ends): (u32, u32),
+) -> Result<(), Broken> {
+    let is_next = match last {
+        None => retried == 0,
+        Some((number, ends_before)) => {
+            retried == number + 1 || (retried == number && ends_before < ends)
+        }
+    };
+    if is_next && retried >= written {
+        return Ok(());
+    }
+    Err(format!(
+        "message {id} is sent with {retried} retried, behind {last:?} of {ends} lives; {written} attempts were written down"
+    ))
+}
+
 impl PushModel {
-    pub(crate) fn broker_has_ended(&mut self) {
+    /// A broker has ended. With `is_well` its disk had failed nothing: it has written down what came some time before.
+    pub(crate) fn broker_has_ended(&mut self, now_ms: u64, is_well: bool) {
         self.ends += 1;
         for message in self.messages.values_mut() {
             message.under_way = 0;
+            let answered_ms = message.answered_ms.take();
+            let is_long_ago = answered_ms.is_some_and(|ms| ms + WRITTEN_WITHIN_MS < now_ms);
+            if is_well
+                && is_long_ago
+                && let Some((number, _)) = message.last
+            {
+                message.written = message.written.max(number + 1);
+            }
         }
     }
 
@@ -195,6 +228,9 @@ impl PushModel {
         if message.under_way > 1 {
             return Err(format!("message {id} is under way twice"));
         }
+        let last = message.last.replace((retried, ends));
+        message.answered_ms = None;
+        check_number(id, retried, last, (message.written, ends))?;
         if arrived > allowed || retried > asked.retries {
             return Err(format!(
                 "message {id} is sent for the {arrived}th time ({retried} retried): {asked:?}, {} crashes",
@@ -216,62 +252,13 @@ impl PushModel {
         }
     }
 
-    /// A queue goes in order: what stands before has ended, and what stands behind has not begun.
-    fn check_order(&self, queue: &str, id: &str, at: (u32, u64)) -> Result<(), Broken> {
-        let is_same = |message: &Message| {
-            let asked = self.asked.get(&message.token);
-            asked.is_some_and(|asked| asked.queue.as_deref() == Some(queue))
-        };
-        for (other, message) in self.messages.iter().filter(|(_, message)| is_same(message)) {
-            if message.at.0 != at.0 {
-                return Err(format!(
-                    "queue {queue}: {id} and {other} are in two partitions"
-                ));
-            }
-            if message.at > at && message.arrived > 0 {
-                return Err(format!(
-                    "queue {queue}: {id} is sent after {other}, behind it"
-                ));
-            }
-            let has_ended = message.is_final || message.is_cancel_tried || message.letter.is_some();
-            if message.at < at && !has_ended {
-                return Err(format!(
-                    "queue {queue}: {id} is sent before {other} has ended"
-                ));
-            }
-            if message.at < at {
-                self.check_told(queue, id, (other, message))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What stands behind a message of a queue waits for its callbacks, too.
-    fn check_told(
-        &self,
-        queue: &str,
-        id: &str,
-        (other, message): (&str, &Message),
-    ) -> Result<(), Broken> {
-        let waits =
-            |(_, (source, has_ended)): &(&String, &(String, bool))| source == other && !has_ended;
-        if let Some((callback, _)) = self.told.iter().find(waits) {
-            return Err(format!(
-                "queue {queue}: {id} is sent before callback {callback} of {other} has ended"
-            ));
-        }
-        let asked = self.asked.get(&message.token);
-        let is_to_be_told = asked.is_some_and(|asked| asked.has_callback);
-        if is_to_be_told && message.callbacks == 0 && !message.is_cancel_tried {
-            return Err(format!(
-                "queue {queue}: {id} is sent before {other} was told of"
-            ));
-        }
-        Ok(())
-    }
-
     /// The destination has answered an attempt.
-    pub(crate) fn answered(&mut self, id: &str, retried: u32, is_taken: bool, is_last: bool) {
+    pub(crate) fn answered(
+        &mut self,
+        (id, retried): (&str, u32),
+        (is_taken, is_last): (bool, bool),
+        now_ms: u64,
+    ) {
         let ends = self.ends;
         let asked = &self.asked;
         let retries = |token| asked.get(&token).map_or(0, |asked: &Asked| asked.retries);
@@ -283,41 +270,11 @@ impl PushModel {
             return;
         };
         message.under_way = message.under_way.saturating_sub(1);
+        message.answered_ms = Some(now_ms);
         message.is_final |= is_taken || is_last || retried >= retries(message.token);
         if is_taken {
             message.taken = Some(ends);
         }
-    }
-
-    /// A callback reaches its destination.
-    pub(crate) fn told(
-        &mut self,
-        id: &str,
-        kind: &str,
-        (source, retried): (&str, u64),
-    ) -> Result<(), Broken> {
-        self.counts.callbacks += 1;
-        if let Some(message) = self.messages.get_mut(source) {
-            message.callbacks += 1;
-        }
-        let told = (source.to_owned(), false);
-        self.told.entry(id.to_owned()).or_insert(told);
-        let key = (source.to_owned(), retried, kind.to_owned());
-        let before = self.callbacks.entry(key).or_insert(id.to_owned());
-        let was_retried = |letter: &PushLetter| letter.message == *before && letter.is_retry_tried;
-        if before == id {
-            return Ok(());
-        }
-        if self.letters.values().any(was_retried) {
-            // It had died, and somebody has sent it back.
-            id.clone_into(before);
-            // No queue waits for it any more.
-            self.told.insert(id.to_owned(), (String::new(), true));
-            return Ok(());
-        }
-        Err(format!(
-            "the end of attempt {retried} of {source} is told ({kind}) by {before} and by {id}"
-        ))
     }
 
     pub(crate) fn cancel_tried(&mut self, id: &str) {
@@ -344,98 +301,6 @@ impl PushModel {
     pub(crate) fn accepted_ids(&self) -> Vec<String> {
         let accepted = self.messages.iter().filter(|(_, one)| one.is_accepted);
         accepted.map(|(id, _)| id.clone()).collect()
-    }
-
-    /// A dead letter is shown.
-    pub(crate) fn died(&mut self, letter: &str, id: &str) -> Result<(), Broken> {
-        let known = self.letters.entry(letter.to_owned()).or_default();
-        id.clone_into(&mut known.message);
-        if known.is_deleted || known.republished.is_some() {
-            return Err(format!("letter {letter} is shown again: {known:?}"));
-        }
-        let Some(message) = self.messages.get_mut(id) else {
-            return Ok(());
-        };
-        if message.is_cancelled {
-            return Err(format!("message {id} was cancelled and has died"));
-        }
-        match &message.letter {
-            Some(before) if before != letter => {
-                Err(format!("message {id} died twice: {before} and {letter}"))
-            }
-            _ => {
-                message.letter = Some(letter.to_owned());
-                Ok(())
-            }
-        }
-    }
-
-    /// A letter was published anew.
-    pub(crate) fn republished(&mut self, letter: &str, id: &str) -> Result<(), Broken> {
-        let token = self.token_of(letter);
-        let Some(known) = self.letters.get_mut(letter) else {
-            return Ok(());
-        };
-        if known.is_deleted {
-            return Err(format!(
-                "letter {letter} was deleted, then republished as {id}"
-            ));
-        }
-        if let Some(before) = &known.republished
-            && before != id
-        {
-            return Err(format!(
-                "letter {letter} was republished as {before} and as {id}"
-            ));
-        }
-        known.republished = Some(id.to_owned());
-        match token {
-            Some(token) => {
-                self.message(id, token)?.is_accepted = true;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn token_of(&self, letter: &str) -> Option<u64> {
-        let message = &self.letters.get(letter)?.message;
-        Some(self.messages.get(message)?.token)
-    }
-
-    /// A letter was deleted.
-    pub(crate) fn deleted(&mut self, letter: &str) -> Result<(), Broken> {
-        let Some(known) = self.letters.get_mut(letter) else {
-            return Ok(());
-        };
-        if let Some(id) = &known.republished {
-            return Err(format!(
-                "letter {letter} was republished as {id}, then deleted"
-            ));
-        }
-        known.is_deleted = true;
-        Ok(())
-    }
-
-    /// The broker says that there is no such letter.
-    pub(crate) fn letter_is_gone(&self, letter: &str) -> Result<(), Broken> {
-        let Some(known) = self.letters.get(letter) else {
-            return Ok(());
-        };
-        if known.is_delete_tried || known.is_retry_tried {
-            return Ok(());
-        }
-        Err(format!("letter {letter} is gone: {known:?}"))
-    }
-
-    /// Compares the letters that are live with what is known. Called when nothing is under way.
-    pub(crate) fn check_live(&self, live: &BTreeSet<String>) -> Result<(), Broken> {
-        for (id, letter) in &self.letters {
-            if !live.contains(id) && !letter.is_retry_tried && !letter.is_delete_tried {
-                return Err(format!("letter {id} is gone: {letter:?}"));
-            }
-        }
-        Ok(())
     }
 
     /// Every message that was accepted has come to its end. Called when nothing is pending, and every letter has been seen.
