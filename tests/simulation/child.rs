@@ -30,7 +30,7 @@ pub(crate) struct Numbers {
     counts: Vec<u64>,
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 12] = [
     "events",
     "simulated_ms",
     "lives",
@@ -40,6 +40,9 @@ const NAMES: [&str; 9] = [
     "republished",
     "published",
     "attempts",
+    "firings",
+    "group_publishes",
+    "flow_attempts",
 ];
 
 impl Numbers {
@@ -123,9 +126,7 @@ fn run_seed(seed: u64) {
     }
     let log = world.log.lock().counts.clone();
     let push = world.push.lock().counts.clone();
-    println!(
-        "{MARK}{:016x} {} {} {} {} {} {} {} {} {}",
-        world.hash(),
+    let counts = [
         world.events(),
         world.passed_ms.load(Ordering::SeqCst),
         lives + 1,
@@ -135,7 +136,10 @@ fn run_seed(seed: u64) {
         log.republished,
         push.published,
         push.attempts,
-    );
+    ];
+    let more = world.push.lock().more_counts();
+    let counts: Vec<_> = counts.iter().chain(&more).map(u64::to_string).collect();
+    println!("{MARK}{:016x} {}", world.hash(), counts.join(" "));
 }
 
 /// What is left on the disk holds together.

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use redrive::clock::Clock;
 use redrive::delivery::client::{Answer, AttemptClient, AttemptFuture, AttemptRequest};
 use serde_json::Value;
 use storage::dead_letter::{AttemptResult, ErrorClass};
 use storage::disk::sim::SimDisk;
 
 use crate::chance::Chance;
+use crate::clock::SimClock;
 use crate::life::Life;
 use crate::log_model::Broken;
+use crate::push_model::Arrival;
+use crate::push_model::flow::Now;
 use crate::world::World;
 
 /// Attempts of which one is followed by a power cut, in a life that ends by one.
@@ -22,6 +26,7 @@ const CUT_ONE_IN: u64 = 25;
 #[derive(Debug)]
 pub(crate) struct Destinations {
     world: Arc<World>,
+    clock: Arc<SimClock>,
     chance: Mutex<Chance>,
     is_calm: bool,
     /// The disk whose power may be cut soon after an attempt has come.
@@ -42,6 +47,7 @@ impl Destinations {
     pub(crate) fn new(life: &Life, cut: Option<SimDisk>) -> Self {
         Self {
             world: Arc::clone(&life.world),
+            clock: Arc::clone(&life.clock),
             chance: Mutex::new(life.world.chance("destinations", 0)),
             is_calm: life.is_calm,
             cut,
@@ -102,21 +108,42 @@ impl Destinations {
             return push.told(id, kind, (source, of));
         }
         let text = String::from_utf8_lossy(&request.body);
-        let token = text.split(':').next().and_then(|token| token.parse().ok());
-        let token = token.ok_or_else(|| format!("message {id} has the body {text:?}"))?;
-        push.arrived(id, token, retried)
+        let token = token_of(&text).ok_or_else(|| format!("message {id} has the body {text:?}"))?;
+        let arrival = Arrival {
+            id,
+            token,
+            retried,
+            url,
+            group: header(request, "upstash-topic-name"),
+            schedule: header(request, "upstash-schedule-id"),
+        };
+        push.arrived(&arrival, self.now())
     }
+
+    fn now(&self) -> Now {
+        Now {
+            wall_ms: self.clock.now().0,
+            simulated_ms: self.world.simulated_ms(),
+        }
+    }
+}
+
+/// Returns the token that a body begins with.
+pub(crate) fn token_of(body: &str) -> Option<u64> {
+    body.split(':').next()?.parse().ok()
+}
+
+fn header<'a>(request: &'a AttemptRequest, name: &str) -> &'a str {
+    let value = request.headers.get(name);
+    value.map_or("", |value| value.to_str().unwrap())
 }
 
 impl AttemptClient for Destinations {
     fn attempt(&self, request: AttemptRequest) -> AttemptFuture<'_> {
         Box::pin(async move {
-            let header = |name: &str| {
-                let value = request.headers.get(name);
-                value.map_or("", |value| value.to_str().unwrap()).to_owned()
-            };
-            let id = header("upstash-message-id");
-            let retried = header("upstash-retried").parse().unwrap_or_default();
+            let id = header(&request, "upstash-message-id").to_owned();
+            let retried = header(&request, "upstash-retried");
+            let retried = retried.parse().unwrap_or_default();
             let reaction = self.react(request.timeout);
             let line = format!(
                 "{id} arrives at {}, {retried}: {reaction:?}",

@@ -35,6 +35,7 @@ mod ending;
 mod entropy;
 #[path = "../support/hold.rs"]
 mod hold;
+mod keeper;
 mod life;
 mod log_model;
 mod net;
@@ -44,6 +45,7 @@ mod producer;
 mod publisher;
 mod push_ending;
 mod push_model;
+mod push_scan;
 mod trace;
 mod workers;
 mod world;

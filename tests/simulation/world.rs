@@ -31,6 +31,10 @@ pub(crate) struct Plan {
     pub(crate) consumers: u64,
     pub(crate) publishers: u64,
     pub(crate) lives: u64,
+    /// Partitions of the topic of pushed messages.
+    pub(crate) push_partitions: u32,
+    /// Whether the wall clock jumps.
+    pub(crate) has_jumps: bool,
     pub(crate) flags: Vec<(&'static str, String)>,
 }
 
@@ -46,11 +50,12 @@ impl Plan {
             .collect();
         let segment = *chance.pick(&["4KiB", "4KiB", "16KiB", "1MiB"]);
         let text = |number: u64| number.to_string();
+        let push_partitions = u32::try_from(chance.between(1, 3)).unwrap();
         let flags = vec![
             ("data_dir", "/data".to_owned()),
             ("token", TOKEN.to_owned()),
             ("storage.min_free_bytes", "0".to_owned()),
-            ("delivery.partitions", text(chance.between(1, 3))),
+            ("delivery.partitions", push_partitions.to_string()),
             ("delivery.pending_max", text(*chance.pick(&[20, 1000]))),
             ("delivery.in_flight_max", text(*chance.pick(&[2, 8, 64]))),
             (
@@ -68,6 +73,8 @@ impl Plan {
             consumers: chance.between(1, 2),
             publishers: chance.between(0, 2),
             lives: chance.between(2, 5),
+            push_partitions,
+            has_jumps: chance.one_in(2),
             flags,
         }
     }
@@ -103,7 +110,7 @@ pub(crate) struct World {
     pub(crate) passed_ms: AtomicU64,
     wires: AtomicU64,
     /// The disk of this life fails something.
-    pub(crate) has_failures: AtomicBool,
+    has_failures: AtomicBool,
     /// The latest time that the wall clock has shown: what was put off until then is due only then.
     pub(crate) latest_wall_ms: AtomicI64,
     /// Every line of the trace is shown when it is written.
@@ -140,6 +147,10 @@ impl World {
         Arc::new(world)
     }
 
+    pub(crate) fn has_failures(&self) -> bool {
+        self.has_failures.load(Ordering::SeqCst)
+    }
+
     /// A stream of numbers of its own for one part of this life.
     pub(crate) fn chance(&self, what: &str, number: u64) -> Chance {
         let life = self.life.load(Ordering::SeqCst);
@@ -167,6 +178,12 @@ impl World {
         self.passed_ms
             .fetch_add(u64::try_from(elapsed).unwrap(), Ordering::SeqCst);
         *self.begun.lock() = None;
+    }
+
+    /// The disk of this life fails something from now on.
+    pub(crate) fn disk_fails(&self) {
+        self.has_failures.store(true, Ordering::SeqCst);
+        self.push.lock().flow.may_be_unseen(None);
     }
 
     /// Simulated time that has passed in all lives, in ms.

@@ -1,16 +1,23 @@
 //! What the broker has promised about pushed messages, written from the design page, from answers and from what reaches the
 //! destinations alone, and what breaks it.
 
+pub(crate) mod flow;
+mod groups;
+pub(crate) mod known;
 mod letters;
 mod order;
+pub(crate) mod schedules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use storage::address::Address;
 use storage::delivery::DeliveryCounts;
 
 use crate::log_model::Broken;
+use flow::{FlowModel, KEYS, Now};
+use groups::GroupModel;
 use letters::PushLetter;
+use schedules::{Fired, ScheduleModel};
 
 /// Time in which one of the messages with a deduplication id is kept.
 const WINDOW_MS: i64 = 600_000;
@@ -25,6 +32,40 @@ pub(crate) struct Asked {
     pub(crate) dedup: Option<String>,
     pub(crate) has_callback: bool,
     pub(crate) has_failure_callback: bool,
+    /// Its flow-control key, by its place among all.
+    pub(crate) flow: Option<usize>,
+    /// The URL group that it goes to.
+    pub(crate) group: Option<String>,
+    /// The schedule whose messages these are.
+    pub(crate) schedule: Option<String>,
+}
+
+impl Asked {
+    /// What is said of queues and of flow control.
+    pub(crate) fn more_headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = Vec::new();
+        if self.schedule.is_some() {
+            let queue = self.queue.iter().cloned();
+            headers.extend(queue.map(|queue| ("upstash-queue-name", queue)));
+        }
+        if let Some(at) = self.flow {
+            headers.push(("upstash-flow-control-key", KEYS[at].name.to_owned()));
+            headers.push(("upstash-flow-control-value", KEYS[at].header()));
+        }
+        headers
+    }
+}
+
+/// An attempt, as its destination sees it.
+#[derive(Debug)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) token: u64,
+    pub(crate) retried: u32,
+    pub(crate) url: &'a str,
+    /// What its headers say of a URL group and of a schedule.
+    pub(crate) group: &'a str,
+    pub(crate) schedule: &'a str,
 }
 
 /// A message, by what reached a destination of it and what its publisher was told.
@@ -73,6 +114,11 @@ pub(crate) struct PushModel {
     /// Messages of callbacks: what they tell of, and whether they have come to their end.
     told: BTreeMap<String, (String, bool)>,
     pub(crate) letters: BTreeMap<String, PushLetter>,
+    /// Messages of each token at each URL.
+    copies: BTreeMap<(u64, String), BTreeSet<String>>,
+    pub(crate) flow: FlowModel,
+    pub(crate) groups: GroupModel,
+    pub(crate) schedules: ScheduleModel,
     ends: u32,
     jumps: u32,
     pub(crate) counts: PushTotals,
@@ -127,12 +173,16 @@ fn check_number(
 
 impl PushModel {
     /// A broker has ended. With `is_well` its disk had failed nothing: it has written down what came some time before.
-    pub(crate) fn broker_has_ended(&mut self, now_ms: u64, is_well: bool) {
+    pub(crate) fn broker_has_ended(&mut self, now: Now, is_well: bool) {
         self.ends += 1;
+        self.flow.broker_has_ended(now.wall_ms);
+        self.groups.broker_has_ended();
+        self.schedules.broker_has_ended(now.wall_ms);
         for message in self.messages.values_mut() {
             message.under_way = 0;
             let answered_ms = message.answered_ms.take();
-            let is_long_ago = answered_ms.is_some_and(|ms| ms + WRITTEN_WITHIN_MS < now_ms);
+            let is_long_ago =
+                answered_ms.is_some_and(|ms| ms + WRITTEN_WITHIN_MS < now.simulated_ms);
             if is_well
                 && is_long_ago
                 && let Some((number, _)) = message.last
@@ -144,6 +194,8 @@ impl PushModel {
 
     pub(crate) fn clock_jumps(&mut self) {
         self.jumps += 1;
+        self.flow.clock_jumps();
+        self.schedules.clock_jumps();
     }
 
     pub(crate) fn has_clock_jumped(&self) -> bool {
@@ -216,10 +268,22 @@ impl PushModel {
     }
 
     /// An attempt reaches a destination.
-    pub(crate) fn arrived(&mut self, id: &str, token: u64, retried: u32) -> Result<(), Broken> {
+    pub(crate) fn arrived(&mut self, arrival: &Arrival<'_>, now: Now) -> Result<(), Broken> {
         self.counts.attempts += 1;
+        let Arrival {
+            id, token, retried, ..
+        } = *arrival;
         let ends = self.ends;
         let asked = self.asked.get(&token).cloned().unwrap_or_default();
+        let is_of = |name: &Option<String>| name.clone().unwrap_or_default();
+        if (arrival.group, arrival.schedule) != (&is_of(&asked.group), &is_of(&asked.schedule)) {
+            return Err(format!("{arrival:?} was asked for as {asked:?}"));
+        }
+        if let Some(key) = asked.flow {
+            self.flow.arrived(key, now)?;
+        }
+        self.groups.arrived(token, arrival.url)?;
+        self.check_copies(arrival, &asked)?;
         let message = self.message(id, token)?;
         message.arrived += 1;
         message.under_way += 1;
@@ -252,6 +316,25 @@ impl PushModel {
         }
     }
 
+    /// What is sent once is one message, and one more for each time that somebody sends it back when it has died.
+    fn check_copies(&mut self, arrival: &Arrival<'_>, asked: &Asked) -> Result<(), Broken> {
+        if asked.schedule.is_some() {
+            return Ok(());
+        }
+        let key = (arrival.token, arrival.url.to_owned());
+        let copies = self.copies.entry(key).or_default();
+        copies.insert(arrival.id.to_owned());
+        let is_sent_back =
+            |letter: &&PushLetter| letter.is_retry_tried && copies.contains(&letter.message);
+        if copies.len() <= 1 + self.letters.values().filter(is_sent_back).count() {
+            return Ok(());
+        }
+        Err(format!(
+            "{} was published once and is sent to {} as {copies:?}",
+            arrival.token, arrival.url
+        ))
+    }
+
     /// The destination has answered an attempt.
     pub(crate) fn answered(
         &mut self,
@@ -269,6 +352,9 @@ impl PushModel {
         let Some(message) = self.messages.get_mut(id) else {
             return;
         };
+        if let Some(key) = asked.get(&message.token).and_then(|asked| asked.flow) {
+            self.flow.answered(key);
+        }
         message.under_way = message.under_way.saturating_sub(1);
         message.answered_ms = Some(now_ms);
         message.is_final |= is_taken || is_last || retried >= retries(message.token);
@@ -280,6 +366,9 @@ impl PushModel {
     pub(crate) fn cancel_tried(&mut self, id: &str) {
         if let Some(message) = self.messages.get_mut(id) {
             message.is_cancel_tried = true;
+            if let Some(key) = self.asked.get(&message.token).and_then(|one| one.flow) {
+                self.flow.may_be_unseen(Some(key));
+            }
         }
     }
 
@@ -295,6 +384,41 @@ impl PushModel {
             }
             None => Ok(()),
         }
+    }
+
+    /// A publish to a URL group was answered: the ids of its messages, and where each goes.
+    pub(crate) fn fanned_out(
+        &mut self,
+        token: u64,
+        messages: &[(String, String)],
+    ) -> Result<(), Broken> {
+        self.counts.published += 1;
+        let mut places = Vec::new();
+        for (id, url) in messages {
+            places.push((url.clone(), place(id)?));
+            self.message(id, token)?.is_accepted = true;
+        }
+        self.groups.published(token, &places)
+    }
+
+    /// Looks at everything that schedules have made, when nothing is pending.
+    pub(crate) fn check_fired(&mut self, fired: &[Fired]) -> Result<(), Broken> {
+        let arrived: BTreeSet<_> = self
+            .messages
+            .values()
+            .map(|one| (one.token, one.at.1))
+            .collect();
+        let has_arrived = |one: &Fired| arrived.contains(&(one.token, one.offset));
+        self.schedules.check_fired(fired, has_arrived)
+    }
+
+    /// Returns how many firings, publishes to groups, and attempts with a flow-control key there were.
+    pub(crate) fn more_counts(&self) -> [u64; 3] {
+        [
+            self.schedules.firings,
+            self.groups.published,
+            self.flow.attempts,
+        ]
     }
 
     /// Ids of messages that were accepted.
@@ -321,6 +445,7 @@ impl PushModel {
                 return Err(format!("nobody was told of the end of {id}: {message:?}"));
             }
         }
+        self.groups.check_ends()?;
         for first in self.deduplicated.values() {
             if !self.messages.contains_key(&first.id) {
                 return Err(format!("message {} is lost: {first:?}", first.id));
