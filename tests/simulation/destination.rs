@@ -21,6 +21,8 @@ use crate::world::World;
 
 /// Attempts of which one is followed by a power cut, in a life that ends by one.
 const CUT_ONE_IN: u64 = 25;
+/// The same of those that have a rate: what is lost of them shows in their period.
+const RATED_CUT_ONE_IN: u64 = 4;
 
 /// All destinations.
 #[derive(Debug)]
@@ -55,10 +57,15 @@ impl Destinations {
     }
 
     /// Lets the power be cut between an attempt and what the broker writes down of it, one time in many.
-    fn cut_perhaps(&self) {
+    fn cut_perhaps(&self, has_rate: bool) {
         if let Some(disk) = &self.cut {
             let mut chance = self.chance.lock();
-            if chance.one_in(CUT_ONE_IN) {
+            let one_in = if has_rate {
+                RATED_CUT_ONE_IN
+            } else {
+                CUT_ONE_IN
+            };
+            if chance.one_in(one_in) {
                 disk.cut_power_at(disk.op_count() + chance.between(1, 4));
             }
         }
@@ -151,7 +158,8 @@ impl AttemptClient for Destinations {
             );
             self.world.note(&line);
             self.world.check(self.arrived(&id, retried, &request));
-            self.cut_perhaps();
+            let has_rate = self.world.push.lock().has_rate(&id);
+            self.cut_perhaps(has_rate);
             tokio::time::sleep(reaction.time).await;
             let is_taken = matches!(reaction.result, AttemptResult::Status(200..300));
             let mut push = self.world.push.lock();

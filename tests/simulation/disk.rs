@@ -11,6 +11,7 @@ use storage::disk::{DirEntry, Disk, DiskFile, MappedBytes, OpenMode, Site};
 use tokio::sync::Notify;
 
 use crate::chance::Chance;
+use crate::world::World;
 
 /// What fails, and how often.
 #[derive(Debug, Clone)]
@@ -41,6 +42,7 @@ pub(crate) struct StageDisk {
 
 #[derive(Debug)]
 struct Stage {
+    world: Arc<World>,
     failures: Mutex<Failures>,
     /// Told when the power is cut.
     is_cut: Arc<Notify>,
@@ -48,8 +50,14 @@ struct Stage {
 }
 
 impl StageDisk {
-    pub(crate) fn new(disk: SimDisk, failures: Failures, is_cut: Arc<Notify>) -> Self {
+    pub(crate) fn new(
+        world: &Arc<World>,
+        disk: SimDisk,
+        failures: Failures,
+        is_cut: Arc<Notify>,
+    ) -> Self {
         let stage = Stage {
+            world: Arc::clone(world),
             failures: Mutex::new(failures),
             is_cut,
             lie: std::env::var(LIE).ok().map(|lie| {
@@ -68,15 +76,17 @@ impl StageDisk {
     }
 
     fn over<T>(&self, done: io::Result<T>) -> io::Result<T> {
-        self.stage.look(&self.disk);
+        self.stage.look(&self.disk, done.is_err());
         done
     }
 }
 
 impl Stage {
-    fn look(&self, disk: &SimDisk) {
+    fn look(&self, disk: &SimDisk, has_failed: bool) {
         if disk.is_power_cut() {
             self.is_cut.notify_one();
+        } else if has_failed {
+            self.world.disk_has_failed();
         }
     }
 
@@ -91,6 +101,7 @@ impl Stage {
         let mut failures = self.failures.lock();
         let one_in = failures.write_one_in;
         if one_in > 0 && failures.chance.one_in(one_in) {
+            self.world.disk_has_failed();
             return Err(io::Error::other("the stage fails a write"));
         }
         Ok(())

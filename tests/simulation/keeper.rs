@@ -13,7 +13,7 @@ use crate::chance::Chance;
 use crate::destination::token_of;
 use crate::life::Life;
 use crate::push_model::Asked;
-use crate::push_model::flow::KEYS;
+use crate::push_model::flow::{KEYS, any_key};
 use crate::push_model::known::Known;
 
 pub(crate) const GROUPS: [&str; 2] = ["g0", "g1"];
@@ -144,7 +144,7 @@ async fn set(life: &Life, chance: &mut Chance) {
     let asked = Asked {
         retries: u32::try_from(chance.below(2)).unwrap(),
         queue: chance.one_in(4).then(|| "q0".to_owned()),
-        flow: chance.one_in(4).then(|| chance.below(2) as usize),
+        flow: chance.one_in(4).then(|| any_key(chance)),
         group: group.map(str::to_owned),
         schedule: Some(id.to_owned()),
         ..Asked::default()

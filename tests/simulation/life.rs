@@ -107,10 +107,14 @@ pub(crate) fn live(world: &Arc<World>, left: Left, is_calm: bool) -> Left {
         simulated_ms: world.simulated_ms(),
     };
     world.push.lock().broker_has_ended(now, is_well);
-    let away_ms = *chance.pick(&[0, 1_000, 60_000, 3_600_000]);
+    let away_ms = if world.plan.is_crowded {
+        chance.below(3) * 1_000
+    } else {
+        *chance.pick(&[0, 1_000, 60_000, 3_600_000])
+    };
     Left {
         disk,
-        wall_ms: clock + away_ms,
+        wall_ms: clock + i64::try_from(away_ms).unwrap(),
     }
 }
 
@@ -126,6 +130,7 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
     let clock = Arc::new(SimClock::new(wall_ms));
     let mut chance = world.chance("life", 0);
     let end = match chance.below(5) {
+        _ if world.plan.is_crowded && chance.one_in(2) => End::Power,
         0 | 1 => End::Kill,
         2 => End::Order,
         _ => End::Power,
@@ -136,16 +141,14 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
     let mut failures = Failures::none(chance.fork("failures", 0));
     if !is_calm && chance.one_in(3) {
         failures.write_one_in = chance.between(20, 300);
-        world.disk_fails();
     }
-    let stage = StageDisk::new(left.disk.clone(), failures, Arc::clone(&is_cut));
-    let is_cut_early = end == End::Power && chance.one_in(2);
+    let stage = StageDisk::new(world, left.disk.clone(), failures, Arc::clone(&is_cut));
+    let is_cut_early = end == End::Power && !world.plan.is_crowded && chance.one_in(3);
     if is_cut_early {
         let at = left.disk.op_count() + chance.between(1, 400);
         left.disk.cut_power_at(at);
     }
     if !is_calm && chance.one_in(5) {
-        world.disk_fails();
         left.disk
             .fail_sync_at(left.disk.op_count() + chance.between(1, 200));
     }
@@ -280,7 +283,6 @@ async fn disturb(life: Arc<Life>, disk: SimDisk, stage: StageDisk) {
             }
             1 => {
                 life.world.note("the disk is full");
-                life.world.disk_fails();
                 disk.set_capacity_bytes(Some(chance.below(60_000)));
                 tokio::time::sleep(chance.ms(1, 3_000)).await;
                 disk.set_capacity_bytes(None);

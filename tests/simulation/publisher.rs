@@ -12,6 +12,7 @@ use crate::chance::Chance;
 use crate::keeper::GROUPS;
 use crate::life::Life;
 use crate::push_model::Asked;
+use crate::push_model::flow::{RATED, any_key};
 
 /// A message as it is asked for.
 struct Wanted {
@@ -42,14 +43,16 @@ pub(crate) async fn publish(life: Arc<Life>, at: u64) {
 
 fn wanted(life: &Life, chance: &mut Chance) -> Wanted {
     let group = chance.one_in(4).then(|| *chance.pick(&GROUPS));
-    let queue = chance.one_in(3).then(|| format!("q{}", chance.below(2)));
+    let is_crowded = life.world.plan.is_crowded && !chance.one_in(4);
+    let flow = chance.one_in(3).then(|| any_key(chance));
+    let queue = (!is_crowded && chance.one_in(3)).then(|| format!("q{}", chance.below(2)));
     let asked = Asked {
         retries: u32::try_from(chance.below(4)).unwrap(),
         dedup: (group.is_none() && chance.one_in(4)).then(|| format!("d{}", chance.below(3))),
         has_callback: chance.one_in(4),
         has_failure_callback: chance.one_in(4),
         queue,
-        flow: chance.one_in(3).then(|| chance.below(3) as usize),
+        flow: if is_crowded { Some(RATED) } else { flow },
         group: group.map(str::to_owned),
         schedule: None,
     };
@@ -57,7 +60,7 @@ fn wanted(life: &Life, chance: &mut Chance) -> Wanted {
         ("upstash-retries", asked.retries.to_string()),
         ("upstash-retry-delay", chance.between(1, 4_000).to_string()),
     ];
-    if asked.queue.is_none() && chance.one_in(4) {
+    if asked.queue.is_none() && !is_crowded && chance.one_in(4) {
         headers.push(("upstash-delay", format!("{}s", chance.between(1, 90))));
     }
     if let Some(dedup) = &asked.dedup {

@@ -33,6 +33,9 @@ pub(crate) struct Plan {
     pub(crate) lives: u64,
     /// Partitions of the topic of pushed messages.
     pub(crate) push_partitions: u32,
+    /// Most messages share a rate, and the power is cut soon after their attempts, for a short time: what a crash loses of them
+    /// shows in their period.
+    pub(crate) is_crowded: bool,
     /// Whether the wall clock jumps.
     pub(crate) has_jumps: bool,
     pub(crate) flags: Vec<(&'static str, String)>,
@@ -67,14 +70,16 @@ impl Plan {
             ("topic.retention_ms", "none".to_owned()),
             ("topic.dead_letter_retention_ms", "none".to_owned()),
         ];
+        let is_crowded = chance.one_in(4);
         Self {
             topics,
             producers: chance.between(1, 3),
             consumers: chance.between(1, 2),
-            publishers: chance.between(0, 2),
+            publishers: if is_crowded { 2 } else { chance.between(0, 2) },
             lives: chance.between(2, 5),
             push_partitions,
-            has_jumps: chance.one_in(2),
+            is_crowded,
+            has_jumps: !is_crowded && chance.one_in(2),
             flags,
         }
     }
@@ -109,7 +114,7 @@ pub(crate) struct World {
     /// Simulated time of the lives before, in ms.
     pub(crate) passed_ms: AtomicU64,
     wires: AtomicU64,
-    /// The disk of this life fails something.
+    /// The disk has failed something in this life.
     has_failures: AtomicBool,
     /// The latest time that the wall clock has shown: what was put off until then is due only then.
     pub(crate) latest_wall_ms: AtomicI64,
@@ -180,8 +185,8 @@ impl World {
         *self.begun.lock() = None;
     }
 
-    /// The disk of this life fails something from now on.
-    pub(crate) fn disk_fails(&self) {
+    /// The disk has failed something, and may do so again in this life.
+    pub(crate) fn disk_has_failed(&self) {
         self.has_failures.store(true, Ordering::SeqCst);
         self.push.lock().flow.may_be_unseen(None);
     }

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::known::Known;
+use crate::chance::Chance;
 use crate::log_model::Broken;
 
 /// Time between an attempt's place in its period and its arrival, at most, in ms.
@@ -31,9 +32,9 @@ pub(crate) const KEYS: [FlowKey; 3] = [
         rate: None,
     },
     FlowKey {
-        name: "two-in-10s",
+        name: "two-in-30s",
         parallelism: None,
-        rate: Some((2, 10_000)),
+        rate: Some((2, 30_000)),
     },
     FlowKey {
         name: "both",
@@ -52,6 +53,14 @@ impl FlowKey {
         let both: Vec<_> = parallelism.into_iter().chain(rate).collect();
         both.join(", ")
     }
+}
+
+/// The key with a rate alone, and a long period.
+pub(crate) const RATED: usize = 1;
+
+/// A key for a message: those with a rate alone more often, as their attempts stay in their period over a crash.
+pub(crate) fn any_key(chance: &mut Chance) -> usize {
+    *chance.pick(&[0, RATED, RATED, 2])
 }
 
 /// When something happens: by the wall clock, and in simulated time.
@@ -75,10 +84,24 @@ struct Seen {
 }
 
 /// What is known of all keys.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FlowModel {
     keys: [Seen; KEYS.len()],
     pub(super) attempts: u64,
+}
+
+impl Default for FlowModel {
+    fn default() -> Self {
+        // Nothing was ever sent: whatever comes begins a period.
+        let long_full = |key: &FlowKey| Seen {
+            periods: key.rate.map(|(rate, _)| BTreeMap::from([(rate, 0)])),
+            ..Seen::default()
+        };
+        Self {
+            keys: KEYS.each_ref().map(long_full),
+            attempts: 0,
+        }
+    }
 }
 
 impl FlowModel {

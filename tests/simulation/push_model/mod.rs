@@ -401,6 +401,16 @@ impl PushModel {
         self.groups.published(token, &places)
     }
 
+    /// Whether a message counts in the periods of a key.
+    pub(crate) fn has_rate(&self, id: &str) -> bool {
+        let asked = self
+            .messages
+            .get(id)
+            .and_then(|one| self.asked.get(&one.token));
+        let key = asked.and_then(|asked| asked.flow);
+        key.is_some_and(|at| KEYS[at].rate.is_some())
+    }
+
     /// Looks at everything that schedules have made, when nothing is pending.
     pub(crate) fn check_fired(&mut self, fired: &[Fired]) -> Result<(), Broken> {
         let arrived: BTreeSet<_> = self
