@@ -22,7 +22,7 @@ use crate::world::World;
 /// Attempts of which one is followed by a power cut, in a life that ends by one.
 const CUT_ONE_IN: u64 = 25;
 /// The same of those that have a rate: what is lost of them shows in their period.
-const RATED_CUT_ONE_IN: u64 = 4;
+const RATED_CUT_ONE_IN: u64 = 3;
 
 /// All destinations.
 #[derive(Debug)]

@@ -271,15 +271,18 @@ pub(crate) async fn release(life: &Life) {
 
 /// Lets every schedule fire once more, looks whether it has, and deletes it.
 pub(crate) async fn wind_up(life: &Life) {
-    for group in GROUPS {
-        switch_endpoints(life, group, &[0], true).await;
-    }
     let ids = |schedules: &Value| -> Vec<String> {
         let all = schedules.as_array().into_iter().flatten();
         all.filter_map(|one| Some(one["scheduleId"].as_str()?.to_owned()))
             .collect()
     };
     let there = get(life, "/v2/schedules").await.unwrap_or_default();
+    if ids(&there).is_empty() {
+        return;
+    }
+    for group in GROUPS {
+        switch_endpoints(life, group, &[0], true).await;
+    }
     for id in ids(&there) {
         pause(life, &id, false).await;
     }

@@ -91,6 +91,7 @@ pub(crate) fn live(world: &Arc<World>, left: Left, is_calm: bool) -> Left {
                 producer.lock().power_was_cut(world);
             }
             let survival = match chance.below(4) {
+                _ if world.plan.is_crowded && chance.one_in(2) => Survival::Nothing,
                 0 => Survival::Nothing,
                 1 => Survival::Everything,
                 _ => Survival::Random(chance.next()),
@@ -130,7 +131,7 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
     let clock = Arc::new(SimClock::new(wall_ms));
     let mut chance = world.chance("life", 0);
     let end = match chance.below(5) {
-        _ if world.plan.is_crowded && chance.one_in(2) => End::Power,
+        _ if world.plan.is_crowded && !chance.one_in(4) => End::Power,
         0 | 1 => End::Kill,
         2 => End::Order,
         _ => End::Power,
@@ -139,7 +140,8 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
     let workers = SimWorkers::new(tokio::runtime::Handle::current(), chance.fork("workers", 0));
     let is_cut = Arc::new(Notify::new());
     let mut failures = Failures::none(chance.fork("failures", 0));
-    if !is_calm && chance.one_in(3) {
+    let may_fail = !is_calm && !world.plan.is_crowded;
+    if may_fail && chance.one_in(3) {
         failures.write_one_in = chance.between(20, 300);
     }
     let stage = StageDisk::new(world, left.disk.clone(), failures, Arc::clone(&is_cut));
@@ -148,7 +150,7 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
         let at = left.disk.op_count() + chance.between(1, 400);
         left.disk.cut_power_at(at);
     }
-    if !is_calm && chance.one_in(5) {
+    if may_fail && chance.one_in(5) {
         left.disk
             .fail_sync_at(left.disk.op_count() + chance.between(1, 200));
     }
@@ -281,14 +283,14 @@ async fn disturb(life: Arc<Life>, disk: SimDisk, stage: StageDisk) {
                 latest.fetch_max(life.broker.now().0, Ordering::SeqCst);
                 life.clock.jump(by_ms);
             }
-            1 => {
+            1 if !life.world.plan.is_crowded => {
                 life.world.note("the disk is full");
                 disk.set_capacity_bytes(Some(chance.below(60_000)));
                 tokio::time::sleep(chance.ms(1, 3_000)).await;
                 disk.set_capacity_bytes(None);
                 life.world.note("the disk has space");
             }
-            0 => {}
+            0 | 1 => {}
             _ => {
                 stage.stop_failing();
                 tokio::time::sleep(Duration::from_millis(500)).await;

@@ -1,6 +1,6 @@
 //! The whole broker in a simulation: its real code on a disk, a network, a time and random numbers that one seed decides.
 //!
-//! A seed is a topology, a configuration, clients over the binary protocol and over HTTP, played destinations, and a sequence
+//! A seed is a topology, a configuration, clients over the binary protocol and over HTTP (messages, schedules, URL groups, flow control), played destinations, and a sequence
 //! of lives of the broker that end by power cuts and kills, with failing writes and syncs, full disks, cut connections and
 //! jumps of the wall clock in between. Then nothing fails any more, and everything must come to its end. What was promised is
 //! kept by models that know the design page and the answers alone.
@@ -54,11 +54,16 @@ use child::{Outcome, is_child};
 use hold::Hold;
 
 /// Seeds in the merge-sized set.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 90;
 /// Seeds in which a sync that is left out must be caught.
 const LIE_SEEDS: u64 = 60;
-/// What is left out, and what is said of it: intents and outcomes; records and messages.
-const LIES: [(&str, &str); 2] = [("Append:/delivery/", "retried"), ("Append:/main/", "")];
+/// What is left out, and what is said of it, if that matters: a lost intent is seen by the number of a later attempt.
+const LIES: [(&str, &str); 4] = [
+    ("Append:/delivery/", "retried"),
+    ("Append:/main/", ""),
+    ("Append:/dead-letter/", ""),
+    ("Append:/control/", ""),
+];
 
 #[test]
 fn every_promise_holds_for_every_seed() {

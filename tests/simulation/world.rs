@@ -70,13 +70,13 @@ impl Plan {
             ("topic.retention_ms", "none".to_owned()),
             ("topic.dead_letter_retention_ms", "none".to_owned()),
         ];
-        let is_crowded = chance.one_in(4);
+        let is_crowded = chance.one_in(3);
         Self {
             topics,
             producers: chance.between(1, 3),
             consumers: chance.between(1, 2),
             publishers: if is_crowded { 2 } else { chance.between(0, 2) },
-            lives: chance.between(2, 5),
+            lives: if is_crowded { 5 } else { chance.between(2, 5) },
             push_partitions,
             is_crowded,
             has_jumps: !is_crowded && chance.one_in(2),

@@ -32,9 +32,9 @@ pub(crate) const KEYS: [FlowKey; 3] = [
         rate: None,
     },
     FlowKey {
-        name: "two-in-30s",
+        name: "two-in-20s",
         parallelism: None,
-        rate: Some((2, 30_000)),
+        rate: Some((2, 20_000)),
     },
     FlowKey {
         name: "both",
