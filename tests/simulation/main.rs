@@ -139,3 +139,15 @@ fn a_sync_that_is_left_out_is_caught() {
         eprintln!("{lie} -> {found}");
     }
 }
+
+/// A callback was appended from an outcome that was written and not synced: the cut took the outcome, and not the callback.
+#[test]
+fn nothing_follows_from_an_outcome_that_a_cut_may_take_back() {
+    if is_child() {
+        return;
+    }
+    for seed in [100_283, 100_695] {
+        let (_, outcome) = child::seeds(seed, 1, None).pop().unwrap();
+        assert!(matches!(outcome, Outcome::Held(_)), "{outcome:?}");
+    }
+}
