@@ -44,11 +44,15 @@ pub(crate) async fn all(life: &Life) {
 }
 
 async fn settled(life: &Life) {
-    loop {
+    // What was delivered may still owe a callback, which is a message of its own a moment later.
+    let mut quiet = 0;
+    while quiet < 3 {
         let counts = life.broker.delivery_counts();
-        if counts.pending == 0 && counts.in_flight == 0 {
-            return;
-        }
+        quiet = if counts.pending == 0 && counts.in_flight == 0 {
+            quiet + 1
+        } else {
+            0
+        };
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
