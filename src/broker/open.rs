@@ -124,7 +124,7 @@ impl Broker {
         opener.finish_deletions(control.state())?;
         push::ensure_topic(&mut control, config, now)?;
         let topics = opener.topics(control.state())?;
-        let push = push::over(&topics, config)?;
+        let push = push::over(&topics, config, now)?;
         let broker = Self {
             disk,
             root,

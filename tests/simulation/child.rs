@@ -10,6 +10,7 @@ use storage::disk::Disk;
 use storage::disk::sim::SimDisk;
 use storage::verify::{VerifyOptions, verify};
 
+use crate::disk::LIE;
 use crate::entropy;
 use crate::life::{Left, live};
 use crate::world::World;
@@ -29,7 +30,7 @@ pub(crate) struct Numbers {
     counts: Vec<u64>,
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 12] = [
     "events",
     "simulated_ms",
     "lives",
@@ -39,6 +40,9 @@ const NAMES: [&str; 9] = [
     "republished",
     "published",
     "attempts",
+    "firings",
+    "group_publishes",
+    "flow_attempts",
 ];
 
 impl Numbers {
@@ -122,9 +126,7 @@ fn run_seed(seed: u64) {
     }
     let log = world.log.lock().counts.clone();
     let push = world.push.lock().counts.clone();
-    println!(
-        "{MARK}{:016x} {} {} {} {} {} {} {} {} {}",
-        world.hash(),
+    let counts = [
         world.events(),
         world.passed_ms.load(Ordering::SeqCst),
         lives + 1,
@@ -134,7 +136,10 @@ fn run_seed(seed: u64) {
         log.republished,
         push.published,
         push.attempts,
-    );
+    ];
+    let more = world.push.lock().more_counts();
+    let counts: Vec<_> = counts.iter().chain(&more).map(u64::to_string).collect();
+    println!("{MARK}{:016x} {}", world.hash(), counts.join(" "));
 }
 
 /// What is left on the disk holds together.
@@ -156,7 +161,8 @@ fn check_files(world: &World, disk: &SimDisk) {
 }
 
 /// Runs so many seeds beside each other, each in its process.
-pub(crate) fn seeds(first: u64, count: u64) -> Vec<(u64, Outcome)> {
+/// With a lie the disk leaves something out: see [`LIE`].
+pub(crate) fn seeds(first: u64, count: u64, lie: Option<&str>) -> Vec<(u64, Outcome)> {
     let running: Vec<_> = (0..count)
         .map(|at| {
             let seed = first.wrapping_add(at);
@@ -164,6 +170,7 @@ pub(crate) fn seeds(first: u64, count: u64) -> Vec<(u64, Outcome)> {
                 .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
                 .env(SEED, seed.to_string())
                 .env_remove("REDRIVE_HOLD_FOR")
+                .envs(lie.map(|lie| (LIE, lie)))
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())

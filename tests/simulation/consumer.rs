@@ -47,7 +47,7 @@ fn read_of(offset: Offset, record: &Record) -> Result<Read, String> {
 }
 
 /// Decodes what a fetch has brought, for all groups.
-fn records_of(bytes: Bytes, from: Offset) -> Result<Vec<(Offset, Record)>, Corruption> {
+pub(crate) fn records_of(bytes: Bytes, from: Offset) -> Result<Vec<(Offset, Record)>, Corruption> {
     let reader = Reader {
         group: None,
         all_groups: true,

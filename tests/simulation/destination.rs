@@ -5,21 +5,34 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use redrive::clock::Clock;
 use redrive::delivery::client::{Answer, AttemptClient, AttemptFuture, AttemptRequest};
 use serde_json::Value;
 use storage::dead_letter::{AttemptResult, ErrorClass};
+use storage::disk::sim::SimDisk;
 
 use crate::chance::Chance;
+use crate::clock::SimClock;
 use crate::life::Life;
 use crate::log_model::Broken;
+use crate::push_model::Arrival;
+use crate::push_model::flow::Now;
 use crate::world::World;
+
+/// Attempts of which one is followed by a power cut, in a life that ends by one.
+const CUT_ONE_IN: u64 = 25;
+/// The same of those that have a rate: what is lost of them shows in their period.
+const RATED_CUT_ONE_IN: u64 = 3;
 
 /// All destinations.
 #[derive(Debug)]
 pub(crate) struct Destinations {
     world: Arc<World>,
+    clock: Arc<SimClock>,
     chance: Mutex<Chance>,
     is_calm: bool,
+    /// The disk whose power may be cut soon after an attempt has come.
+    cut: Option<SimDisk>,
 }
 
 /// What a destination does with an attempt.
@@ -33,11 +46,28 @@ struct Reaction {
 }
 
 impl Destinations {
-    pub(crate) fn new(life: &Life) -> Self {
+    pub(crate) fn new(life: &Life, cut: Option<SimDisk>) -> Self {
         Self {
             world: Arc::clone(&life.world),
+            clock: Arc::clone(&life.clock),
             chance: Mutex::new(life.world.chance("destinations", 0)),
             is_calm: life.is_calm,
+            cut,
+        }
+    }
+
+    /// Lets the power be cut between an attempt and what the broker writes down of it, one time in many.
+    fn cut_perhaps(&self, has_rate: bool) {
+        if let Some(disk) = &self.cut {
+            let mut chance = self.chance.lock();
+            let one_in = if has_rate {
+                RATED_CUT_ONE_IN
+            } else {
+                CUT_ONE_IN
+            };
+            if chance.one_in(one_in) {
+                disk.cut_power_at(disk.op_count() + chance.between(1, 4));
+            }
         }
     }
 
@@ -85,21 +115,42 @@ impl Destinations {
             return push.told(id, kind, (source, of));
         }
         let text = String::from_utf8_lossy(&request.body);
-        let token = text.split(':').next().and_then(|token| token.parse().ok());
-        let token = token.ok_or_else(|| format!("message {id} has the body {text:?}"))?;
-        push.arrived(id, token, retried)
+        let token = token_of(&text).ok_or_else(|| format!("message {id} has the body {text:?}"))?;
+        let arrival = Arrival {
+            id,
+            token,
+            retried,
+            url,
+            group: header(request, "upstash-topic-name"),
+            schedule: header(request, "upstash-schedule-id"),
+        };
+        push.arrived(&arrival, self.now())
     }
+
+    fn now(&self) -> Now {
+        Now {
+            wall_ms: self.clock.now().0,
+            simulated_ms: self.world.simulated_ms(),
+        }
+    }
+}
+
+/// Returns the token that a body begins with.
+pub(crate) fn token_of(body: &str) -> Option<u64> {
+    body.split(':').next()?.parse().ok()
+}
+
+fn header<'a>(request: &'a AttemptRequest, name: &str) -> &'a str {
+    let value = request.headers.get(name);
+    value.map_or("", |value| value.to_str().unwrap())
 }
 
 impl AttemptClient for Destinations {
     fn attempt(&self, request: AttemptRequest) -> AttemptFuture<'_> {
         Box::pin(async move {
-            let header = |name: &str| {
-                let value = request.headers.get(name);
-                value.map_or("", |value| value.to_str().unwrap()).to_owned()
-            };
-            let id = header("upstash-message-id");
-            let retried = header("upstash-retried").parse().unwrap_or_default();
+            let id = header(&request, "upstash-message-id").to_owned();
+            let retried = header(&request, "upstash-retried");
+            let retried = retried.parse().unwrap_or_default();
             let reaction = self.react(request.timeout);
             let line = format!(
                 "{id} arrives at {}, {retried}: {reaction:?}",
@@ -107,10 +158,13 @@ impl AttemptClient for Destinations {
             );
             self.world.note(&line);
             self.world.check(self.arrived(&id, retried, &request));
+            let has_rate = self.world.push.lock().has_rate(&id);
+            self.cut_perhaps(has_rate);
             tokio::time::sleep(reaction.time).await;
             let is_taken = matches!(reaction.result, AttemptResult::Status(200..300));
             let mut push = self.world.push.lock();
-            push.answered(&id, retried, is_taken, reaction.is_last);
+            let ends = (is_taken, reaction.is_last);
+            push.answered((&id, retried), ends, self.world.simulated_ms());
             drop(push);
             self.world.note(&format!("{id} is answered"));
             Answer {

@@ -2,7 +2,7 @@
 //! broker's life at once.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -11,6 +11,7 @@ use storage::disk::{DirEntry, Disk, DiskFile, MappedBytes, OpenMode, Site};
 use tokio::sync::Notify;
 
 use crate::chance::Chance;
+use crate::world::World;
 
 /// What fails, and how often.
 #[derive(Debug, Clone)]
@@ -29,6 +30,9 @@ impl Failures {
     }
 }
 
+/// Names a site and, after a colon, a part of a path: what is synced there succeeds and does nothing.
+pub(crate) const LIE: &str = "REDRIVE_SIMULATION_LIE";
+
 /// The disk of one life.
 #[derive(Debug, Clone)]
 pub(crate) struct StageDisk {
@@ -38,16 +42,28 @@ pub(crate) struct StageDisk {
 
 #[derive(Debug)]
 struct Stage {
+    world: Arc<World>,
     failures: Mutex<Failures>,
     /// Told when the power is cut.
     is_cut: Arc<Notify>,
+    lie: Option<(String, String)>,
 }
 
 impl StageDisk {
-    pub(crate) fn new(disk: SimDisk, failures: Failures, is_cut: Arc<Notify>) -> Self {
+    pub(crate) fn new(
+        world: &Arc<World>,
+        disk: SimDisk,
+        failures: Failures,
+        is_cut: Arc<Notify>,
+    ) -> Self {
         let stage = Stage {
+            world: Arc::clone(world),
             failures: Mutex::new(failures),
             is_cut,
+            lie: std::env::var(LIE).ok().map(|lie| {
+                let (site, part) = lie.split_once(':').unwrap();
+                (site.to_owned(), part.to_owned())
+            }),
         };
         Self {
             disk,
@@ -60,22 +76,32 @@ impl StageDisk {
     }
 
     fn over<T>(&self, done: io::Result<T>) -> io::Result<T> {
-        self.stage.look(&self.disk);
+        self.stage.look(&self.disk, done.is_err());
         done
     }
 }
 
 impl Stage {
-    fn look(&self, disk: &SimDisk) {
+    fn look(&self, disk: &SimDisk, has_failed: bool) {
         if disk.is_power_cut() {
             self.is_cut.notify_one();
+        } else if has_failed {
+            self.world.disk_has_failed();
         }
+    }
+
+    fn is_lie(&self, site: Site, path: &Path) -> bool {
+        let is_there = |(lie, part): &(String, String)| {
+            format!("{site:?}") == *lie && path.to_string_lossy().contains(part)
+        };
+        self.lie.as_ref().is_some_and(is_there)
     }
 
     fn may_write(&self) -> io::Result<()> {
         let mut failures = self.failures.lock();
         let one_in = failures.write_one_in;
         if one_in > 0 && failures.chance.one_in(one_in) {
+            self.world.disk_has_failed();
             return Err(io::Error::other("the stage fails a write"));
         }
         Ok(())
@@ -87,6 +113,7 @@ impl Disk for StageDisk {
         let file = self.over(self.disk.open(path, mode))?;
         Ok(Arc::new(StageFile {
             file,
+            path: path.to_owned(),
             disk: self.clone(),
         }))
     }
@@ -119,6 +146,7 @@ impl Disk for StageDisk {
 #[derive(Debug)]
 struct StageFile {
     file: Arc<dyn DiskFile>,
+    path: PathBuf,
     disk: StageDisk,
 }
 
@@ -133,6 +161,9 @@ impl DiskFile for StageFile {
     }
 
     fn sync(&self, site: Site) -> io::Result<()> {
+        if self.disk.stage.is_lie(site, &self.path) {
+            return Ok(());
+        }
         self.disk.over(self.file.sync(site))
     }
 

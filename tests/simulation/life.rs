@@ -17,9 +17,10 @@ use crate::clock::SimClock;
 use crate::destination::Destinations;
 use crate::disk::{Failures, StageDisk};
 use crate::net::Net;
+use crate::push_model::flow::Now;
 use crate::workers::SimWorkers;
 use crate::world::World;
-use crate::{consumer, ending, operator, producer, publisher};
+use crate::{consumer, ending, keeper, operator, producer, publisher};
 
 /// How a life ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,16 @@ pub(crate) struct Life {
     pub(crate) net: Net,
     /// Nothing fails any more: everything must come to its end.
     pub(crate) is_calm: bool,
+}
+
+impl Life {
+    pub(crate) fn now(&self) -> Now {
+        use redrive::clock::Clock as _;
+        Now {
+            wall_ms: self.clock.now().0,
+            simulated_ms: self.world.simulated_ms(),
+        }
+    }
 }
 
 pub(crate) fn config(world: &World) -> ServeConfig {
@@ -80,6 +91,7 @@ pub(crate) fn live(world: &Arc<World>, left: Left, is_calm: bool) -> Left {
                 producer.lock().power_was_cut(world);
             }
             let survival = match chance.below(4) {
+                _ if world.plan.is_crowded && chance.one_in(2) => Survival::Nothing,
                 0 => Survival::Nothing,
                 1 => Survival::Everything,
                 _ => Survival::Random(chance.next()),
@@ -90,11 +102,20 @@ pub(crate) fn live(world: &Arc<World>, left: Left, is_calm: bool) -> Left {
     };
     drop(runtime);
     disk.set_capacity_bytes(None);
-    world.push.lock().broker_has_ended();
-    let away_ms = *chance.pick(&[0, 1_000, 60_000, 3_600_000]);
+    let is_well = !world.has_failures();
+    let now = Now {
+        wall_ms: clock,
+        simulated_ms: world.simulated_ms(),
+    };
+    world.push.lock().broker_has_ended(now, is_well);
+    let away_ms = if world.plan.is_crowded {
+        chance.below(3) * 1_000
+    } else {
+        *chance.pick(&[0, 1_000, 60_000, 3_600_000])
+    };
     Left {
         disk,
-        wall_ms: clock + away_ms,
+        wall_ms: clock + i64::try_from(away_ms).unwrap(),
     }
 }
 
@@ -104,9 +125,13 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
     let latest_ms = world.latest_wall_ms.load(Ordering::SeqCst);
     // A clock that has jumped back holds up what was put off: at the end it has caught up.
     let wall_ms = left.wall_ms.max(if is_calm { latest_ms } else { i64::MIN });
+    if wall_ms > left.wall_ms {
+        world.push.lock().clock_jumps();
+    }
     let clock = Arc::new(SimClock::new(wall_ms));
     let mut chance = world.chance("life", 0);
     let end = match chance.below(5) {
+        _ if world.plan.is_crowded && !chance.one_in(4) => End::Power,
         0 | 1 => End::Kill,
         2 => End::Order,
         _ => End::Power,
@@ -115,15 +140,17 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
     let workers = SimWorkers::new(tokio::runtime::Handle::current(), chance.fork("workers", 0));
     let is_cut = Arc::new(Notify::new());
     let mut failures = Failures::none(chance.fork("failures", 0));
-    if !is_calm && chance.one_in(3) {
+    let may_fail = !is_calm && !world.plan.is_crowded;
+    if may_fail && chance.one_in(3) {
         failures.write_one_in = chance.between(20, 300);
     }
-    let stage = StageDisk::new(left.disk.clone(), failures, Arc::clone(&is_cut));
-    if end == End::Power && chance.one_in(2) {
+    let stage = StageDisk::new(world, left.disk.clone(), failures, Arc::clone(&is_cut));
+    let is_cut_early = end == End::Power && !world.plan.is_crowded && chance.one_in(3);
+    if is_cut_early {
         let at = left.disk.op_count() + chance.between(1, 400);
         left.disk.cut_power_at(at);
     }
-    if !is_calm && chance.one_in(5) {
+    if may_fail && chance.one_in(5) {
         left.disk
             .fail_sync_at(left.disk.op_count() + chance.between(1, 200));
     }
@@ -154,6 +181,7 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
         }
     };
     world.note("serves");
+    world.push.lock().schedules.broker_serves(wall_ms);
     let life = Arc::new(Life {
         net: Net::new(world, &broker, &config, is_calm),
         world: Arc::clone(world),
@@ -161,8 +189,10 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
         clock: Arc::clone(&clock),
         is_calm,
     });
-    begin_work(&life, &workers);
-    let time = chance.ms(200, 20_000);
+    let cut = (end == End::Power && !is_cut_early).then(|| left.disk.clone());
+    begin_work(&life, &workers, cut);
+    let longest_ms = *chance.pick(&[20_000, 20_000, 200_000]);
+    let time = chance.ms(200, longest_ms);
     tokio::select! {
         biased;
         () = world.stop.notified() => {}
@@ -188,8 +218,8 @@ async fn lived(world: &Arc<World>, left: &Left, is_calm: bool) -> (End, i64) {
 }
 
 /// Begins what the broker does by itself.
-fn begin_work(life: &Arc<Life>, workers: &SimWorkers) {
-    let destinations = Destinations::new(life);
+fn begin_work(life: &Arc<Life>, workers: &SimWorkers, cut: Option<SimDisk>) {
+    let destinations = Destinations::new(life, cut);
     tokio::spawn(Arc::clone(&life.broker).deliver(Arc::new(destinations)));
     let mut upkeep = Upkeep::new(Arc::clone(&life.broker));
     let workers = workers.clone();
@@ -228,6 +258,9 @@ async fn clients(life: &Arc<Life>, disk: &SimDisk, stage: &StageDisk) {
     for at in 0..world.plan.publishers {
         tasks.spawn(publisher::publish(Arc::clone(life), at));
     }
+    if world.plan.publishers > 0 {
+        tasks.spawn(keeper::keep(Arc::clone(life)));
+    }
     tasks.spawn(disturb(Arc::clone(life), disk.clone(), stage.clone()));
     while tasks.join_next().await.is_some() {}
 }
@@ -238,7 +271,7 @@ async fn disturb(life: Arc<Life>, disk: SimDisk, stage: StageDisk) {
     for _ in 0..chance.below(4) {
         tokio::time::sleep(chance.ms(1, 6_000)).await;
         match chance.below(3) {
-            0 => {
+            0 if life.world.plan.has_jumps => {
                 let by_ms = jump(&mut chance);
                 life.world
                     .note(&format!("the wall clock jumps by {by_ms} ms"));
@@ -250,13 +283,14 @@ async fn disturb(life: Arc<Life>, disk: SimDisk, stage: StageDisk) {
                 latest.fetch_max(life.broker.now().0, Ordering::SeqCst);
                 life.clock.jump(by_ms);
             }
-            1 => {
+            1 if !life.world.plan.is_crowded => {
                 life.world.note("the disk is full");
                 disk.set_capacity_bytes(Some(chance.below(60_000)));
                 tokio::time::sleep(chance.ms(1, 3_000)).await;
                 disk.set_capacity_bytes(None);
                 life.world.note("the disk has space");
             }
+            0 | 1 => {}
             _ => {
                 stage.stop_failing();
                 tokio::time::sleep(Duration::from_millis(500)).await;

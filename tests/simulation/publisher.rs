@@ -9,8 +9,10 @@ use redrive::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::chance::Chance;
+use crate::keeper::GROUPS;
 use crate::life::Life;
 use crate::push_model::Asked;
+use crate::push_model::flow::{RATED, any_key};
 
 /// A message as it is asked for.
 struct Wanted {
@@ -18,6 +20,7 @@ struct Wanted {
     url: String,
     headers: Vec<(&'static str, String)>,
     queue: Option<String>,
+    group: Option<&'static str>,
     body: String,
 }
 
@@ -39,19 +42,25 @@ pub(crate) async fn publish(life: Arc<Life>, at: u64) {
 }
 
 fn wanted(life: &Life, chance: &mut Chance) -> Wanted {
-    let queue = chance.one_in(3).then(|| format!("q{}", chance.below(2)));
+    let group = chance.one_in(4).then(|| *chance.pick(&GROUPS));
+    let is_crowded = life.world.plan.is_crowded && !chance.one_in(4);
+    let flow = chance.one_in(3).then(|| any_key(chance));
+    let queue = (!is_crowded && chance.one_in(3)).then(|| format!("q{}", chance.below(2)));
     let asked = Asked {
         retries: u32::try_from(chance.below(4)).unwrap(),
-        dedup: chance.one_in(4).then(|| format!("d{}", chance.below(3))),
+        dedup: (group.is_none() && chance.one_in(4)).then(|| format!("d{}", chance.below(3))),
         has_callback: chance.one_in(4),
         has_failure_callback: chance.one_in(4),
         queue,
+        flow: if is_crowded { Some(RATED) } else { flow },
+        group: group.map(str::to_owned),
+        schedule: None,
     };
     let mut headers = vec![
         ("upstash-retries", asked.retries.to_string()),
         ("upstash-retry-delay", chance.between(1, 4_000).to_string()),
     ];
-    if asked.queue.is_none() && chance.one_in(4) {
+    if asked.queue.is_none() && !is_crowded && chance.one_in(4) {
         headers.push(("upstash-delay", format!("{}s", chance.between(1, 90))));
     }
     if let Some(dedup) = &asked.dedup {
@@ -66,14 +75,19 @@ fn wanted(life: &Life, chance: &mut Chance) -> Wanted {
             "http://told.example/failed".to_owned(),
         ));
     }
+    headers.extend(asked.more_headers());
     let queue = asked.queue.clone();
     let token = life.world.push.lock().ask(asked);
     let padding = usize::try_from(*chance.pick(&[0, 0, 100, 1_500])).unwrap();
     Wanted {
         token,
-        url: format!("http://h{}.example/x", chance.below(3)),
+        url: match group {
+            Some(group) => group.to_owned(),
+            None => format!("http://h{}.example/x", chance.below(3)),
+        },
         headers,
         queue,
+        group,
         body: format!("{token}:{}", "x".repeat(padding)),
     }
 }
@@ -84,11 +98,18 @@ async fn one(life: &Life, chance: &mut Chance) {
         Some(queue) => format!("/v2/enqueue/{queue}/{}", wanted.url),
         None => format!("/v2/publish/{}", wanted.url),
     };
+    begin(life, &wanted);
     let sent_ms = life.clock.now().0;
     let answer = life
         .net
         .http(Method::POST, &target, &wanted.headers, wanted.body.clone())
         .await;
+    if wanted.group.is_some()
+        && let Some((404, _)) = answer
+    {
+        let held = life.world.push.lock().groups.unknown(wanted.token);
+        life.world.check(held);
+    }
     take(
         life,
         &wanted,
@@ -97,15 +118,39 @@ async fn one(life: &Life, chance: &mut Chance) {
     );
 }
 
+/// What is published to a group goes to the endpoints that it has from now on.
+fn begin(life: &Life, wanted: &Wanted) {
+    if let Some(group) = wanted.group {
+        life.world.push.lock().groups.publish(wanted.token, group);
+    }
+}
+
 fn take(life: &Life, wanted: &Wanted, sent_ms: i64, answer: Option<&Value>) {
-    let id = answer.and_then(|answer| answer["messageId"].as_str());
     life.world
         .note(&format!("{} is published: {answer:?}", wanted.token));
+    if wanted.group.is_some() {
+        take_fanout(life, wanted, answer);
+        return;
+    }
+    let id = answer.and_then(|answer| answer["messageId"].as_str());
     if let Some(id) = id {
         let times = (sent_ms, life.clock.now().0);
         let held = life.world.push.lock().accepted(wanted.token, id, times);
         life.world.check(held);
     }
+}
+
+fn take_fanout(life: &Life, wanted: &Wanted, answer: Option<&Value>) {
+    let Some(all) = answer.and_then(Value::as_array) else {
+        return;
+    };
+    let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
+    let messages: Vec<_> = all
+        .iter()
+        .map(|one| (text(one, "messageId"), text(one, "url")))
+        .collect();
+    let held = life.world.push.lock().fanned_out(wanted.token, &messages);
+    life.world.check(held);
 }
 
 async fn batch(life: &Life, chance: &mut Chance) {
@@ -115,6 +160,7 @@ async fn batch(life: &Life, chance: &mut Chance) {
     let items: Vec<_> = all
         .iter()
         .map(|wanted| {
+            begin(life, wanted);
             let headers: serde_json::Map<_, _> = wanted
                 .headers
                 .iter()

@@ -5,9 +5,13 @@ use std::time::Duration;
 use crate::life::Life;
 use crate::publisher::{list, retry};
 use crate::push_model::conserves;
+use crate::{keeper, push_scan};
 
 /// Lets everything come to its end, and looks whether it has.
 pub(crate) async fn all(life: &Life) {
+    keeper::release(life).await;
+    settled(life).await;
+    keeper::wind_up(life).await;
     settled(life).await;
     for _ in 0..3 {
         let Some(live) = list(life).await else {
@@ -25,6 +29,7 @@ pub(crate) async fn all(life: &Life) {
         }
         settled(life).await;
     }
+    push_scan::all(life).await;
     let counts = life.broker.delivery_counts();
     life.world.note(&format!("at the end {counts:?}"));
     life.world.check(conserves(&counts));
@@ -39,11 +44,15 @@ pub(crate) async fn all(life: &Life) {
 }
 
 async fn settled(life: &Life) {
-    loop {
+    // What was delivered may still owe a callback, which is a message of its own a moment later.
+    let mut quiet = 0;
+    while quiet < 3 {
         let counts = life.broker.delivery_counts();
-        if counts.pending == 0 && counts.in_flight == 0 {
-            return;
-        }
+        quiet = if counts.pending == 0 && counts.in_flight == 0 {
+            quiet + 1
+        } else {
+            0
+        };
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

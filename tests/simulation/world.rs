@@ -1,7 +1,7 @@
 //! What outlives a broker: the disk, the wall clock, what clients know, what was promised, and the trace.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use storage::disk::sim::SimDisk;
@@ -31,6 +31,13 @@ pub(crate) struct Plan {
     pub(crate) consumers: u64,
     pub(crate) publishers: u64,
     pub(crate) lives: u64,
+    /// Partitions of the topic of pushed messages.
+    pub(crate) push_partitions: u32,
+    /// Most messages share a rate, and the power is cut soon after their attempts, for a short time: what a crash loses of them
+    /// shows in their period.
+    pub(crate) is_crowded: bool,
+    /// Whether the wall clock jumps.
+    pub(crate) has_jumps: bool,
     pub(crate) flags: Vec<(&'static str, String)>,
 }
 
@@ -46,11 +53,12 @@ impl Plan {
             .collect();
         let segment = *chance.pick(&["4KiB", "4KiB", "16KiB", "1MiB"]);
         let text = |number: u64| number.to_string();
+        let push_partitions = u32::try_from(chance.between(1, 3)).unwrap();
         let flags = vec![
             ("data_dir", "/data".to_owned()),
             ("token", TOKEN.to_owned()),
             ("storage.min_free_bytes", "0".to_owned()),
-            ("delivery.partitions", text(chance.between(1, 3))),
+            ("delivery.partitions", push_partitions.to_string()),
             ("delivery.pending_max", text(*chance.pick(&[20, 1000]))),
             ("delivery.in_flight_max", text(*chance.pick(&[2, 8, 64]))),
             (
@@ -62,12 +70,16 @@ impl Plan {
             ("topic.retention_ms", "none".to_owned()),
             ("topic.dead_letter_retention_ms", "none".to_owned()),
         ];
+        let is_crowded = chance.one_in(3);
         Self {
             topics,
             producers: chance.between(1, 3),
             consumers: chance.between(1, 2),
-            publishers: chance.between(0, 2),
-            lives: chance.between(2, 5),
+            publishers: if is_crowded { 2 } else { chance.between(0, 2) },
+            lives: if is_crowded { 5 } else { chance.between(2, 5) },
+            push_partitions,
+            is_crowded,
+            has_jumps: !is_crowded && chance.one_in(2),
             flags,
         }
     }
@@ -102,6 +114,8 @@ pub(crate) struct World {
     /// Simulated time of the lives before, in ms.
     pub(crate) passed_ms: AtomicU64,
     wires: AtomicU64,
+    /// The disk has failed something in this life.
+    has_failures: AtomicBool,
     /// The latest time that the wall clock has shown: what was put off until then is due only then.
     pub(crate) latest_wall_ms: AtomicI64,
     /// Every line of the trace is shown when it is written.
@@ -130,11 +144,16 @@ impl World {
             begun: Mutex::default(),
             passed_ms: AtomicU64::new(0),
             wires: AtomicU64::new(0),
+            has_failures: AtomicBool::new(false),
             latest_wall_ms: AtomicI64::new(0),
             is_loud: std::env::var_os("REDRIVE_SIMULATION_STORY").is_some(),
         };
         world.note(&format!("plan {:?}", world.plan));
         Arc::new(world)
+    }
+
+    pub(crate) fn has_failures(&self) -> bool {
+        self.has_failures.load(Ordering::SeqCst)
     }
 
     /// A stream of numbers of its own for one part of this life.
@@ -150,6 +169,7 @@ impl World {
     /// Begins a life; called inside of its runtime.
     pub(crate) fn begin_life(&self) -> u64 {
         *self.begun.lock() = Some(Instant::now());
+        self.has_failures.store(false, Ordering::SeqCst);
         self.life.fetch_add(1, Ordering::SeqCst)
     }
 
@@ -163,6 +183,21 @@ impl World {
         self.passed_ms
             .fetch_add(u64::try_from(elapsed).unwrap(), Ordering::SeqCst);
         *self.begun.lock() = None;
+    }
+
+    /// The disk has failed something, and may do so again in this life.
+    pub(crate) fn disk_has_failed(&self) {
+        self.has_failures.store(true, Ordering::SeqCst);
+        self.push.lock().flow.may_be_unseen(None);
+    }
+
+    /// Simulated time that has passed in all lives, in ms.
+    pub(crate) fn simulated_ms(&self) -> u64 {
+        let elapsed = self
+            .begun
+            .lock()
+            .map_or(0, |begun| begun.elapsed().as_millis());
+        self.passed_ms.load(Ordering::SeqCst) + u64::try_from(elapsed).unwrap()
     }
 
     /// Writes a line of the trace.

@@ -11,11 +11,13 @@ use bytes::Bytes;
 use storage::address::Address;
 use storage::cause::{Cause, CauseDetail, CauseKind};
 use storage::dead_letter::DeadLetter;
-use storage::delivery::{Callback, Entry, Envelope, Outcome, Owed, Verdict};
+use storage::delivery::{Callback, DeliveryLog, Entry, Envelope, Outcome, Owed, Verdict};
 use storage::error::LogError;
 use storage::log_id::{LogId, LogKind};
 use storage::offset::{Offset, TimestampMs};
-use storage::partition::{NewMessage, PushDeath, PushReader, PushedMessage, push_letter};
+use storage::partition::{
+    NewMessage, Partition, PushDeath, PushReader, PushedMessage, push_letter,
+};
 
 use super::desk::Desk;
 use super::postponed::Postponed;
@@ -34,6 +36,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// First and longest wait after a failure.
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// Returns the end of the outcomes that are durable: nothing follows from one that a power cut may take back.
+fn durable_end(owner: &Partition) -> Offset {
+    let log = owner.delivery_log().and_then(DeliveryLog::log);
+    log.map_or(Offset::ZERO, |log| log.reader().durable_end())
+}
 
 /// Turns ends into what follows from them, for one partition.
 pub(super) struct Aftermath {
@@ -141,8 +149,10 @@ impl Aftermath {
         let Some(state) = owner.delivery() else {
             return Vec::new();
         };
+        let durable_end = durable_end(&owner);
         state
             .dying()
+            .filter(|(_, outcome)| *outcome < durable_end)
             .filter(|(message, _)| !self.unburied.holds(*message))
             .take(STEP_MAX)
             .map(|(message, outcome)| Dying {
@@ -231,9 +241,10 @@ impl Aftermath {
         let Some(state) = owner.delivery() else {
             return Vec::new();
         };
+        let durable_end = durable_end(&owner);
         let due = state
             .owed()
-            .filter(|(outcome, _)| !self.untold.holds(*outcome));
+            .filter(|(outcome, _)| *outcome < durable_end && !self.untold.holds(*outcome));
         let due = due.take(STEP_MAX);
         due.map(|(outcome, owed)| Due {
             outcome,

@@ -101,7 +101,7 @@ pub(super) struct Firing {
 
 impl Push {
     /// Takes the opened topic over; what its states remember of periods, keys and schedules is restored.
-    pub(super) fn new(topic: Arc<Topic>, config: DeliveryConfig) -> Self {
+    pub(super) fn new(topic: Arc<Topic>, config: DeliveryConfig, now: TimestampMs) -> Self {
         let limits = |ahead_factor| GateLimits {
             total_max: config.in_flight_max,
             host_max: config.destination_in_flight_max,
@@ -129,7 +129,7 @@ impl Push {
             has_cancelled: AtomicBool::new(false),
             stopped: Mutex::default(),
         };
-        push.restore();
+        push.restore(now);
         push
     }
 

@@ -67,11 +67,12 @@ pub(in crate::broker) fn ensure_topic(
 pub(in crate::broker) fn over(
     topics: &BTreeMap<TopicName, Arc<Topic>>,
     config: &ServeConfig,
+    now: TimestampMs,
 ) -> Result<Push, OpenError> {
     let topic = topics.get(PUSH_TOPIC).ok_or_else(|| OpenError::TopicName {
         name: PUSH_TOPIC.to_owned(),
     })?;
-    Ok(Push::new(Arc::clone(topic), config.delivery))
+    Ok(Push::new(Arc::clone(topic), config.delivery, now))
 }
 
 fn settings(config: &DeliveryConfig, defaults: &TopicDefaults) -> TopicSettings {
@@ -93,7 +94,7 @@ fn settings(config: &DeliveryConfig, defaults: &TopicDefaults) -> TopicSettings 
 
 impl Push {
     /// Restores what the states remember: deduplication keys, periods, firings.
-    pub(super) fn restore(&self) {
+    pub(super) fn restore(&self, now: TimestampMs) {
         let mut publishes = Vec::new();
         let mut gates = self.gates.lock();
         let mut fired = self.fired.lock();
@@ -115,7 +116,7 @@ impl Push {
                 gates.know(key);
             }
             for (key, period) in state.periods() {
-                gates.restore_period(key, period.start, period.count);
+                gates.restore_period(key, period.start, period.count, now);
             }
             for (id, one) in state.fired() {
                 let firing = Firing {

@@ -75,9 +75,11 @@ impl Key {
         self.count = 0;
     }
 
-    pub(super) fn restore(&mut self, start: TimestampMs, count: u32) {
+    /// The newest period counts, but one that has not begun yet is from before the clock was set back.
+    pub(super) fn restore(&mut self, start: TimestampMs, count: u32, now: TimestampMs) {
+        let rank = |start: TimestampMs| (start <= now, start);
         match self.period_start {
-            Some(known) if known > start => {}
+            Some(known) if rank(known) > rank(start) => {}
             Some(known) if known == start => self.count = self.count.saturating_add(count),
             _ => (self.period_start, self.count) = (Some(start), count),
         }

@@ -171,8 +171,8 @@ impl Gates {
     }
 
     /// Takes over attempts that were begun in a period before a restart.
-    pub fn restore_period(&mut self, key: &str, start: TimestampMs, count: u32) {
-        self.key_mut(key).restore(start, count);
+    pub fn restore_period(&mut self, key: &str, start: TimestampMs, count: u32, now: TimestampMs) {
+        self.key_mut(key).restore(start, count, now);
     }
 
     /// Returns what is known of a key.

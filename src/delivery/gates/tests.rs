@@ -138,9 +138,11 @@ fn a_clock_that_was_set_back_ends_a_period() {
 #[test]
 fn a_period_before_a_restart_still_counts() {
     let mut gates = Gates::new(LIMITS);
-    gates.restore_period("k", NOW, 1);
-    gates.restore_period("k", NOW, 1);
-    gates.restore_period("k", TimestampMs(1), 50);
+    gates.restore_period("k", NOW, 1, NOW);
+    gates.restore_period("k", NOW, 1, NOW);
+    gates.restore_period("k", TimestampMs(1), 50, NOW);
+    // From before the clock was set back.
+    gates.restore_period("k", NOW.saturating_add(3_600_000), 1, NOW);
     let flow = flow("k", None, Some(3));
     let enter = |gates: &mut Gates, n| {
         gates

@@ -43,7 +43,8 @@ impl DeliveryState {
         {
             let first = Period { start, count: 0 };
             let period = self.periods.entry((**key).to_owned()).or_insert(first);
-            if period.start < start {
+            // One that begins behind the attempt is from before the clock was set back: no attempt counts in it any more.
+            if period.start < start || (period.start > intent.time && period.start != start) {
                 *period = first;
             }
             if period.start == start {

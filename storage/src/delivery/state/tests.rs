@@ -301,3 +301,27 @@ fn duplicates_schedules_and_periods_are_remembered() {
     assert_eq!(state.duplicates().count(), 0);
     assert_eq!(state.periods().count() + state.fired().count(), 0);
 }
+
+/// Otherwise a crash would forget the attempts of a period until the clock has caught up.
+#[test]
+fn a_period_behind_a_step_back_of_the_clock_counts() {
+    let mut state = DeliveryState::default();
+    let keyed = Some(Arrival {
+        flow: Some("f".to_owned()),
+        ..Arrival::default()
+    });
+    state.admit(Offset(0), NOW, &[keyed.clone(), keyed.clone(), keyed]);
+    let before = TimestampMs(NOW.0 + 3_600_000);
+    // The last one shares a period that began a moment ahead of the clock.
+    for (message, start, time) in [(0, before, before), (1, NOW, NOW), (2, NOW, TimestampMs(1))] {
+        let intent = Intent {
+            message: Offset(message),
+            attempt: 1,
+            time,
+            period: Some(start),
+        };
+        state.apply(Offset(message), &Entry::Intent(intent));
+    }
+    let (_, period) = state.periods().next().unwrap();
+    assert_eq!((period.start, period.count), (NOW, 2));
+}
