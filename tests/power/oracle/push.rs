@@ -225,7 +225,7 @@ impl Push {
         } in letters
         {
             let publication = self.known(body)?;
-            if publication.refused < publication.attempts_max {
+            if publication.refused + publication.in_the_dark < publication.attempts_max {
                 return Err(format!(
                     "message {message} ({body}) is dead, it was to be taken"
                 ));
@@ -281,12 +281,17 @@ impl Push {
                 message.is_some_and(|message| message.is_delivered)
             };
             if !publication.messages.contains_key(first) {
-                return Err(format!("message {first} ({body}) is lost"));
+                // All that came of it was refused while the power went, and it died of that.
+                if publication.in_the_dark == 0 || publication.letter.is_none() {
+                    return Err(format!("message {first} ({body}) is lost"));
+                }
+                seen += 1;
             }
             if is_to_die && publication.letter.is_none() {
                 return Err(format!("message {first} ({body}) has no letter"));
             }
-            if !is_to_die && !is_delivered(first) {
+            let has_died_in_the_dark = publication.in_the_dark > 0 && publication.letter.is_some();
+            if !is_to_die && !has_died_in_the_dark && !is_delivered(first) {
                 return Err(format!("message {first} ({body}) was never delivered"));
             }
             if let Some(fresh) = &publication.retried

@@ -298,6 +298,23 @@ fn an_attempt_too_many_is_seen_unless_a_crash_allows_it() {
 }
 
 #[test]
+fn a_message_that_only_came_while_the_power_went_may_have_died_of_it() {
+    let mut push = Push::default();
+    push.publishing("b", (0, 0), false);
+    push.published("b", "1").unwrap();
+    broken(push.listed(&[dead()]), "it was to be taken");
+    push.attempted_in_the_dark("b");
+    let gone = Balance {
+        accepted: 1,
+        dead_lettered: 1,
+        ..Balance::default()
+    };
+    broken(push.settled(&gone), "is lost");
+    push.listed(&[dead()]).unwrap();
+    push.settled(&gone).unwrap();
+}
+
+#[test]
 fn a_message_that_is_lost_doubled_or_dead_for_nothing_is_seen() {
     let mut push = Push::default();
     push.publishing("b", (3, 1), false);
