@@ -103,11 +103,8 @@ impl Broker {
         let (mut control, report) =
             ControlLog::open(Arc::clone(&disk), &root, hints.get(&LogId::CONTROL), now)?;
         if let Some(cut) = report.cut {
-            tracing::warn!(
-                offset = cut.offset.0,
-                bytes = cut.bytes,
-                "cut a torn tail of the control log"
-            );
+            let (offset, bytes) = (cut.offset.0, cut.bytes);
+            tracing::warn!(offset, bytes, "cut a torn tail of the control log");
         }
         let is_development = config.access.is_development;
         let keys = signing_keys::at_start(&mut control, is_development, now)?;
