@@ -91,6 +91,6 @@ pub const ATTEMPT_DRAIN_WAIT_MAX: Duration = Duration::from_secs(6);
 pub const CLOCK_DEPARTURE_MS_MAX: i64 = 60_000;
 
 /// Bytes of a topic of durability `written` that may be unsynced before a background sync begins.
-pub const WRITTEN_UNSYNCED_BYTES_MAX: u64 = 256 << 20;
+pub const WRITTEN_UNSYNCED_BYTES_MAX: u64 = 16 << 20;
 
 const _: () = assert!(FETCH_BYTES_MAX < FRAME_BYTES_MAX);
