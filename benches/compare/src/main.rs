@@ -132,9 +132,17 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
+/// Removes a directory. A server that was killed may have left a process behind that still writes there, as Redis does.
 fn remove(path: &std::path::Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+    let mut tries = 50;
+    loop {
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty && tries > 0 => {
+                tries -= 1;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            result => return Ok(result?),
+        }
     }
 }
