@@ -169,10 +169,13 @@ impl Push {
         partition_of_key(name.as_bytes(), self.partition_count())
     }
 
-    /// Returns a partition for so many messages: all of them in turn, each for some messages in a row, but for those that take
-    /// nothing or deliver nothing, while there are others.
+    /// Returns a partition for so many messages: all of them in turn, each for some messages in a row or for one request, but
+    /// for those that take nothing or deliver nothing, while there are others.
     fn any_partition(&self, messages: usize) -> u32 {
-        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+        // At most one turn for a request: requests of a size that is many turns would all go to the same one.
+        let messages = u32::try_from(messages)
+            .unwrap_or(u32::MAX)
+            .min(PUBLISH_IN_A_ROW);
         let next = self.spread_count.fetch_add(messages, Ordering::Relaxed) / PUBLISH_IN_A_ROW;
         let count = self.partition_count();
         let mut turns = (0..count.get()).map(|step| next.wrapping_add(step) % count);

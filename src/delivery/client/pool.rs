@@ -58,10 +58,10 @@ impl Pool {
     pub(super) async fn take(&self, uri: &Uri) -> Option<Link> {
         let place = place(uri)?;
         loop {
-            let idle = self.all.lock().idle.get_mut(&place)?.pop()?;
-            let mut link = idle.link;
-            if link.is_idle().await {
-                return Some(link);
+            let mut idle = self.all.lock().idle.get_mut(&place)?.pop()?;
+            // The sweep may be late.
+            if idle.is_fresh(Instant::now()) && idle.link.is_idle().await {
+                return Some(idle.link);
             }
         }
     }

@@ -315,6 +315,32 @@ fn a_message_that_only_came_while_the_power_went_may_have_died_of_it() {
 }
 
 #[test]
+fn a_retried_message_may_die_only_of_an_attempt_while_the_power_went() {
+    let mut push = Push::default();
+    push.publishing("b", (0, 1), false);
+    push.published("b", "1").unwrap();
+    attempt(&mut push, "1");
+    push.listed(&[dead()]).unwrap();
+    push.retrying(&dead().letter);
+    push.retried(&dead().letter, "2").unwrap();
+    let again = |letter: &str| DeadMessage {
+        letter: letter.to_owned(),
+        message: "2".to_owned(),
+        ..dead()
+    };
+    broken(push.listed(&[again("second")]), "it was to be taken");
+    push.attempted_in_the_dark("b");
+    push.listed(&[again("second")]).unwrap();
+    broken(push.listed(&[again("third")]), "it was to be taken");
+    push.settled(&Balance {
+        accepted: 2,
+        dead_lettered: 2,
+        ..Balance::default()
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_message_that_is_lost_doubled_or_dead_for_nothing_is_seen() {
     let mut push = Push::default();
     push.publishing("b", (3, 1), false);

@@ -1,5 +1,6 @@
 //! What an unlucky operator meets: damage, publishers that hang up, clocks that step back, limits that are met exactly.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::task::Poll;
 
@@ -480,4 +481,14 @@ async fn a_message_whose_record_was_given_up_counts_as_cancelled() {
             (counts.cancelled, counts.pending) == (1, 1)
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_any_size_go_to_all_partitions() {
+    let machine = Machine::new();
+    let push = machine.broker.push();
+    for messages in [1, 31, 32, 33, 64, 100, 256, usize::MAX] {
+        let found: BTreeSet<_> = (0..65).map(|_| push.any_partition(messages)).collect();
+        assert_eq!(found.len(), push.desks.len(), "{messages} in each request");
+    }
 }
