@@ -81,7 +81,11 @@ fn network(text: &str) {
         return;
     };
     assert_eq!(network.to_string().parse(), Ok(network));
-    assert!(network.contains(network.first()) && network.contains(network.last()));
+    for end in [network.first(), network.last()] {
+        // A network of IPv6 may reach over the mapped addresses, which are in networks of IPv4 alone.
+        let is_mapped = end != end.to_canonical();
+        assert_ne!(network.contains(end), is_mapped, "{end} of {network}");
+    }
 }
 
 /// Holds the rules against what the standard library knows of addresses.

@@ -63,7 +63,8 @@ impl Network {
         }
     }
 
-    /// Returns whether `address` is in the network.
+    /// Returns whether `address` is in the network. A mapped IPv4 address is in networks of IPv4 alone: one of IPv6 that reaches
+    /// over the mapped ones, as `::/80`, allows no host of IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.base, address.to_canonical()) {

@@ -258,7 +258,26 @@ impl Ground {
             assert!(tries < 200, "{said}");
             std::thread::park_timeout(Duration::from_millis(5));
         }
+        self.wait_until_forgotten();
         self.mount().unwrap_or_else(|said| panic!("{said}"));
+    }
+
+    /// Waits until the kernel has let the file system go. A process that has copied this mount namespace meanwhile holds it, and
+    /// a mount would find it again as it is: without power.
+    fn wait_until_forgotten(&self) {
+        let device = self.device.as_ref().unwrap();
+        let name = Path::new(&device.path).file_name().unwrap();
+        let known = Path::new("/proc/fs/ext4").join(name);
+        for _ in 0..2_000 {
+            if !known.exists() {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        panic!(
+            "{} is unmounted here and in use all the same: another mount namespace holds it",
+            device.path
+        );
     }
 
     /// Has the kernel write some unsynced pages and commit what the journal has, as it does by itself at any time: a cut
