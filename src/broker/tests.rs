@@ -92,11 +92,15 @@ pub(super) fn partition(broker: &Broker) -> Arc<PartitionHandle> {
 }
 
 pub(super) fn append(partition: &PartitionHandle) -> Option<Offset> {
+    append_value(partition, &[7; 200])
+}
+
+pub(super) fn append_value(partition: &PartitionHandle, value: &[u8]) -> Option<Offset> {
     let mut builder = BatchBuilder::new(Codec::None);
     let record = NewRecord {
         timestamp: NOW,
         key: None,
-        value: Some(&[7; 200]),
+        value: Some(value),
         headers: &[],
     };
     builder.push(&record).unwrap();

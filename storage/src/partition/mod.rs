@@ -39,7 +39,7 @@ pub use push::{
 };
 pub use reject::{RejectOutcome, Rejection, prepare_letter};
 pub use republish::{Claim, ClaimState, Republished, Who};
-pub use resolve::{Hooks, Outcome, Outcomes, Resolver, Step};
+pub use resolve::{Hooks, Outcome, Outcomes, Resolver, Step, Written};
 pub use retention::PartitionRetention;
 pub(crate) use state::settled_up_to;
 

@@ -79,6 +79,24 @@ pub struct Outcomes {
     pub error: Option<LogError>,
 }
 
+/// Letters that were claimed and whose fresh records were appended, not known durable; and what became of the others.
+#[derive(Debug)]
+#[must_use = "the letters are held until it is committed"]
+pub struct Written {
+    /// `None` for each letter that is ours.
+    outcomes: Vec<(Offset, Option<Outcome>)>,
+    appended: Result<Option<Republished>, LogError>,
+}
+
+impl Written {
+    /// Returns the letters that somebody else is resolving.
+    pub fn busy(&self) -> impl Iterator<Item = Offset> + '_ {
+        let all = self.outcomes.iter();
+        let busy = all.filter(|(_, outcome)| *outcome == Some(Outcome::Busy));
+        busy.map(|(letter, _)| *letter)
+    }
+}
+
 /// Resolves letters of one partition.
 #[derive(Debug, Clone, Copy)]
 pub struct Resolver<'a> {
@@ -113,7 +131,15 @@ impl Resolver<'_> {
     ///
     /// `letters` must be few enough for one batch of the main log: see [`Resolver::batches`].
     pub fn republish(&self, letters: &[PlacedLetter]) -> (Outcomes, Option<Republished>) {
-        let mut outcomes = self.claim_all(letters.iter().map(|(offset, _)| *offset));
+        self.commit(self.write_fresh(letters))
+    }
+
+    /// Claims letters and appends their fresh records. Nothing is answered, and the letters are held, until the caller has
+    /// called [`Resolver::commit`]; meanwhile it waits for nobody who may want one of them.
+    ///
+    /// `letters` must be few enough for one batch of the main log: see [`Resolver::batches`].
+    pub fn write_fresh(&self, letters: &[PlacedLetter]) -> Written {
+        let outcomes = self.claim_all(letters.iter().map(|(offset, _)| *offset));
         let is_mine = |(_, outcome): &(Offset, Option<Outcome>)| outcome.is_none();
         // As a rule all of them are ours; a letter is copied only where some are not.
         let mine = if outcomes.iter().all(is_mine) {
@@ -124,20 +150,37 @@ impl Resolver<'_> {
             mine.map(|(letter, _)| letter.clone()).collect()
         };
         (self.hooks.after)(Step::Claimed);
-        let mut committed = None;
-        let mut error = None;
-        if !mine.is_empty() {
-            match self.append_fresh(&mine) {
-                Ok(republished) => {
-                    let settled = republished.targets().map(|(letter, target)| {
-                        let is_repeat = false;
-                        (letter, Outcome::Republished { target, is_repeat })
-                    });
-                    settle_outcomes(&mut outcomes, settled);
-                    committed = Some(republished);
-                }
-                Err(failed) => error = Some(failed),
-            }
+        let appended = if mine.is_empty() {
+            Ok(None)
+        } else {
+            self.append_fresh(&mine).map(Some)
+        };
+        Written { outcomes, appended }
+    }
+
+    /// Makes what was written durable: the commit point. It returns what is to be answered, and what [`Resolver::finish`] takes.
+    pub fn commit(&self, written: Written) -> (Outcomes, Option<Republished>) {
+        let mut outcomes = written.outcomes;
+        let committed = written.appended.and_then(|appended| {
+            let Some(republished) = appended else {
+                return Ok(None);
+            };
+            // Should the sync fail, the letters stay claimed: only the recovered log tells whether they were republished.
+            self.make_durable(LogKind::Main, republished.next_offset)?;
+            self.owner.lock().commit(&republished);
+            (self.hooks.after)(Step::Synced);
+            Ok(Some(republished))
+        });
+        let (committed, error) = match committed {
+            Ok(committed) => (committed, None),
+            Err(error) => (None, Some(error)),
+        };
+        if let Some(republished) = &committed {
+            let settled = republished.targets().map(|(letter, target)| {
+                let is_repeat = false;
+                (letter, Outcome::Republished { target, is_repeat })
+            });
+            settle_outcomes(&mut outcomes, settled);
         }
         (finished(outcomes, error), committed)
     }
@@ -247,10 +290,6 @@ impl Resolver<'_> {
         });
         let republished = appended.inspect_err(|_| self.owner.lock().release(&offsets))?;
         (self.hooks.after)(Step::Written);
-        // Should the sync fail, the letters stay claimed: only the recovered log tells whether they were republished.
-        self.make_durable(LogKind::Main, republished.next_offset)?;
-        self.owner.lock().commit(&republished);
-        (self.hooks.after)(Step::Synced);
         Ok(republished)
     }
 

@@ -1,0 +1,276 @@
+//! Republishing letters, part by part: while the fresh records of one part are synced, the next part is selected and written.
+//!
+//! Invariants:
+//! - What is in memory are the letters of one part, and of the part before only who they are.
+//! - Nobody is waited for while letters are held that are not committed: two who hold what the other one wants would wait in
+//!   vain. So whoever meets letters that somebody else resolves commits what is written first.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use storage::dead_letter::PlacedLetter;
+use storage::log_id::LogKind;
+use storage::offset::Offset;
+use storage::partition::{Outcome, Outcomes, Republished as Committed, Resolver, Who, Written};
+use tokio::sync::oneshot;
+
+use super::answers::republished;
+use super::share::{Answers, Change, Share, by_partition, change_all, share_out};
+use super::{Settled, ended, settle, within};
+use crate::broker::select::{select, unknown_letter};
+use crate::broker::{Broker, refusal};
+use crate::causes::Causes;
+use crate::engine::PartitionHandle;
+use crate::limits::{REQUEST_ID_BYTES_MAX, RESOLVE_BYTES_MAX};
+use crate::protocol::error_code::Refusal;
+use crate::protocol::resolve_letters::{Republished, RetryLettersAnswer, RetryLettersRequest};
+use crate::protocol::selection::{Page, Selection};
+use crate::topic::Topic;
+
+/// Bytes of letters that a retry of a page holds in memory at a time.
+const PART_BYTES_GOAL: u32 = 4 << 20;
+
+/// Letters of a page whose fresh records are written.
+struct Part {
+    answers: Answers<Republished>,
+    cursor: Option<String>,
+    shares: Vec<WrittenShare>,
+}
+
+/// What is written of the letters of one partition.
+struct WrittenShare {
+    partition: Arc<PartitionHandle>,
+    index: u32,
+    /// The places of the letters in the answer.
+    places: HashMap<Offset, usize>,
+    batches: Vec<Written>,
+    /// Letters that somebody else is resolving, of each batch that has some.
+    busy: Vec<Vec<PlacedLetter>>,
+}
+
+/// Republishes the letters of one request.
+struct Retry<'a> {
+    broker: &'a Broker,
+    who: Who<'a>,
+    change: Option<&'a Change>,
+    committed: Vec<(Arc<PartitionHandle>, Committed)>,
+}
+
+impl Broker {
+    /// Republishes letters. Answered when their fresh records are synced.
+    ///
+    /// # Errors
+    /// As [`Broker::list_letters`]; what became of each letter stands in the answer.
+    pub async fn retry_letters(
+        self: &Arc<Self>,
+        request: RetryLettersRequest,
+        who: String,
+    ) -> Result<RetryLettersAnswer, Refusal> {
+        self.retry_changed(request, who, None).await
+    }
+
+    /// As [`Broker::retry_letters`], with each letter changed before it is sent back.
+    pub(in crate::broker) async fn retry_changed(
+        self: &Arc<Self>,
+        request: RetryLettersRequest,
+        who: String,
+        change: Option<Change>,
+    ) -> Result<RetryLettersAnswer, Refusal> {
+        let permit = self.may_resolve().await;
+        let (answer, answered) = oneshot::channel();
+        let this = Arc::clone(self);
+        self.pool.begin(move || {
+            let _permit = permit;
+            this.retry_blocking(&request, (&who, change), answer);
+        });
+        answered.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    fn retry_blocking(
+        &self,
+        request: &RetryLettersRequest,
+        (who, change): (&str, Option<Change>),
+        answer: oneshot::Sender<Result<RetryLettersAnswer, Refusal>>,
+    ) {
+        let who = Who {
+            name: who,
+            request_id: request.request_id.as_deref(),
+        };
+        let mut retry = Retry {
+            broker: self,
+            who,
+            change: change.as_ref(),
+            committed: Vec::new(),
+        };
+        let result = retry.run(request);
+        // The commit point is passed: a caller who has gone away changes nothing.
+        answer.send(result).ok();
+        for (partition, republished) in by_partition(retry.committed) {
+            let finished =
+                self.with_resolver(&partition, who, |resolver| resolver.finish(&republished));
+            if let Err(error) = finished {
+                tracing::warn!(partition = partition.number().0, error = %Causes(&error), "markers of republished letters come later");
+            }
+        }
+    }
+}
+
+impl Retry<'_> {
+    fn run(&mut self, request: &RetryLettersRequest) -> Result<RetryLettersAnswer, Refusal> {
+        within(
+            "the request id",
+            self.who.request_id.map_or(0, str::len),
+            REQUEST_ID_BYTES_MAX,
+        )?;
+        let topic = self.broker.topic(&request.topic)?;
+        let mut page = request.page.clone();
+        let mut answer = RetryLettersAnswer::default();
+        let mut before: Option<Part> = None;
+        loop {
+            let written = self.write_part(&topic, &request.selection, &page);
+            if let Some(before) = before.take() {
+                self.commit_part(before, &mut answer);
+            }
+            let part = match written {
+                // What was republished is answered; the next call begins where this one could not go on.
+                Err(_) if !answer.letters.is_empty() => return Ok(answer),
+                part => part?,
+            };
+            let count = u32::try_from(part.answers.len()).unwrap_or(u32::MAX);
+            page.limit = page.limit.saturating_sub(count);
+            page.cursor.clone_from(&part.cursor);
+            let is_last = page.limit == 0 || part.cursor.is_none();
+            if is_last || part.shares.iter().any(|share| !share.busy.is_empty()) {
+                self.commit_part(part, &mut answer);
+            } else {
+                before = Some(part);
+            }
+            if is_last {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Selects letters of a page from its start, as many as are held in memory at a time, and writes their fresh records.
+    fn write_part(
+        &self,
+        topic: &Arc<Topic>,
+        selection: &Selection,
+        page: &Page,
+    ) -> Result<Part, Refusal> {
+        let bytes_max = match selection {
+            Selection::Ids(_) => RESOLVE_BYTES_MAX,
+            Selection::Filter(_) | Selection::All => PART_BYTES_GOAL,
+        };
+        let page = select(topic, selection, page, bytes_max)?;
+        let (mut answers, mut shares) = share_out(page.letters);
+        if let Some(change) = self.change {
+            for (at, refusal) in change_all(&mut shares, change) {
+                if let Some((_, place)) = answers.get_mut(at) {
+                    *place = Err(refusal);
+                }
+            }
+        }
+        let batch_bytes_max = topic.settings().batch_bytes_max;
+        let shares = shares.into_iter();
+        Ok(Part {
+            answers,
+            cursor: page.cursor,
+            shares: shares
+                .map(|share| self.write_share(share, batch_bytes_max))
+                .collect(),
+        })
+    }
+
+    /// Writes the fresh records of letters of one partition, batch by batch, and has one sync begin for all of them.
+    fn write_share(&self, share: Share, batch_bytes_max: u32) -> WrittenShare {
+        let (partition, index, letters, places) = share.into_parts();
+        let mut batches = Vec::new();
+        let mut busy = Vec::new();
+        for letters in Resolver::batches(letters, batch_bytes_max) {
+            let written = self.broker.with_resolver(&partition, self.who, |resolver| {
+                resolver.write_fresh(&letters)
+            });
+            let is_busy: HashSet<_> = written.busy().collect();
+            if !is_busy.is_empty() {
+                let letters = letters.into_iter();
+                let of_others = letters.filter(|(offset, _)| is_busy.contains(offset));
+                busy.push(of_others.collect());
+            }
+            batches.push(written);
+        }
+        partition.schedule_sync(LogKind::Main);
+        WrittenShare {
+            partition,
+            index,
+            places,
+            batches,
+            busy,
+        }
+    }
+
+    /// Commits what is written, waits for whoever is resolving some of the letters, and answers all of them.
+    fn commit_part(&mut self, part: Part, answer: &mut RetryLettersAnswer) {
+        let mut answers = part.answers;
+        for share in part.shares {
+            let place = (share.partition.number(), share.index);
+            let places = share.places;
+            let results = self.commit_share(&share.partition, share.batches, share.busy);
+            for (offset, result) in results {
+                let at = places.get(&offset);
+                if let Some((id, place_of)) = at.and_then(|at| answers.get_mut(*at)) {
+                    let result = republished(place, result);
+                    *place_of = result.map_err(|code| code.unwrap_or_else(|| unknown_letter(id)));
+                }
+            }
+        }
+        answer.letters.extend(answers);
+        answer.cursor = part.cursor;
+    }
+
+    fn commit_share(
+        &mut self,
+        partition: &Arc<PartitionHandle>,
+        batches: Vec<Written>,
+        busy: Vec<Vec<PlacedLetter>>,
+    ) -> Vec<Settled> {
+        let (broker, who) = (self.broker, self.who);
+        let mut results = Vec::new();
+        for written in batches {
+            let (outcomes, done) =
+                broker.with_resolver(partition, who, |resolver| resolver.commit(written));
+            self.note(partition, done);
+            let error = outcomes.error.as_ref().map(refusal::of_log);
+            let letters = outcomes.letters.into_iter();
+            let settled = letters.filter(|(_, outcome)| *outcome != Outcome::Busy);
+            results
+                .extend(settled.map(|(offset, outcome)| settle(offset, outcome, error.as_ref())));
+        }
+        for letters in busy {
+            let again = broker.until_not_busy(partition, letters, |letters| {
+                self.republish(partition, letters)
+            });
+            results.extend(again);
+        }
+        results
+    }
+
+    fn republish(
+        &mut self,
+        partition: &Arc<PartitionHandle>,
+        letters: &[PlacedLetter],
+    ) -> Outcomes {
+        let (outcomes, done) = self
+            .broker
+            .with_resolver(partition, self.who, |resolver| resolver.republish(letters));
+        self.note(partition, done);
+        outcomes
+    }
+
+    fn note(&mut self, partition: &Arc<PartitionHandle>, done: Option<Committed>) {
+        let Some(done) = done else { return };
+        let count = u64::try_from(done.letters.len()).unwrap_or(u64::MAX);
+        self.broker.metrics.dead_letters.republished.inc_by(count);
+        self.committed.push((Arc::clone(partition), done));
+    }
+}

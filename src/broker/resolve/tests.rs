@@ -1,0 +1,98 @@
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::sync::Arc;
+
+use storage::log_id::LogKind;
+use storage::offset::Offset;
+use storage::partition::Claim;
+
+use crate::broker::Broker;
+use crate::broker::tests::{append_value, bounded, open, partition};
+use crate::broker::upkeep::sync_all;
+use crate::engine::PartitionHandle;
+use crate::protocol::cursor::Text;
+use crate::protocol::reject::RejectRequest;
+use crate::protocol::resolve_letters::RetryLettersRequest;
+use crate::protocol::selection::{Order, Page, Selection};
+
+/// Letters of which four make a part.
+const LETTER_BYTES: usize = 900 << 10;
+const LETTERS: u64 = 7;
+
+async fn fill(broker: &Arc<Broker>, partition: &PartitionHandle) {
+    for _ in 0..LETTERS {
+        append_value(partition, &vec![7; LETTER_BYTES]).unwrap();
+    }
+    sync_all(partition, LogKind::Main).unwrap();
+    for offset in 0..LETTERS {
+        let request = RejectRequest {
+            topic: "t".to_owned(),
+            partition: 0,
+            offset: Offset(offset),
+            group: "g".to_owned(),
+            reason: Text::from("r".to_owned()),
+            details: None,
+        };
+        bounded(broker.reject(request)).await.unwrap();
+    }
+}
+
+fn retry_all() -> RetryLettersRequest {
+    RetryLettersRequest {
+        topic: "t".to_owned(),
+        selection: Selection::All,
+        page: Page::first(Order::OldestFirst, 1000),
+        request_id: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_parts_of_a_page_are_answered_in_its_order() {
+    let (broker, _disk) = open();
+    let partition = partition(&broker);
+    fill(&broker, &partition).await;
+    let answer = bounded(broker.retry_letters(retry_all(), "tester".to_owned())).await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.cursor, None);
+    let letters = answer.letters.iter().map(|(_, letter)| letter.as_ref());
+    let letters: Vec<_> = letters.map(Result::unwrap).collect();
+    assert!(letters.iter().all(|letter| letter.is_new));
+    let offsets: Vec<_> = letters.iter().map(|letter| letter.offset.0).collect();
+    assert_eq!(offsets, (LETTERS..2 * LETTERS).collect::<Vec<_>>());
+    let again = bounded(broker.retry_letters(retry_all(), "tester".to_owned())).await;
+    assert_eq!(again.unwrap().letters.len(), 0);
+}
+
+/// Two who hold what the other one wants would wait for each other in vain.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_a_letter_holds_no_other_one() {
+    let (broker, _disk) = open();
+    let partition = partition(&broker);
+    fill(&broker, &partition).await;
+    let (first, last) = (Offset(0), Offset(LETTERS - 1));
+    let claim = |letter| partition.owner().lock().claim(letter);
+    assert_eq!(claim(first), Claim::Yours);
+    let mut changes = partition.subscribe(LogKind::Main);
+    let retrying = {
+        let broker = Arc::clone(&broker);
+        tokio::spawn(async move { broker.retry_letters(retry_all(), "tester".to_owned()).await })
+    };
+    // The others of its part are sent back; then it waits for the first letter.
+    let republished = &broker.metrics().dead_letters.republished;
+    bounded(async {
+        while republished.get() < 3 {
+            changes.changed().await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(
+        claim(last),
+        Claim::Yours,
+        "nobody holds a letter of the next part"
+    );
+    partition.owner().lock().release(&[first, last]);
+    partition.notify(LogKind::Main);
+    let answer = bounded(retrying).await.unwrap().unwrap();
+    assert_eq!(answer.letters.len(), usize::try_from(LETTERS).unwrap());
+    assert!(answer.letters.iter().all(|(_, letter)| letter.is_ok()));
+}
