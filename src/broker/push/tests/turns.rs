@@ -86,15 +86,16 @@ async fn too_many_messages_are_refused_and_a_sick_destination_keeps_its_places()
         "as many as one destination may have"
     );
     well.answer(200, &[]);
+    // One that has just been synced may be counted twice for a moment.
     let mut taken = 10;
     let refusal = loop {
+        assert!(taken <= 50, "more are taken than may wait");
         match machine.try_publish(to("http://sick/")).await {
             Ok(_) => taken += 1,
             Err(refusal) => break refusal,
         }
     };
-    // One that has just been synced may be counted twice for a moment.
-    assert!((49..=50).contains(&taken), "{taken} were taken");
+    assert!(taken >= 49, "only {taken} were taken");
     assert_eq!(
         refusal.code,
         crate::protocol::error_code::ErrorCode::Overloaded
