@@ -5,6 +5,7 @@ use serde::Deserialize;
 use storage::offset::TimestampMs;
 
 use crate::http::ApiError;
+use crate::protocol::letter::{disposition_choices, disposition_number};
 use crate::protocol::selection::Order;
 
 /// A time: milliseconds since 1970, or RFC 3339.
@@ -26,14 +27,6 @@ pub(super) enum DispositionArgument {
     /// The name, or the number as text.
     Text(String),
 }
-
-/// Names of dispositions, with their numbers.
-const DISPOSITIONS: [(&str, u8); 4] = [
-    ("retries_exhausted", 1),
-    ("not_retryable", 2),
-    ("rejected", 3),
-    ("destination_forbidden", 4),
-];
 
 impl Time {
     /// Returns the time. `name` is the field's, for the error.
@@ -70,23 +63,12 @@ impl DispositionArgument {
 
 /// Parses a disposition.
 pub(super) fn disposition(text: &str) -> Result<u8, ApiError> {
-    let named = DISPOSITIONS.iter().find(|(name, _)| *name == text);
-    let number = named
-        .map(|(_, number)| *number)
-        .or_else(|| text.parse().ok());
-    number.ok_or_else(|| {
-        let known: Vec<_> = DISPOSITIONS.iter().map(|(name, _)| *name).collect();
+    disposition_number(text).ok_or_else(|| {
         ApiError::bad_request(format!(
-            "the disposition is {text:?}, it must be {}, or a number up to 255",
-            known.join(", ")
+            "the disposition is {text:?}, it must be {}",
+            disposition_choices()
         ))
     })
-}
-
-/// Returns the name of a disposition; a number that this version does not know stands for itself.
-pub(super) fn disposition_name(number: u8) -> String {
-    let named = DISPOSITIONS.iter().find(|(_, known)| *known == number);
-    named.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
 }
 
 /// Parses an order.
@@ -103,6 +85,7 @@ pub(super) fn order(text: &str) -> Result<Order, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::letter::disposition_name;
 
     #[test]
     fn times_are_milliseconds_or_rfc_3339() {
@@ -126,9 +109,17 @@ mod tests {
 
     #[test]
     fn dispositions_by_name_or_number() {
-        for (name, number) in DISPOSITIONS {
+        let names = [
+            "retries_exhausted",
+            "not_retryable",
+            "rejected",
+            "destination_forbidden",
+        ];
+        for (name, number) in names.into_iter().zip(1..) {
             assert_eq!(disposition(name).unwrap(), number);
             assert_eq!(disposition_name(number), name);
+            let label = crate::metrics::DispositionLabel::new(number);
+            assert_eq!(label.disposition, name, "metrics say the same");
         }
         assert_eq!(disposition("200").unwrap(), 200);
         assert_eq!(disposition_name(200), "200");

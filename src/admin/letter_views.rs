@@ -3,7 +3,6 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::arguments::disposition_name;
 use super::records::Header;
 use crate::http::base64::TextOrBase64;
 use crate::protocol::letter::{self as wire, AttemptView, LetterView, ReceiverView};
@@ -12,7 +11,7 @@ use crate::protocol::letter::{self as wire, AttemptView, LetterView, ReceiverVie
 /// left out.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = DeadLetter)]
-pub(super) struct Letter {
+pub(crate) struct Letter {
     /// Id.
     id: String,
     /// Topic of the record.
@@ -146,7 +145,7 @@ impl From<LetterView> for Letter {
             dead_letter_offset: view.dead_letter_offset.0,
             group,
             destination,
-            disposition: disposition_name(view.disposition),
+            disposition: wire::disposition_name(view.disposition),
             reason: view.reason.0,
             details: view.details.map(|details| details.0),
             died_at_ms: view.died_at.0,

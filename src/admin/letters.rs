@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::arguments::{disposition, disposition_name, order, time};
+use super::arguments::{disposition, order, time};
 use super::call::{Answer, Call, ok};
 use super::error::ErrorAnswer;
 use super::letter_views::Letter;
@@ -11,6 +11,7 @@ use super::topics::LetterCountsView;
 use crate::http::ApiError;
 use crate::http::parameters::Query;
 use crate::limits::{LETTER_PAGE_DEFAULT, LETTER_PAGE_MAX};
+use crate::protocol::letter::disposition_name;
 use crate::protocol::read_letters::{
     GetLetterRequest, LetterStatsAnswer, LetterStatsRequest, ListLettersRequest,
 };
@@ -84,7 +85,7 @@ pub(super) struct LetterPage {
 
 /// Counts of live dead letters.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LetterStats {
+pub(crate) struct LetterStats {
     /// Of the whole topic.
     counts: LetterCountsView,
     /// Live letters that match.

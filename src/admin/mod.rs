@@ -17,12 +17,12 @@ mod partitions;
 mod records;
 mod retention;
 mod groups;
-mod letter_views;
+pub(crate) mod letter_views;
 #[expect(
     unused_qualifications,
     reason = "what utoipa writes for parameter structs"
 )]
-mod letters;
+pub(crate) mod letters;
 mod selection;
 mod resolve;
 mod health;

@@ -5,8 +5,6 @@
 
 mod checkpoints;
 mod control;
-#[cfg(test)]
-mod control_tests;
 mod dead_letters;
 mod fetch;
 mod flow_pins;

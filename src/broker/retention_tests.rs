@@ -21,9 +21,9 @@ use storage::offset::{Offset, TimestampMs};
 use storage::partition::{NewMessage, Partition};
 
 use super::Broker;
+use super::tests::config_of;
 use super::upkeep::{Upkeep, sync_all};
 use crate::clock::ManualClock;
-use crate::config::{FlagValue, ServeConfig, Settings};
 use crate::engine::PartitionHandle;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
@@ -34,19 +34,7 @@ const DAY: Duration = Duration::from_hours(24);
 const MESSAGES: u64 = 20;
 
 fn open(disk: &SimDisk, clock: &Arc<ManualClock>) -> Arc<Broker> {
-    let flags = [
-        ("data_dir", "/data"),
-        ("storage.min_free_bytes", "0"),
-        ("storage.sync_threads", "2"),
-        ("delivery.partitions", "1"),
-    ]
-    .map(|(key, value)| FlagValue {
-        flag: format!("--{key}"),
-        key: key.to_owned(),
-        value: value.to_owned(),
-    });
-    let settings = Settings::resolve(None, [], &flags).unwrap();
-    let config = ServeConfig::from_settings(&settings).unwrap();
+    let config = config_of(&[("storage.sync_threads", "2"), ("delivery.partitions", "1")]);
     let clock: Arc<ManualClock> = Arc::clone(clock);
     let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
     Broker::open(&config, Arc::new(disk.clone()), clock, metrics, shutdown).unwrap()

@@ -165,8 +165,8 @@ fn write(record: &Record, output: &mut Output) -> Result<(), CliError> {
     let mut object = Map::new();
     object.insert("partition".to_owned(), record.partition.into());
     object.insert("offset".to_owned(), record.offset.0.into());
-    object.insert("timestamp".to_owned(), record.timestamp.0.into());
-    object.insert("append_time".to_owned(), record.append_time.0.into());
+    object.insert("timestamp_ms".to_owned(), record.timestamp.0.into());
+    object.insert("append_time_ms".to_owned(), record.append_time.0.into());
     view::put_bytes(&mut object, "key", record.key.as_ref());
     view::put_bytes(&mut object, "value", record.value.as_ref());
     // What the broker keeps there for itself is bytes of its own making.

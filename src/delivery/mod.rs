@@ -24,6 +24,8 @@ pub mod gates;
 pub mod window;
 pub mod header_lists;
 pub mod host;
+#[cfg(test)]
+mod kept_tests;
 
 /// A day, in milliseconds: the longest wait before a retry, whoever asks for it.
 pub const DAY_MS: u64 = 86_400_000;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use storage::disk::{DirEntry, Disk, DiskFile, MappedBytes, OpenMode, RealDisk, Site};
+use storage::disk::{Disk, DiskFile, DiskLayer, FileLayer, OpenMode, RealDisk, Site};
 
 /// Where the disk lies.
 #[derive(Debug, Clone)]
@@ -37,21 +37,17 @@ impl LyingDisk {
     }
 }
 
-impl Disk for LyingDisk {
+impl DiskLayer for LyingDisk {
+    fn below(&self) -> &dyn Disk {
+        &RealDisk
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(LyingFile {
             file: RealDisk.open(path, mode)?,
             path: path.to_owned(),
             lie: self.lie.clone(),
         }))
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        RealDisk.create_dir(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        RealDisk.list(path)
     }
 
     fn rename(&self, from: &Path, to: &Path, site: Site) -> io::Result<()> {
@@ -61,19 +57,11 @@ impl Disk for LyingDisk {
         RealDisk.rename(from, to, site)
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove(path)
-    }
-
     fn sync_dir(&self, path: &Path, site: Site) -> io::Result<()> {
         if self.lie.is_told(site, path) {
             return Ok(());
         }
         RealDisk.sync_dir(path, site)
-    }
-
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        RealDisk.free_bytes(path)
     }
 }
 
@@ -84,13 +72,9 @@ struct LyingFile {
     lie: Lie,
 }
 
-impl DiskFile for LyingFile {
-    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_at(buf, position)
-    }
-
-    fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, position)
+impl FileLayer for LyingFile {
+    fn below(&self) -> &dyn DiskFile {
+        &*self.file
     }
 
     fn sync(&self, site: Site) -> io::Result<()> {
@@ -100,26 +84,10 @@ impl DiskFile for LyingFile {
         self.file.sync(site)
     }
 
-    fn byte_count(&self) -> io::Result<u64> {
-        self.file.byte_count()
-    }
-
     fn set_len(&self, bytes: u64, site: Site) -> io::Result<()> {
         if self.lie.is_told(site, &self.path) {
             return Ok(());
         }
         self.file.set_len(bytes, site)
-    }
-
-    fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.file.allocate(bytes)
-    }
-
-    fn map(&self) -> io::Result<MappedBytes> {
-        self.file.map()
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        self.file.try_lock()
     }
 }

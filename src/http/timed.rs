@@ -98,6 +98,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::protocol::parts::Parts;
 
     const WAIT: Duration = Duration::from_secs(10);
 
@@ -118,5 +119,25 @@ mod tests {
         let error = timed.write_all(&[7; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(began.elapsed(), WAIT);
+    }
+
+    #[tokio::test]
+    async fn a_short_write_of_many_parts_goes_on_where_it_stopped() {
+        let (mut peer, stream) = tokio::io::duplex(16);
+        let mut timed = TimedWrites::new(stream, WAIT);
+        assert!(timed.is_write_vectored());
+        let frame: Vec<bytes::Bytes> = (0..100u8).map(|n| vec![n; 7].into()).collect();
+        let whole = frame.concat();
+        let mut parts = Parts::default();
+        parts.extend(frame);
+        let reader = tokio::spawn(async move {
+            let mut found = vec![0; 700];
+            peer.read_exact(&mut found).await.unwrap();
+            found
+        });
+        timed.write_all_buf(&mut parts).await.unwrap();
+        // Whoever waits for more sees the end.
+        drop(timed);
+        assert_eq!(reader.await.unwrap(), whole);
     }
 }

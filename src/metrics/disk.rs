@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use storage::disk::{DirEntry, Disk, DiskFile, MappedBytes, OpenMode, Site};
+use storage::disk::{Disk, DiskFile, DiskLayer, FileLayer, OpenMode, Site};
 
 use super::{Metrics, observe_duration};
 
@@ -23,7 +23,11 @@ impl MeasuredDisk {
     }
 }
 
-impl Disk for MeasuredDisk {
+impl DiskLayer for MeasuredDisk {
+    fn below(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(MeasuredFile {
             file: self.disk.open(path, mode)?,
@@ -31,28 +35,8 @@ impl Disk for MeasuredDisk {
         }))
     }
 
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.disk.list(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path, site: Site) -> io::Result<()> {
-        self.disk.rename(from, to, site)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-
     fn sync_dir(&self, path: &Path, site: Site) -> io::Result<()> {
         synced(&self.metrics, || self.disk.sync_dir(path, site))
-    }
-
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        self.disk.free_bytes(path)
     }
 }
 
@@ -62,9 +46,9 @@ struct MeasuredFile {
     metrics: Arc<Metrics>,
 }
 
-impl DiskFile for MeasuredFile {
-    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_at(buf, position)
+impl FileLayer for MeasuredFile {
+    fn below(&self) -> &dyn DiskFile {
+        &*self.file
     }
 
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
@@ -76,26 +60,6 @@ impl DiskFile for MeasuredFile {
 
     fn sync(&self, site: Site) -> io::Result<()> {
         synced(&self.metrics, || self.file.sync(site))
-    }
-
-    fn byte_count(&self) -> io::Result<u64> {
-        self.file.byte_count()
-    }
-
-    fn set_len(&self, bytes: u64, site: Site) -> io::Result<()> {
-        self.file.set_len(bytes, site)
-    }
-
-    fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.file.allocate(bytes)
-    }
-
-    fn map(&self) -> io::Result<MappedBytes> {
-        self.file.map()
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        self.file.try_lock()
     }
 }
 

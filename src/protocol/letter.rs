@@ -181,13 +181,45 @@ const ERROR_CLASSES: [&str; 7] = [
     "forbidden",
 ];
 
+/// Names of dispositions, by number from 1, as every surface writes them.
+const DISPOSITIONS: [&str; 4] = [
+    "retries_exhausted",
+    "not_retryable",
+    "rejected",
+    "destination_forbidden",
+];
+
+/// Returns the name of a disposition; a number that this version does not know stands for itself.
+#[must_use]
+pub fn disposition_name(number: u8) -> String {
+    name_in(&DISPOSITIONS, number)
+}
+
+/// Returns the disposition of a name, or of a number as text.
+#[must_use]
+pub fn disposition_number(text: &str) -> Option<u8> {
+    let mut known = (1..).zip(DISPOSITIONS);
+    let found = known.find(|(_, name)| *name == text);
+    found.map_or_else(|| text.parse().ok(), |(number, _)| Some(number))
+}
+
+/// Returns what a disposition may be, for an error.
+#[must_use]
+pub fn disposition_choices() -> String {
+    format!("{}, or a number up to 255", DISPOSITIONS.join(", "))
+}
+
 /// Returns the name of a class of errors; a number that this version does not know stands for itself.
 #[must_use]
 pub fn error_class_name(class: u8) -> String {
-    let named = usize::from(class)
+    name_in(&ERROR_CLASSES, class)
+}
+
+fn name_in(names: &[&str], number: u8) -> String {
+    let found = usize::from(number)
         .checked_sub(1)
-        .and_then(|at| ERROR_CLASSES.get(at));
-    named.map_or_else(|| class.to_string(), |name| (*name).to_owned())
+        .and_then(|at| names.get(at));
+    found.map_or_else(|| number.to_string(), |name| (*name).to_owned())
 }
 
 /// One attempt at delivery.

@@ -1,6 +1,7 @@
 //! A broker as a process of its own, and commands against it.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+/// The token that is known to everyone, in force on loopback when nothing else is said.
+const TOKEN: &str = "eyJVc2VySUQiOiJkZWZhdWx0VXNlciIsIlBhc3N3b3JkIjoiZGVmYXVsdFBhc3N3b3JkIn0=";
 /// Longest that any process may take.
 const WAIT_MAX: Duration = Duration::from_mins(1);
 
@@ -55,6 +58,27 @@ impl Broker {
     /// Sends a signal and waits for the end.
     pub(crate) fn stop(&mut self, signal: &str) -> ExitStatus {
         self::signal(self.child.id(), signal);
+        self.ended()
+    }
+
+    /// Sends a request over HTTP, without a body; the answer must be a success. Returns its body.
+    pub(crate) fn ask(&self, method_and_target: &str) -> String {
+        let mut stream = TcpStream::connect(&self.http).unwrap();
+        stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
+        let head = format!(
+            "{method_and_target} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            self.http
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 2"), "{answer}");
+        body.to_owned()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         wait_for(self.child.id(), || self.child.wait().unwrap())
     }
 

@@ -129,6 +129,9 @@ fn a_record_that_comes_back_shows_no_bytes_of_the_broker() {
     let read = ["consume", "t", "--group", "g", "--json", "--from", "1"];
     let line: serde_json::Value = broker::json(&run(broker.command(&read)));
     assert_eq!(line["value"], "a");
+    for time in ["timestamp_ms", "append_time_ms"] {
+        assert!(line[time].as_i64() > Some(0), "{time} of {line}");
+    }
     let headers = line["headers"].as_array().unwrap();
     let names: Vec<_> = headers.iter().map(|header| &header["name"]).collect();
     assert_eq!(names, ["redrive.group"]);

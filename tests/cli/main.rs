@@ -14,6 +14,7 @@ mod edges;
 #[path = "../admin/pushed.rs"]
 mod pushed;
 mod pushed_letters;
+mod stopping;
 
 use std::fmt::Write as _;
 use std::fs;

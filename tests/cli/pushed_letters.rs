@@ -49,12 +49,34 @@ fn letters_are_listed_and_counted_by_every_field_in_both_orders() {
         assert_eq!(ids(&list("oldest")), expected, "{arguments:?}");
         let stats = ["dlq", "stats", "_push", "--json"];
         let stats = broker::json(&run(broker.command(&[&stats, arguments].concat())));
-        assert_eq!(stats["selected"], expected.len(), "{arguments:?}");
+        assert_eq!(stats["selected_count"], expected.len(), "{arguments:?}");
         let reverse: Vec<_> = expected.into_iter().rev().collect();
         assert_eq!(ids(&list("newest")), reverse, "{arguments:?}");
     }
     let table = stdout(&run(broker.command(&["dlq", "list", "_push"])));
     assert!(table.contains("PUT https://host-0.example/hook"), "{table}");
+}
+
+#[test]
+fn json_of_letters_and_counts_is_that_of_the_admin_surface() {
+    let (broker, all) = start();
+    let asked = |target: &str| -> Value {
+        serde_json::from_str(&broker.ask(&format!("GET /admin/v1/{target}"))).unwrap()
+    };
+    let own = |arguments: &[&str]| broker::json(&run(broker.command(arguments)));
+    for id in &all {
+        let letter = own(&["dlq", "get", "_push", id, "--json"]);
+        assert_eq!(letter, asked(&format!("dead-letters/{id}")));
+    }
+    let letters = own(&["dlq", "list", "_push", "--json"]);
+    assert_eq!(letters, asked("topics/_push/dead-letters"));
+    let stats = own(&["dlq", "stats", "_push", "--json"]);
+    assert_eq!(stats, asked("topics/_push/dead-letters/stats"));
+    let by_name = ["dlq", "list", "_push", "--json", "--disposition"];
+    for (name, count) in [("retries_exhausted", all.len()), ("not_retryable", 0)] {
+        let found = own(&[&by_name[..], &[name]].concat());
+        assert_eq!(ids(&found).len(), count, "{name}");
+    }
 }
 
 #[test]
@@ -66,7 +88,7 @@ fn a_letter_is_shown_whole_but_for_what_it_redacts() {
     };
     let letter = broker::json(&get(2, &["--json"]));
     assert_eq!(
-        letter["receiver"]["destination"],
+        letter["destination"],
         json!({
             "method": "PUT",
             "url": "https://host-0.example/hook",
@@ -77,13 +99,15 @@ fn a_letter_is_shown_whole_but_for_what_it_redacts() {
             "flow_control_key": "key-2",
         })
     );
+    assert_eq!(letter["disposition"], "retries_exhausted");
+    assert_eq!(letter["died_at_ms"], 3000);
     assert_eq!(letter["history"][0]["error_class"], "connect");
     assert_eq!(letter["history"][1]["number"], 2);
-    assert_eq!(letter["record"]["value"], "secret");
+    assert_eq!(letter["value"], "secret");
     let letter = broker::json(&get(3, &["--json"]));
-    assert_eq!(letter["record"]["value"], REDACTED);
+    assert_eq!(letter["value"], REDACTED);
     assert_eq!(
-        letter["record"]["headers"],
+        letter["headers"],
         json!([
             {"name": "Authorization", "value": REDACTED},
             {"name": "X-Open", "value": "open"},

@@ -4,7 +4,7 @@ mod resolve;
 mod show;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 use storage::offset::TimestampMs;
 
 use super::args::Connection;
@@ -13,7 +13,9 @@ use super::output::Output;
 use super::parse;
 use super::remote::{self, Patience};
 use super::view;
+use crate::admin::letter_views::Letter;
 use crate::client::Client;
+use crate::protocol::letter::{disposition_choices, disposition_name, disposition_number};
 use crate::protocol::read_letters::ListLettersRequest;
 use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
 
@@ -103,8 +105,10 @@ pub struct FilterArgs {
     /// Fingerprint of the failure
     #[arg(long)]
     pub fingerprint: Vec<String>,
-    /// Why it died: retries-exhausted, not-retryable, rejected, destination-forbidden, or a number
-    #[arg(long)]
+    #[arg(
+        long,
+        help = "Why it died: retries_exhausted, not_retryable, rejected, destination_forbidden, or a number"
+    )]
     pub disposition: Vec<String>,
     /// URL that it was delivered to
     #[arg(long, value_name = "URL")]
@@ -256,15 +260,10 @@ impl SelectionArgs {
 }
 
 fn disposition(text: &str) -> Result<u8, CliError> {
-    let named = view::DISPOSITIONS.iter().find(|(_, name)| *name == text);
-    if let Some((number, _)) = named {
-        return Ok(*number);
-    }
-    text.parse().map_err(|_error| {
-        let all: Vec<&str> = view::DISPOSITIONS.iter().map(|(_, name)| *name).collect();
+    disposition_number(text).ok_or_else(|| {
         CliError::usage(format!(
-            "{text} is no disposition: expected {}, or a number up to 255",
-            all.join(", ")
+            "{text} is no disposition: expected {}",
+            disposition_choices()
         ))
     })
 }
@@ -314,7 +313,7 @@ pub(super) fn run(
             DlqCommand::Stats { topic, filter } => {
                 let client = remote::client(connection, Patience::None);
                 let stats = client.letter_stats(topic, filter.selection()?).await?;
-                show::show_stats(&stats, output)
+                show::show_stats(stats, output)
             }
         }
     })
@@ -338,7 +337,7 @@ async fn list(
         request.page.cursor = page.cursor;
     };
     if output.is_json() {
-        let letters: Vec<Value> = letters.iter().map(view::letter).collect();
+        let letters: Vec<_> = letters.into_iter().map(Letter::from).collect();
         return output.json(&json!({ "letters": letters, "cursor": cursor }));
     }
     let rows = letters.iter().map(|letter| {
@@ -348,7 +347,7 @@ async fn list(
             letter.partition.to_string(),
             letter.source_offset.to_string(),
             view::receiver(&letter.receiver),
-            view::disposition(letter.disposition),
+            disposition_name(letter.disposition),
             letter.fingerprint.clone(),
             view::cell(&letter.reason.0),
         ]
@@ -382,7 +381,7 @@ async fn get(client: &Client, topic: &str, id: &str, output: &mut Output) -> Res
         ));
     }
     if output.is_json() {
-        return output.json(&view::letter(&letter));
+        return output.json(&Letter::from(letter));
     }
     show::show(&letter, output)
 }

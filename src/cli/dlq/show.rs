@@ -1,11 +1,10 @@
 //! What `redrive dlq` shows of letters and of their counts.
 
-use serde_json::{Value, json};
-
+use crate::admin::letters::LetterStats;
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::cli::view;
-use crate::protocol::letter::{DestinationView, LetterView, ReceiverView};
+use crate::protocol::letter::{DestinationView, LetterView, ReceiverView, disposition_name};
 use crate::protocol::read_letters::LetterStatsAnswer;
 
 pub(super) fn show(letter: &LetterView, output: &mut Output) -> Result<(), CliError> {
@@ -20,7 +19,7 @@ pub(super) fn show(letter: &LetterView, output: &mut Output) -> Result<(), CliEr
             ),
         ),
         ("for", view::receiver(&letter.receiver)),
-        ("disposition", view::disposition(letter.disposition)),
+        ("disposition", disposition_name(letter.disposition)),
         ("fingerprint", letter.fingerprint.clone()),
         (
             "republished",
@@ -110,9 +109,9 @@ fn show_attempts(letter: &LetterView, output: &mut Output) -> Result<(), CliErro
     Ok(())
 }
 
-pub(super) fn show_stats(stats: &LetterStatsAnswer, output: &mut Output) -> Result<(), CliError> {
+pub(super) fn show_stats(stats: LetterStatsAnswer, output: &mut Output) -> Result<(), CliError> {
     if output.is_json() {
-        return output.json(&stats_json(stats));
+        return output.json(&LetterStats::from(stats));
     }
     let counts = &stats.counts;
     output.line(&format!(
@@ -130,10 +129,10 @@ pub(super) fn show_stats(stats: &LetterStatsAnswer, output: &mut Output) -> Resu
     };
     output.line("")?;
     let dispositions = stats.by_disposition.iter();
-    let dispositions = dispositions.map(|(number, count)| (view::disposition(*number), *count));
+    let dispositions = dispositions.map(|(number, count)| (disposition_name(*number), *count));
     output.table(&["COUNT", "DISPOSITION"], rows(dispositions.collect()))?;
     output.line("")?;
-    output.table(&["COUNT", "GROUP"], rows(stats.by_group.clone()))?;
+    output.table(&["COUNT", "GROUP"], rows(stats.by_group))?;
     output.line("")?;
     let fingerprints = stats.by_fingerprint.iter().map(|found| {
         vec![
@@ -169,39 +168,4 @@ fn age(ms: u64) -> String {
         || format!("{ms} ms"),
         |(unit, name)| format!("{} {name}", ms / unit),
     )
-}
-
-pub(super) fn stats_json(stats: &LetterStatsAnswer) -> Value {
-    let by_disposition: Vec<Value> = stats
-        .by_disposition
-        .iter()
-        .map(|(number, count)| json!({ "disposition": view::disposition(*number), "count": count }))
-        .collect();
-    let by_group: Vec<Value> = stats
-        .by_group
-        .iter()
-        .map(|(group, count)| json!({ "group": group, "count": count }))
-        .collect();
-    let by_fingerprint: Vec<Value> = stats
-        .by_fingerprint
-        .iter()
-        .map(|found| {
-            json!({ "fingerprint": found.fingerprint, "reason": found.reason.0, "count": found.count })
-        })
-        .collect();
-    let by_age: Vec<Value> = stats
-        .by_age
-        .iter()
-        .map(|(ms, count)| json!({ "age_ms_below": ms, "count": count }))
-        .collect();
-    json!({
-        "counts": view::letter_counts(&stats.counts),
-        "selected": stats.selected,
-        "by_disposition": by_disposition,
-        "by_group": by_group,
-        "by_fingerprint": by_fingerprint,
-        "by_age": by_age,
-        "oldest_died_at": stats.oldest_died_at.map(|time| time.0),
-        "newest_died_at": stats.newest_died_at.map(|time| time.0),
-    })
 }

@@ -73,6 +73,43 @@ async fn an_answer_that_was_asked_for_ahead_and_never_came_is_asked_for_again() 
 }
 
 #[tokio::test]
+async fn a_partition_that_refuses_between_loses_nothing_and_repeats_nothing() {
+    let (fake, client) = filled(3).await;
+    let fetch_count = {
+        let state = fake.state.lock();
+        let counts = state.partitions.iter().map(|log| log.batches.len());
+        u32::try_from(counts.max().unwrap()).unwrap()
+    };
+    let expected: Vec<_> = (0..3).map(|partition| fake.values(partition)).collect();
+    for answered in 0..fetch_count {
+        for refusing in 0..3 {
+            fake.state.lock().fetches_before_refusal = Some((answered, refusing));
+            let consumer = Consumer::open(&client, TOPIC, batch_by_batch())
+                .await
+                .unwrap();
+            let read = read_all(consumer, 3).await;
+            assert_eq!(read, expected, "{refusing} refuses behind {answered}");
+            assert_eq!(fake.state.lock().fetches_before_refusal, None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_that_begins_anywhere_reads_all_from_there_in_order() {
+    let (fake, client) = filled(1).await;
+    let all = fake.values(0);
+    for first in 0..=all.len() {
+        let options = ConsumerOptions {
+            start: Start::At(Offset(first as u64)),
+            ..batch_by_batch()
+        };
+        let consumer = Consumer::open(&client, TOPIC, options).await.unwrap();
+        let read = read_all(consumer, 1).await.remove(0);
+        assert_eq!(read, all[first..], "from {first}");
+    }
+}
+
+#[tokio::test]
 async fn a_consumer_that_is_dropped_with_a_fetch_under_way_ends_its_connection() {
     let (fake, client) = filled(1).await;
     let options = ConsumerOptions {

@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) connections: u32,
     /// Fetches that are still answered before a connection ends instead.
     pub(super) fetches_before_drop: Option<u32>,
+    /// Fetches that are still answered whole before one refuses this partition for now.
+    pub(super) fetches_before_refusal: Option<(u32, u32)>,
 }
 
 #[derive(Debug, Default)]
@@ -248,7 +250,29 @@ impl Fake {
         Some(ProduceAnswer { batches })
     }
 
+    /// Returns the partition that this fetch refuses.
+    fn refused(&self) -> Option<u32> {
+        let mut state = self.state.lock();
+        let (left, partition) = state.fetches_before_refusal.take()?;
+        let Some(left) = left.checked_sub(1) else {
+            return Some(partition);
+        };
+        state.fetches_before_refusal = Some((left, partition));
+        None
+    }
+
     async fn fetch(&self, request: &FetchRequest) -> FetchAnswer {
+        if let Some(partition) = self.refused() {
+            let mut answer = self.fetch_now(request);
+            let asked = request.partitions.iter();
+            for (asked, found) in asked.zip(&mut answer.partitions) {
+                if asked.partition == partition {
+                    found.batches = Bytes::new();
+                    found.refusal = Some(Refusal::new(ErrorCode::Overloaded, "not now"));
+                }
+            }
+            return answer;
+        }
         let wait = std::time::Duration::from_millis(u64::from(request.wait_ms_max));
         let deadline = tokio::time::Instant::now() + wait;
         loop {

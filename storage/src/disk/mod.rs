@@ -2,7 +2,7 @@
 //!
 //! Three implementations stand behind it: [`real`] (the operating system's), `sim` (a disk in memory whose power can be
 //! cut after any operation, with torn, reordered and lost writes) and `fault` (fails chosen operations with chosen errors).
-//! The last two exist only with the feature `sim`.
+//! The last two exist only with the feature `sim`. What only changes a few operations of another disk is a [`DiskLayer`].
 //!
 //! What is assumed of a disk, and what the simulated one models: a 512-byte sector is written whole or not at all; a write
 //! is durable only after a later [`DiskFile::sync`]; a new, renamed or removed name is durable only after a later
@@ -13,6 +13,7 @@
 
 #[cfg(any(test, feature = "sim"))]
 pub mod fault;
+mod layer;
 mod map;
 pub mod real;
 #[cfg(any(test, feature = "sim"))]
@@ -24,6 +25,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use layer::{DiskLayer, FileLayer};
 pub use real::RealDisk;
 pub use site::Site;
 

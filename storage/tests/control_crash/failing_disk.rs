@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use storage::disk::sim::SimDisk;
-use storage::disk::{DirEntry, Disk, DiskFile, MappedBytes, OpenMode, Site};
+use storage::disk::{Disk, DiskFile, DiskLayer, FileLayer, OpenMode, Site};
 
 /// What is left until something fails; 0 for nothing that fails.
 #[derive(Debug, Default)]
@@ -47,29 +47,15 @@ fn is_due(left: &AtomicU64) -> bool {
     before == 1
 }
 
-impl Disk for FailingDisk {
+impl DiskLayer for FailingDisk {
+    fn below(&self) -> &dyn Disk {
+        &self.disk
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.disk.open(path, mode)?;
         let plan = Arc::clone(&self.plan);
         Ok(Arc::new(FailingFile { file, plan }))
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.disk.list(path)
-    }
-    fn rename(&self, from: &Path, to: &Path, site: Site) -> io::Result<()> {
-        self.disk.rename(from, to, site)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn sync_dir(&self, path: &Path, site: Site) -> io::Result<()> {
-        self.disk.sync_dir(path, site)
-    }
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        self.disk.free_bytes(path)
     }
 }
 
@@ -79,10 +65,11 @@ struct FailingFile {
     plan: Arc<Plan>,
 }
 
-impl DiskFile for FailingFile {
-    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_at(buf, position)
+impl FileLayer for FailingFile {
+    fn below(&self) -> &dyn DiskFile {
+        &*self.file
     }
+
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         if is_due(&self.plan.writes) {
             self.file
@@ -91,25 +78,11 @@ impl DiskFile for FailingFile {
         }
         self.file.write_all_at(bytes, position)
     }
-    fn sync(&self, site: Site) -> io::Result<()> {
-        self.file.sync(site)
-    }
-    fn byte_count(&self) -> io::Result<u64> {
-        self.file.byte_count()
-    }
+
     fn set_len(&self, bytes: u64, site: Site) -> io::Result<()> {
         if is_due(&self.plan.truncations) {
             return Err(io::Error::other("the truncation failed"));
         }
         self.file.set_len(bytes, site)
-    }
-    fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.file.allocate(bytes)
-    }
-    fn map(&self) -> io::Result<MappedBytes> {
-        self.file.map()
-    }
-    fn try_lock(&self) -> io::Result<bool> {
-        self.file.try_lock()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use storage::disk::sim::{SimDisk, Survival};
-use storage::disk::{DirEntry, Disk, DiskFile, MappedBytes, OpenMode, Site};
+use storage::disk::{Disk, DiskFile, DiskLayer, FileLayer, OpenMode};
 use storage::error::PoisonCause;
 use storage::log::Visibility;
 
@@ -37,7 +37,11 @@ struct FailingFile {
     is_whole: bool,
 }
 
-impl Disk for FailingDisk {
+impl DiskLayer for FailingDisk {
+    fn below(&self) -> &dyn Disk {
+        &self.disk
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let (writes_left, is_whole) = (Arc::clone(&self.writes_left), self.is_whole);
         let file = self.disk.open(path, mode)?;
@@ -47,30 +51,13 @@ impl Disk for FailingDisk {
             is_whole,
         }))
     }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_dir(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.disk.list(path)
-    }
-    fn rename(&self, from: &Path, to: &Path, site: Site) -> io::Result<()> {
-        self.disk.rename(from, to, site)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn sync_dir(&self, path: &Path, site: Site) -> io::Result<()> {
-        self.disk.sync_dir(path, site)
-    }
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        self.disk.free_bytes(path)
-    }
 }
 
-impl DiskFile for FailingFile {
-    fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
-        self.file.read_at(buf, position)
+impl FileLayer for FailingFile {
+    fn below(&self) -> &dyn DiskFile {
+        &*self.file
     }
+
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         if self.writes_left.load(Ordering::Relaxed) == 0 {
             return self.file.write_all_at(bytes, position);
@@ -85,24 +72,6 @@ impl DiskFile for FailingFile {
         };
         self.file.write_all_at(&bytes[..count], position)?;
         Err(io::ErrorKind::StorageFull.into())
-    }
-    fn sync(&self, site: Site) -> io::Result<()> {
-        self.file.sync(site)
-    }
-    fn byte_count(&self) -> io::Result<u64> {
-        self.file.byte_count()
-    }
-    fn set_len(&self, bytes: u64, site: Site) -> io::Result<()> {
-        self.file.set_len(bytes, site)
-    }
-    fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.file.allocate(bytes)
-    }
-    fn map(&self) -> io::Result<MappedBytes> {
-        self.file.map()
-    }
-    fn try_lock(&self) -> io::Result<bool> {
-        self.file.try_lock()
     }
 }
 

@@ -6,9 +6,9 @@ use storage::dead_letter::Resolution;
 use storage::offset::Offset;
 use storage::partition::{Partition, PartitionReport};
 
-use crate::machine::value_of;
 use crate::oracle::{Broken, Fate, Flight, Oracle, ensure};
 use crate::truth::Truth;
+use crate::workload::value_of;
 
 /// Checks a partition that was just opened or is at rest, and settles what was in flight by what is there now.
 pub fn check(

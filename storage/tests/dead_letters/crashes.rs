@@ -1,69 +1,23 @@
 //! Crashes at every operation and behind every step, then at every operation of the recovery, and again.
 
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
-use storage::data_dir::checkpoint_paths;
-use storage::disk::sim::{SimDisk, Survival};
+use storage::disk::sim::SimDisk;
 use storage::partition::Step;
 
 use crate::check::check;
-use crate::machine::{CHECKPOINTS, Machine, Op, WORKLOAD, Watch};
+use crate::coverage::{Coverage, KINDS, Kind, Row};
+use crate::machine::{CHECKPOINTS, Machine};
 use crate::mutants::Order;
 use crate::oracle::{Broken, Oracle, Stop, ensure};
-
-/// How a run of the broker ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    Nothing,
-    Everything,
-    Random,
-    Kill,
-    /// As `Random`, and the checkpoint files are gone as well.
-    NoCheckpoint,
-}
-
-pub const KINDS: [Kind; 5] = [
-    Kind::Nothing,
-    Kind::Everything,
-    Kind::Random,
-    Kind::Kill,
-    Kind::NoCheckpoint,
-];
-
-impl Kind {
-    pub fn after(self, disk: &SimDisk, seed: u64) -> SimDisk {
-        let disk = match self {
-            Self::Nothing => disk.reboot(Survival::Nothing),
-            Self::Everything => disk.reboot(Survival::Everything),
-            Self::Random | Self::NoCheckpoint => disk.reboot(Survival::Random(seed)),
-            Self::Kill => disk.restart_process(),
-        };
-        if self == Self::NoCheckpoint {
-            for path in checkpoint_paths(Path::new(CHECKPOINTS), 0) {
-                // A crash may have left none.
-                disk.remove_file(&path).ok();
-            }
-        }
-        disk
-    }
-}
-
-/// Crashes that were tried: which one, where it came, how the run ended.
-#[derive(Debug, Default)]
-pub struct Coverage {
-    cells: BTreeMap<(&'static str, String), BTreeMap<Kind, u64>>,
-    pub images: HashSet<u64>,
-    pub met: HashSet<u64>,
-    pub lives: u64,
-}
+use crate::watch::Watch;
+use crate::workload::{Op, WORKLOAD};
 
 /// Every place in which some crash must have come.
-const PLACES: [(&str, &[&str]); 5] = [
-    (
-        "first crash in",
-        &[
+pub const TABLE: [Row; 5] = [
+    Row {
+        which: "first crash in",
+        places: &[
             "open",
             "produce",
             "reject",
@@ -77,20 +31,22 @@ const PLACES: [(&str, &[&str]); 5] = [
             "dead-letter retention",
             "unlink",
         ],
-    ),
-    (
-        "first crash behind",
-        &[
+        is_due: true,
+    },
+    Row {
+        which: "first crash behind",
+        places: &[
             "Claimed",
             "Written",
             "Synced",
             "MarkersWritten",
             "MarkersSynced",
         ],
-    ),
-    (
-        "failed sync in",
-        &[
+        is_due: true,
+    },
+    Row {
+        which: "failed sync in",
+        places: &[
             "open",
             "produce",
             "reject",
@@ -103,10 +59,11 @@ const PLACES: [(&str, &[&str]); 5] = [
             "dead-letter retention",
             "unlink",
         ],
-    ),
-    (
-        "second crash in",
-        &[
+        is_due: true,
+    },
+    Row {
+        which: "second crash in",
+        places: &[
             "open",
             "repeat",
             "claimed, writing",
@@ -114,10 +71,11 @@ const PLACES: [(&str, &[&str]); 5] = [
             "synced, writing markers",
             "markers written, syncing",
         ],
-    ),
-    (
-        "third crash in",
-        &[
+        is_due: true,
+    },
+    Row {
+        which: "third crash in",
+        places: &[
             "open",
             "repeat",
             "claimed, writing",
@@ -125,49 +83,9 @@ const PLACES: [(&str, &[&str]); 5] = [
             "synced, writing markers",
             "markers written, syncing",
         ],
-    ),
+        is_due: true,
+    },
 ];
-
-impl Coverage {
-    pub fn count(&mut self, which: &'static str, place: impl Into<String>, kind: Kind) {
-        let row = self.cells.entry((which, place.into())).or_default();
-        *row.entry(kind).or_default() += 1;
-    }
-
-    /// Notes what is left and what callers know; returns whether the two were never met together.
-    pub fn is_new(&mut self, wreck: &Wreck) -> bool {
-        let image = wreck.disk.state_hash();
-        self.images.insert(image);
-        let mut hasher = DefaultHasher::new();
-        (image, &wreck.oracle, wreck.begun).hash(&mut hasher);
-        self.met.insert(hasher.finish())
-    }
-
-    /// Prints the table, and returns the cells that are empty.
-    pub fn print(&self) -> Vec<String> {
-        let mut empty = Vec::new();
-        for (which, places) in PLACES {
-            let names = KINDS.map(|kind| format!("{:>13}", format!("{kind:?}")));
-            eprintln!("{which:26} {}", names.concat());
-            for place in places {
-                let row = self.cells.get(&(which, (*place).to_owned()));
-                let counts =
-                    KINDS.map(|kind| row.and_then(|row| row.get(&kind)).copied().unwrap_or(0));
-                let cells = counts.map(|count| format!("{count:>13}"));
-                eprintln!("  {place:24} {}", cells.concat());
-                if counts.contains(&0) {
-                    empty.push(format!("{which} {place}"));
-                }
-            }
-        }
-        eprintln!(
-            "{} distinct images, {} recoveries that were checked",
-            self.images.len(),
-            self.lives
-        );
-        empty
-    }
-}
 
 /// Where a run is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,7 +115,7 @@ pub struct Wreck {
     pub disk: SimDisk,
     pub oracle: Oracle,
     /// Operations of the workload that were begun.
-    begun: usize,
+    pub begun: usize,
     pub phase: &'static str,
     pub is_done: bool,
 }
@@ -451,7 +369,7 @@ fn letters_are_conserved_and_republished_once_whatever_crashes() {
     };
     let started = std::time::Instant::now();
     let ended = crash_everywhere(&new_disk(11), plan, &mut coverage);
-    let empty = coverage.print();
+    let empty = coverage.print(&TABLE);
     eprintln!("{:?}", started.elapsed());
     assert_eq!(ended, Ok(()));
     assert_eq!(empty, Vec::<String>::new(), "no crash came there");

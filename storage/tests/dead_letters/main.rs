@@ -16,12 +16,20 @@
 )]
 
 mod check;
+#[path = "../support/coverage.rs"]
+mod coverage;
 mod crashes;
 #[path = "../../../tests/support/hold.rs"]
 #[allow(dead_code, reason = "no suite uses all of it")]
 mod hold;
+mod in_order;
 mod machine;
 mod mutants;
 mod oracle;
 mod truth;
+mod upkeep;
 mod volume;
+#[path = "../support/volume.rs"]
+mod volume_frame;
+mod watch;
+mod workload;

@@ -1,62 +1,24 @@
 //! Crashes at every operation, then at every operation of the recovery, and again.
 
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use storage::data_dir::checkpoint_paths;
 use storage::delivery::Entry;
-use storage::disk::sim::{SimDisk, Survival};
+use storage::disk::sim::SimDisk;
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::PushUpkeepRun;
 
 use crate::check::{When, check};
+use crate::coverage::{Coverage, KINDS, Kind, Row};
 use crate::machine::{CHECKPOINTS, Machine, Watch, open_partition, read_checkpoints};
 use crate::mutants::Order;
 use crate::oracle::{Broken, Oracle, Stop, ensure};
 use crate::truth::Truth;
 use crate::workload::{Op, WORKLOAD};
 
-/// How a run of the broker ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    Nothing,
-    Everything,
-    Random,
-    Kill,
-    /// As `Random`, and the checkpoint files are gone as well.
-    NoCheckpoint,
-}
-
-pub const KINDS: [Kind; 5] = [
-    Kind::Nothing,
-    Kind::Everything,
-    Kind::Random,
-    Kind::Kill,
-    Kind::NoCheckpoint,
-];
-
-impl Kind {
-    fn after(self, disk: &SimDisk, seed: u64) -> SimDisk {
-        let disk = match self {
-            Self::Nothing => disk.reboot(Survival::Nothing),
-            Self::Everything => disk.reboot(Survival::Everything),
-            Self::Random | Self::NoCheckpoint => disk.reboot(Survival::Random(seed)),
-            Self::Kill => disk.restart_process(),
-        };
-        if self == Self::NoCheckpoint {
-            for path in checkpoint_paths(Path::new(CHECKPOINTS), 0) {
-                // A crash may have left none.
-                disk.remove_file(&path).ok();
-            }
-        }
-        disk
-    }
-}
-
 /// Every place in which some crash must have come.
-const PLACES: [&str; 14] = [
+const PLACES: &[&str] = &[
     "open",
     "publish",
     "intents",
@@ -73,58 +35,20 @@ const PLACES: [&str; 14] = [
     "unlink",
 ];
 
-/// Crashes that were tried: which one, where it came, how the run ended.
-#[derive(Debug, Default)]
-pub struct Coverage {
-    cells: BTreeMap<(&'static str, &'static str), BTreeMap<Kind, u64>>,
-    pub images: HashSet<u64>,
-    pub met: HashSet<u64>,
-    pub cuts: u64,
-    pub lives: u64,
-}
-
-impl Coverage {
-    pub fn count(&mut self, which: &'static str, wreck: &Wreck, kind: Kind) {
-        self.cuts += 1;
-        self.images.insert(wreck.disk.state_hash());
-        let row = self.cells.entry((which, wreck.phase)).or_default();
-        *row.entry(kind).or_default() += 1;
-    }
-
-    /// Notes what is left and what callers know; returns whether the two were never met together.
-    pub fn is_new(&mut self, wreck: &Wreck) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (wreck.disk.state_hash(), &wreck.oracle, wreck.begun).hash(&mut hasher);
-        self.met.insert(hasher.finish())
-    }
-
-    /// Prints the table, and returns the cells of first crashes that are empty.
-    pub fn print(&self) -> Vec<String> {
-        let mut empty = Vec::new();
-        for which in ["first crash", "failed sync", "second crash", "third crash"] {
-            let names = KINDS.map(|kind| format!("{:>13}", format!("{kind:?}")));
-            eprintln!("{which:26} {}", names.concat());
-            for place in PLACES {
-                let row = self.cells.get(&(which, place));
-                let counts =
-                    KINDS.map(|kind| row.and_then(|row| row.get(&kind)).copied().unwrap_or(0));
-                let cells = counts.map(|count| format!("{count:>13}"));
-                eprintln!("  {place:24} {}", cells.concat());
-                if counts.contains(&0) && which == "first crash" {
-                    empty.push(format!("{which} in {place}"));
-                }
-            }
-        }
-        eprintln!(
-            "{} crashes, {} distinct images, {} distinct states of image and callers, {} recoveries that were checked",
-            self.cuts,
-            self.images.len(),
-            self.met.len(),
-            self.lives
-        );
-        empty
+const fn row(which: &'static str, is_due: bool) -> Row {
+    Row {
+        which,
+        places: PLACES,
+        is_due,
     }
 }
+
+pub const TABLE: [Row; 4] = [
+    row("first crash in", true),
+    row("failed sync in", false),
+    row("second crash in", false),
+    row("third crash in", false),
+];
 
 /// Where a run is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +78,7 @@ pub struct Wreck {
     pub disk: SimDisk,
     pub oracle: Oracle,
     /// Operations of the workload that were begun.
-    begun: usize,
+    pub begun: usize,
     pub phase: &'static str,
     pub is_done: bool,
 }
@@ -350,11 +274,11 @@ pub fn crash_everywhere(disk: &SimDisk, plan: Plan, coverage: &mut Coverage) -> 
         for kind in KINDS {
             let wreck = cut_off.crashed(kind, number);
             let which = if is_sync {
-                "failed sync"
+                "failed sync in"
             } else {
-                "first crash"
+                "first crash in"
             };
-            coverage.count(which, &wreck, kind);
+            coverage.count(which, wreck.phase, kind);
             crash_on(&wreck, plan, (kind, number), coverage).map_err(|broken| Broken {
                 seen: format!(
                     "{cut:?} {kind:?} seed {number} in {}: {}",
@@ -387,7 +311,7 @@ fn crash_on(
     }
     let mut seconds = Vec::new();
     crash_recovery(wreck, plan, ops, &mut |left, next, op| {
-        coverage.count("second crash", left, next);
+        coverage.count("second crash in", left.phase, next);
         if !coverage.is_new(left) {
             return Ok(());
         }
@@ -402,7 +326,7 @@ fn crash_on(
     })?;
     for (left, ops) in seconds {
         crash_recovery(&left, plan, ops, &mut |last, kind, _| {
-            coverage.count("third crash", last, kind);
+            coverage.count("third crash in", last.phase, kind);
             if coverage.is_new(last) {
                 recover(last, plan, plan.ops_more, coverage)?;
             }
@@ -460,7 +384,7 @@ fn messages_are_conserved_and_come_to_one_end_whatever_crashes() {
     };
     let started = std::time::Instant::now();
     let ended = crash_everywhere(&new_disk(11), plan, &mut coverage);
-    let empty = coverage.print();
+    let empty = coverage.print(&TABLE);
     eprintln!("{:?}", started.elapsed());
     assert_eq!(ended, Ok(()));
     assert_eq!(empty, Vec::<String>::new(), "no crash came there");

@@ -18,6 +18,8 @@
 )]
 
 mod check;
+#[path = "../support/coverage.rs"]
+mod coverage;
 mod crashes;
 mod damage;
 mod disks;
@@ -30,4 +32,6 @@ mod oracle;
 mod pusher;
 mod truth;
 mod volume;
+#[path = "../support/volume.rs"]
+mod volume_frame;
 mod workload;

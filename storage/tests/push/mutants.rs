@@ -2,7 +2,8 @@
 
 use storage::disk::Site;
 
-use crate::crashes::{Coverage, Plan, crash_everywhere, new_disk};
+use crate::coverage::Coverage;
+use crate::crashes::{Plan, crash_everywhere, new_disk};
 
 /// In which order the steps are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

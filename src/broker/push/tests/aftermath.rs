@@ -17,9 +17,9 @@ use storage::offset::Offset;
 use super::{NOW, to};
 use crate::broker::push::aftermath::Aftermath;
 use crate::broker::push::desk::Desk;
+use crate::broker::tests::config_of;
 use crate::broker::{Broker, Host};
 use crate::clock::ManualClock;
-use crate::config::{FlagValue, ServeConfig, Settings};
 use crate::delivery::api::{Publication, Target};
 use crate::engine::{Awaited, Job, WorkPool, Workers};
 use crate::metrics::Metrics;
@@ -63,16 +63,7 @@ impl Workers for AtOnce {
 fn open(workers: &Arc<AtOnce>) -> Arc<Broker> {
     let disk = SimDisk::new(7);
     disk.write_file(Path::new("/data/made"), b"").unwrap();
-    let flags: Vec<_> = [("data_dir", "/data"), ("storage.min_free_bytes", "0")]
-        .into_iter()
-        .map(|(key, value)| FlagValue {
-            flag: format!("--{key}"),
-            key: key.to_owned(),
-            value: value.to_owned(),
-        })
-        .collect();
-    let settings = Settings::resolve(None, [], &flags).unwrap();
-    let config = ServeConfig::from_settings(&settings).unwrap();
+    let config = config_of(&[]);
     let host = Host {
         disk: Arc::new(disk),
         clock: Arc::new(ManualClock::new(NOW)),

@@ -47,20 +47,13 @@ impl DeliveryState {
     /// Returns the time of the next message that is not ready yet.
     #[must_use]
     pub fn next_due(&self) -> Option<TimestampMs> {
-        self.timers.first().map(|(due, _)| *due)
+        self.timers.first().map(|(due, _)| due)
     }
 
     /// Returns how many messages the engine has or may have now: ready ones, and those whose time has come.
     #[must_use]
     pub fn due_count(&self, now: TimestampMs) -> u64 {
-        let waiting = self
-            .timers
-            .iter()
-            .take_while(|(due, _)| *due <= now)
-            .count();
-        u64::try_from(waiting)
-            .unwrap_or(u64::MAX)
-            .saturating_add(self.ready_count)
+        self.timers.due_count(now).saturating_add(self.ready_count)
     }
 
     /// Returns how many messages of a queue have not come to their end.

@@ -13,17 +13,19 @@
 
 mod names;
 mod queues;
+mod timers;
 mod admit;
 mod look;
 mod apply;
 mod snapshot;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::cause::CauseKind;
 use crate::offset::{Offset, TimestampMs};
 use names::{NO_NAME, NameId, Names};
 use queues::Queues;
+use timers::Timers;
 
 pub use admit::Arrival;
 pub use queues::QueueRule;
@@ -156,7 +158,7 @@ pub struct DeliveryCounts {
 pub struct DeliveryState {
     messages: BTreeMap<Offset, Pending>,
     /// Messages whose attempts may be made at their time.
-    timers: BTreeSet<(TimestampMs, Offset)>,
+    timers: Timers,
     queues: Queues,
     flows: Names,
     /// By the outcome that asks for them.
@@ -187,12 +189,13 @@ pub struct DeliveryState {
 impl DeliveryState {
     /// Takes messages whose time has come, the earliest first, at most `count_max`: they are ready, and the caller's.
     pub fn take_due(&mut self, now: TimestampMs, count_max: usize) -> Vec<Offset> {
+        self.timers.count_to(now);
         let mut ready = Vec::new();
         while ready.len() < count_max
-            && let Some((due, message)) = self.timers.first().copied()
+            && let Some((due, message)) = self.timers.first()
             && due <= now
         {
-            self.timers.remove(&(due, message));
+            self.timers.remove((due, message));
             self.set_phase(message, Phase::Ready);
             ready.push(message);
         }
@@ -294,7 +297,7 @@ impl DeliveryState {
 
     fn disarm(&mut self, message: Offset) {
         if let Some(pending) = self.messages.get(&message) {
-            self.timers.remove(&(pending.due, message));
+            self.timers.remove((pending.due, message));
         }
     }
 

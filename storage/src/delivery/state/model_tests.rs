@@ -438,6 +438,7 @@ impl World {
                 assert_eq!(state.history_at, known.history_at, "{message}");
             }
         }
+        self.check_due();
         let queues: BTreeSet<_> = self
             .messages
             .iter()
@@ -451,6 +452,22 @@ impl World {
             };
             let lag = self.messages.iter().filter(of).count() as u64;
             assert_eq!(self.state.queue_lag(queue), lag, "{queue}");
+        }
+    }
+
+    /// As many are due as a look at all messages finds, whatever the time.
+    fn check_due(&self) {
+        let state = &self.state;
+        let times = state.messages.values().map(|pending| pending.due);
+        for now in times.chain([TimestampMs(-1), TimestampMs(i64::MAX)]) {
+            let is_due = |message: Offset, pending: &Pending| match pending.phase {
+                Phase::Ready => true,
+                Phase::Waiting => pending.due <= now && state.may_run(message),
+                Phase::InFlight | Phase::Dying | Phase::Owing => false,
+            };
+            let all = state.messages.iter();
+            let due = all.filter(|(message, pending)| is_due(**message, pending));
+            assert_eq!(state.due_count(now), due.count() as u64, "at {now:?}");
         }
     }
 }

@@ -1,3 +1,5 @@
+//! Failures of the disk as callers, waiting producers and operators see them, and who waits for whom.
+
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -5,6 +7,8 @@
     clippy::panic,
     reason = "tests may panic"
 )]
+
+mod control;
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -49,22 +53,27 @@ pub(super) fn open() -> (Arc<Broker>, FaultDisk) {
     open_at(Arc::new(ManualClock::new(NOW)))
 }
 
+/// The configuration of a broker at `/data` on a simulated disk, with more settings.
+pub(super) fn config_of(more: &[(&str, &str)]) -> ServeConfig {
+    let small = [("data_dir", "/data"), ("storage.min_free_bytes", "0")];
+    let flags: Vec<_> = small
+        .iter()
+        .chain(more)
+        .map(|(key, value)| FlagValue {
+            flag: format!("--{key}"),
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+        })
+        .collect();
+    let settings = Settings::resolve(None, [], &flags).unwrap();
+    ServeConfig::from_settings(&settings).unwrap()
+}
+
 fn open_at(clock: Arc<ManualClock>) -> (Arc<Broker>, FaultDisk) {
     let disk = SimDisk::new(7);
     disk.write_file(Path::new("/data/made"), b"").unwrap();
     let disk = FaultDisk::new(Arc::new(disk));
-    let flags = [
-        ("data_dir", "/data"),
-        ("storage.min_free_bytes", "0"),
-        ("storage.sync_threads", "2"),
-    ]
-    .map(|(key, value)| FlagValue {
-        flag: format!("--{key}"),
-        key: key.to_owned(),
-        value: value.to_owned(),
-    });
-    let settings = Settings::resolve(None, [], &flags).unwrap();
-    let config = ServeConfig::from_settings(&settings).unwrap();
+    let config = config_of(&[("storage.sync_threads", "2")]);
     let broker = Broker::open(
         &config,
         Arc::new(disk.clone()),
@@ -113,6 +122,18 @@ pub(super) fn append_value(partition: &PartitionHandle, value: &[u8]) -> Option<
     match partition.append(&header, &mut batch, NOW) {
         Ok(AppendOutcome::Appended(appended)) => Some(appended.next_offset),
         _ => None,
+    }
+}
+
+/// The first record of the partition is given up.
+fn rejection() -> RejectRequest {
+    RejectRequest {
+        topic: "t".to_owned(),
+        partition: 0,
+        offset: Offset(0),
+        group: "g".to_owned(),
+        reason: Text::from("r".to_owned()),
+        details: None,
     }
 }
 
@@ -169,15 +190,7 @@ async fn a_dead_letter_log_whose_sync_failed_is_told_and_counted() {
     append(&partition).unwrap();
     sync_all(&partition, LogKind::Main).unwrap();
     disk.add(Rule::new(OpClass::Sync, FAIL).at(Site::Append));
-    let request = RejectRequest {
-        topic: "t".to_owned(),
-        partition: 0,
-        offset: Offset(0),
-        group: "g".to_owned(),
-        reason: Text::from("r".to_owned()),
-        details: None,
-    };
-    bounded(broker.reject(request)).await.unwrap_err();
+    bounded(broker.reject(rejection())).await.unwrap_err();
     broker.measure();
     assert!(broker.metrics.encode().contains("redrive_poisoned_logs 1"));
     let problems = broker.health().problems;
@@ -397,15 +410,9 @@ fn metrics_warn_before_retention_takes_a_dead_letter() {
         )
     };
     assert_eq!(told(), (0, -1));
-    let request = RejectRequest {
-        topic: "t".to_owned(),
-        partition: 0,
-        offset: Offset(0),
-        group: "g".to_owned(),
-        reason: Text::from("r".to_owned()),
-        details: None,
-    };
-    runtime.block_on(bounded(broker.reject(request))).unwrap();
+    runtime
+        .block_on(bounded(broker.reject(rejection())))
+        .unwrap();
     clock.advance(Duration::from_hours(29 * 24));
     broker.measure();
     let day = 24 * 3600;

@@ -1,0 +1,180 @@
+//! When a message has its turn: queues, limits, rates and schedules.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use storage::delivery::{Envelope, FlowControl};
+
+use super::{Machine, to};
+use crate::broker::NewSchedule;
+use crate::names::{QueueName, ScheduleId};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_goes_in_order_also_after_a_power_cut() {
+    let mut machine = Machine::new();
+    let queued = |n: u32| Envelope {
+        queue: Some("q".to_owned()),
+        ..to(&format!("http://h/{n}"))
+    };
+    for n in 0..4 {
+        machine.publish(queued(n)).await;
+    }
+    assert_eq!(machine.broker.queue_lag("q"), 4);
+    let first = machine.attempt().await;
+    assert_eq!(first.url(), "http://h/0");
+    first.answer(500, &[]);
+    machine
+        .until("the retry is set", |broker| {
+            broker.delivery_counts().in_flight == 0
+        })
+        .await;
+    assert!(machine.arrived.try_recv().is_err(), "the next one waits");
+    let mut machine = machine.restart().await;
+    machine.advance(Duration::from_secs(1));
+    for n in 0..4 {
+        let attempt = machine.attempt().await;
+        assert_eq!(attempt.url(), format!("http://h/{n}"));
+        attempt.answer(200, &[]);
+    }
+    machine
+        .until("empty", |broker| broker.queue_lag("q") == 0)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_queue_waits() {
+    let mut machine = Machine::new();
+    let queue = QueueName::parse("q").unwrap();
+    machine
+        .broker
+        .upsert_queue(&queue, Some(2), Some(true))
+        .unwrap();
+    machine
+        .until("the queue is known", |broker| {
+            broker.push_settings().state.queue("q").is_some()
+        })
+        .await;
+    let envelope = |n: u32| Envelope {
+        queue: Some("q".to_owned()),
+        ..to(&format!("http://h/{n}"))
+    };
+    for n in 0..3 {
+        machine.publish(envelope(n)).await;
+    }
+    machine.publish(to("http://h/other")).await;
+    machine.attempt_to("http://h/other").await.answer(200, &[]);
+    machine.broker.pause_queue(&queue, false).unwrap();
+    let one = machine.attempt().await;
+    let two = machine.attempt().await;
+    let urls = [one.url().to_owned(), two.url().to_owned()];
+    assert!(urls.contains(&"http://h/0".to_owned()) && urls.contains(&"http://h/1".to_owned()));
+    one.answer(200, &[]);
+    assert_eq!(machine.attempt().await.url(), "http://h/2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_messages_are_refused_and_a_sick_destination_keeps_its_places() {
+    let mut machine = Machine::new();
+    for _ in 0..10 {
+        machine.publish(to("http://sick/")).await;
+    }
+    machine.publish(to("http://well/")).await;
+    let well = machine.attempt_to("http://well/").await;
+    assert_eq!(
+        machine.early.get_mut().len(),
+        3,
+        "as many as one destination may have"
+    );
+    well.answer(200, &[]);
+    // One that has just been synced may be counted twice for a moment.
+    let mut taken = 10;
+    let refusal = loop {
+        assert!(taken <= 50, "more are taken than may wait");
+        match machine.try_publish(to("http://sick/")).await {
+            Ok(_) => taken += 1,
+            Err(refusal) => break refusal,
+        }
+    };
+    assert!(taken >= 49, "only {taken} were taken");
+    assert_eq!(
+        refusal.code,
+        crate::protocol::error_code::ErrorCode::Overloaded
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_counts_on_over_a_power_cut() {
+    let mut machine = Machine::new();
+    let limited = || Envelope {
+        flow: Some(FlowControl {
+            key: "k".to_owned(),
+            parallelism: None,
+            rate: Some(2),
+            period_ms: Some(60_000),
+        }),
+        ..to("http://h/a")
+    };
+    for _ in 0..3 {
+        machine.publish(limited()).await;
+    }
+    machine.attempt().await.answer(200, &[]);
+    machine.attempt().await.answer(200, &[]);
+    machine
+        .until("two delivered", |broker| {
+            broker.delivery_counts().delivered == 2
+        })
+        .await;
+    let mut machine = machine.restart().await;
+    machine
+        .until("it waits", |broker| {
+            broker
+                .flow_view("k")
+                .is_some_and(|view| view.waiting_count == 1)
+        })
+        .await;
+    assert_eq!(machine.broker.flow_view("k").unwrap().rate_count, 2);
+    machine.advance(Duration::from_mins(1));
+    machine.attempt().await.answer(200, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_fires_once_for_each_time_and_once_for_a_downtime() {
+    let mut machine = Machine::new();
+    let schedule = NewSchedule {
+        id: Some(ScheduleId::parse("s").unwrap()),
+        cron: "* * * * *".to_owned(),
+        destination: "http://h/tick".to_owned(),
+        queue: None,
+        envelope: Envelope {
+            url: String::new(),
+            ..to("")
+        },
+        body: Bytes::from_static(b"tick"),
+        caller_ip: None,
+    };
+    machine.broker.set_schedule(schedule).unwrap();
+    machine.advance(Duration::from_mins(1));
+    let tick = machine.attempt().await;
+    assert_eq!(tick.header("upstash-schedule-id"), "s");
+    assert_eq!(tick.request.body, "tick");
+    tick.answer(200, &[]);
+    machine
+        .until("delivered", |broker| {
+            broker.delivery_counts().delivered == 1
+        })
+        .await;
+    machine.clock.advance(Duration::from_mins(10));
+    let mut machine = machine.restart().await;
+    machine.attempt().await.answer(200, &[]);
+    machine
+        .until("one catch-up", |broker| {
+            broker.delivery_counts().delivered == 2
+        })
+        .await;
+    assert_eq!(machine.broker.delivery_counts().accepted, 2);
+    let machine = machine.restart().await;
+    machine
+        .until("nothing more", |broker| broker.last_firing("s").is_some())
+        .await;
+    assert_eq!(machine.broker.delivery_counts().accepted, 2);
+}
