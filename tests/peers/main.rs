@@ -23,10 +23,12 @@ mod hold;
 mod process;
 
 mod bulkhead;
+mod cage;
 mod directory;
 mod frames;
 mod framing;
 mod honest;
 mod idle;
+mod memory;
 mod secrets;
 mod slow;
