@@ -17,8 +17,9 @@ use storage::batch::{BatchBuilder, BuildOptions, Codec, NewRecord, Records};
 use storage::offset::{Offset, TimestampMs};
 
 use crate::cage::Cage;
+use crate::frames::status_bytes;
 use crate::hold::Hold;
-use crate::honest::{Raw, TOPIC, frame, handshake, round};
+use crate::honest::{Raw, TOPIC, create_topic, frame, handshake, round};
 use crate::process::{Broker, Http, TOKEN, command};
 
 /// What the broker may have above its use at rest.
@@ -313,4 +314,40 @@ fn under_a_memory_limit_the_broker_is_never_killed_and_loses_nothing() {
     hold.count("idle_mib", idle >> 20);
     eprintln!("{cage:?}");
     hold.end(env!("CARGO_TARGET_TMPDIR"));
+}
+
+/// Chunks of one byte each, sent at the same time.
+const TINY_CHUNKS: usize = 150_000;
+const TINY_BODIES: usize = 4;
+/// What such a body may take for each of its bytes, at most: its parts take more room than it has.
+const PER_BYTE_MAX: u64 = 10;
+
+#[test]
+fn a_body_in_tiny_chunks_takes_the_memory_of_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::on_loopback(dir.path(), &[]);
+    create_topic(&broker);
+    round(&broker);
+    let head = format!(
+        "POST /v2/publish/http://127.0.0.1:1/ HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {TOKEN}\r\nupstash-delay: 1d\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    let request = head + &"1\r\nb\r\n".repeat(TINY_CHUNKS) + "0\r\n\r\n";
+    let before = status_bytes(&broker, "VmHWM:");
+    std::thread::scope(|scope| {
+        for _ in 0..TINY_BODIES {
+            scope.spawn(|| {
+                let mut http = Http::connect(broker.http);
+                http.send(request.as_bytes());
+                http.answer().expect("an answer").json(200);
+            });
+        }
+    });
+    let grown = status_bytes(&broker, "VmHWM:") - before;
+    let sent = (TINY_BODIES * TINY_CHUNKS) as u64;
+    eprintln!("{grown} bytes for bodies of {sent}");
+    assert!(
+        grown <= sent * PER_BYTE_MAX,
+        "{grown} bytes for bodies of {sent}"
+    );
+    broker.stop();
 }
