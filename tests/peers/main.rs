@@ -24,11 +24,15 @@ mod process;
 
 mod bulkhead;
 mod cage;
+mod differential;
 mod directory;
 mod frames;
 mod framing;
 mod honest;
 mod idle;
+#[path = "../sdk/install.rs"]
+mod install;
 mod memory;
+mod reading;
 mod secrets;
 mod slow;
