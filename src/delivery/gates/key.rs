@@ -75,6 +75,10 @@ impl Key {
         self.count = 0;
     }
 
+    pub(super) fn restore_pin(&mut self, pin: &Pin) {
+        self.pin = pin.clone();
+    }
+
     /// The newest period counts, but one that has not begun yet is from before the clock was set back.
     pub(super) fn restore(&mut self, start: TimestampMs, count: u32, now: TimestampMs) {
         let rank = |start: TimestampMs| (start <= now, start);
