@@ -38,6 +38,10 @@ pub(crate) struct Plan {
     pub(crate) is_crowded: bool,
     /// Whether the wall clock jumps.
     pub(crate) has_jumps: bool,
+    /// Whether limits of flow control are pinned and periods reset.
+    pub(crate) has_pins: bool,
+    /// Whether publishes to URL groups have deduplication ids.
+    pub(crate) has_group_duplicates: bool,
     pub(crate) flags: Vec<(&'static str, String)>,
 }
 
@@ -71,6 +75,9 @@ impl Plan {
             ("topic.dead_letter_retention_ms", "none".to_owned()),
         ];
         let is_crowded = chance.one_in(3);
+        // Streams of their own: seeds that were found before these were there stay what they are.
+        let mut pins = chance.fork("pins", 0);
+        let mut duplicates = chance.fork("duplicates", 0);
         Self {
             topics,
             producers: chance.between(1, 3),
@@ -80,6 +87,8 @@ impl Plan {
             push_partitions,
             is_crowded,
             has_jumps: !is_crowded && chance.one_in(2),
+            has_pins: pins.one_in(2),
+            has_group_duplicates: duplicates.one_in(2),
             flags,
         }
     }
