@@ -30,33 +30,34 @@ const COUNTED_ARRIVES: Duration = Duration::from_millis(1_500);
 pub(crate) async fn keep(life: Arc<Life>) {
     let mut chance = life.world.chance("keeper", 0);
     look(&life).await;
+    tokio::join!(keep_things(&life, &mut chance), turn_limits(&life));
+}
+
+async fn keep_things(life: &Life, chance: &mut Chance) {
     // Schedules fire by the minute: some lives are long enough for that.
     let pause_ms = if chance.one_in(3) { 30_000 } else { 700 };
     for _ in 0..chance.between(2, 9) {
         match chance.below(8) {
-            0 | 1 => set(&life, &mut chance).await,
+            0 | 1 => set(life, chance).await,
             2 => {
                 let id = *chance.pick(&SCHEDULES);
-                delete(&life, id).await;
+                delete(life, id).await;
             }
             3 => {
                 let id = *chance.pick(&SCHEDULES);
-                pause(&life, id, chance.one_in(2)).await;
+                pause(life, id, chance.one_in(2)).await;
             }
-            4 => change_group(&life, &mut chance, true).await,
+            4 => change_group(life, chance, true).await,
             5 => {
                 let is_added = !chance.one_in(3);
-                change_group(&life, &mut chance, is_added).await;
+                change_group(life, chance, is_added).await;
             }
             _ => {
                 let at = usize::try_from(chance.below(KEYS.len() as u64)).unwrap();
-                pause_key(&life, at, chance.one_in(2)).await;
+                pause_key(life, at, chance.one_in(2)).await;
             }
         }
         tokio::time::sleep(chance.ms(0, pause_ms)).await;
-    }
-    if life.world.plan.has_pins {
-        turn_limits(&life).await;
     }
     // What is due soon is waited for, a while.
     tokio::time::sleep(chance.ms(0, 2 * pause_ms)).await;
@@ -274,14 +275,17 @@ async fn pause_key(life: &Life, at: usize, is_paused: bool) {
 /// Pins limits of keys, pins them no longer, and ends periods.
 async fn turn_limits(life: &Life) {
     let mut chance = life.world.chance("limits", 0);
-    for _ in 0..chance.between(1, 6) {
-        let at = usize::try_from(chance.below(KEYS.len() as u64)).unwrap();
-        match chance.below(3) {
+    if !life.world.plan.has_pins {
+        return;
+    }
+    for _ in 0..chance.between(2, 9) {
+        let at = any_key(&mut chance);
+        match chance.below(6) {
             0 => pin_key(life, at, false).await,
-            1 => pin_key(life, at, true).await,
-            _ => reset_rate(life, at).await,
+            1 => reset_rate(life, at).await,
+            _ => pin_key(life, at, true).await,
         }
-        tokio::time::sleep(chance.ms(0, 4_000)).await;
+        tokio::time::sleep(chance.ms(0, 2_500)).await;
     }
 }
 

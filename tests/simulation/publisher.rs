@@ -44,7 +44,8 @@ pub(crate) async fn publish(life: Arc<Life>, at: u64) {
 fn wanted(life: &Life, chance: &mut Chance) -> Wanted {
     let group = chance.one_in(4).then(|| *chance.pick(&GROUPS));
     let is_crowded = life.world.plan.is_crowded && !chance.one_in(4);
-    let flow = chance.one_in(3).then(|| any_key(chance));
+    let has_flow = chance.one_in(3) || (life.world.plan.has_pins && chance.one_in(2));
+    let flow = has_flow.then(|| any_key(chance));
     let queue = (!is_crowded && chance.one_in(3)).then(|| format!("q{}", chance.below(2)));
     let mut asked = Asked {
         retries: u32::try_from(chance.below(4)).unwrap(),

@@ -47,6 +47,9 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(chance: &mut Chance) -> Self {
+        // Streams of their own, in which the seeds that tests name have nothing: they were found before this was there.
+        let mut pins = chance.fork("pins", 22);
+        let mut duplicates = chance.fork("duplicates", 18);
         let topics = (0..chance.between(1, 2))
             .map(|at| TopicPlan {
                 name: format!("t{at}"),
@@ -75,9 +78,6 @@ impl Plan {
             ("topic.dead_letter_retention_ms", "none".to_owned()),
         ];
         let is_crowded = chance.one_in(3);
-        // Streams of their own: seeds that were found before these were there stay what they are.
-        let mut pins = chance.fork("pins", 0);
-        let mut duplicates = chance.fork("duplicates", 0);
         Self {
             topics,
             producers: chance.between(1, 3),

@@ -91,11 +91,12 @@ impl PushModel {
     ) -> Result<(), Broken> {
         let dedup = self.asked.get(&token).and_then(|asked| asked.dedup.clone());
         let Some(dedup) = dedup else {
-            return match is_repeated {
-                true => Err(format!(
+            return if is_repeated {
+                Err(format!(
                     "{token} has no deduplication id, and repeats {ids:?}"
-                )),
-                false => Ok(()),
+                ))
+            } else {
+                Ok(())
             };
         };
         let jumps = self.jumps;
