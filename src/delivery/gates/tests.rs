@@ -221,6 +221,27 @@ fn a_pin_that_is_restored_leaves_the_period_as_it_is() {
     assert_eq!(messages(&passes), [0], "what is pinned anew begins anew");
 }
 
+/// With no message that says how long it is, a period was taken for over after a second, and what came next for the first of
+/// another one.
+#[test]
+fn a_restored_period_is_remembered_until_a_message_says_how_long_it_is() {
+    let mut gates = Gates::new(LIMITS);
+    gates.restore_period("k", NOW, 1, NOW);
+    let later = NOW.saturating_add(5_000);
+    gates.sweep(later, &|_| false);
+    let long = FlowControl {
+        period_ms: Some(20_000),
+        ..flow("k", None, Some(1))
+    };
+    let claim = claim("a", Turn::Ahead);
+    let entered = gates.enter(ticket(0), Some((&long, later)), claim, later);
+    assert_eq!(entered.0, None, "the rate is used up");
+    let much_later = NOW.saturating_add(8 * 24 * 3_600_000);
+    gates.restore_period("old", NOW, 1, NOW);
+    gates.sweep(much_later, &|_| false);
+    assert!(gates.view("old", much_later).is_none());
+}
+
 #[test]
 fn an_idle_key_is_forgotten() {
     let mut gates = Gates::new(LIMITS);
