@@ -19,7 +19,7 @@
 mod hold;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -30,6 +30,7 @@ use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use storage::disk::sim::SimDisk;
 use storage::disk::{DirEntry, Disk};
 use storage::error::{LogError, PoisonCause};
+use storage::log::retention::SegmentStats;
 use storage::log::{Log, LogConfig, LogPlace, LogReader, ReadBound, RetentionPolicy, Visibility};
 use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
@@ -362,23 +363,33 @@ fn run(disk: Arc<dyn Disk>, root: PathBuf, setting: Setting, faults: Option<&Fau
     let (checkpoint, end) = (log.checkpoint(), log.next_offset());
     let (start, segments) = (log.reader().log_start(), log.reader().segments());
     drop(log);
-    let names = place.disk.list(&place.dir).unwrap();
-    let is_segment = |entry: &&DirEntry| entry.name.ends_with(".log");
-    let files = names.iter().filter(is_segment).count();
-    assert_eq!(files, segments.len(), "{names:?} {segments:?}");
+    check_files(&place, &segments);
     let (log, report) = Log::open(place, config(setting), Some(&checkpoint), NOW).unwrap();
     assert_eq!((report.damage, report.cut), (vec![], None));
     assert_eq!(log.next_offset(), end);
-    let mut next = start.0;
-    let all = log.reader();
-    all.scan(start, ReadBound::LogEnd, &mut |header, body| {
-        assert!(header.base_offset.0 <= next);
-        next = check_batch(header, body);
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    assert_eq!(next, end.0, "what retention has left is there");
+    assert_eq!(read_all(&log.reader(), start), end);
     met
+}
+
+/// Every segment has its file, and nothing that retention took has one.
+fn check_files(place: &LogPlace, segments: &[SegmentStats]) {
+    let names = place.disk.list(&place.dir).unwrap();
+    let is_segment = |entry: &&DirEntry| Path::new(&entry.name).extension() == Some("log".as_ref());
+    let files = names.iter().filter(is_segment).count();
+    assert_eq!(files, segments.len(), "{names:?} {segments:?}");
+}
+
+/// Reads everything from the start on, and returns the first offset behind it.
+fn read_all(reader: &LogReader, start: Offset) -> Offset {
+    let mut next = start.0;
+    reader
+        .scan(start, ReadBound::LogEnd, &mut |header, body| {
+            assert!(header.base_offset.0 <= next);
+            next = check_batch(header, body);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    Offset(next)
 }
 
 /// Ends the other threads also when the owner panics.

@@ -2,7 +2,8 @@
 //! by two other servers' parsers (Node.js and h11). The broker must see what the strict reader sees, or refuse and end the
 //! connection; and whoever stands before it must not see other requests where it sees one.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -303,7 +304,10 @@ impl Other {
     }
 
     fn read(&mut self, stream: &[u8]) -> Reading {
-        let mut line: String = stream.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut line = String::new();
+        for byte in stream {
+            write!(line, "{byte:02x}").unwrap();
+        }
         line.push('\n');
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(line.as_bytes()).unwrap();

@@ -79,7 +79,7 @@ fn every_frame_may_come_in_two_parts_and_may_end_anywhere() {
 /// Lets a broker take so many bytes of memory more, touched or not; one that asks for more of them ends.
 fn limit_data(broker: &Broker, more: u64) {
     let taken = status_bytes(broker, "VmData:");
-    let pid = Pid::from_raw(broker.pid() as i32);
+    let pid = Pid::from_raw(broker.pid().cast_signed());
     let limit = Rlimit {
         current: Some(taken + more),
         maximum: None,

@@ -113,14 +113,14 @@ impl<'a> Reader<'a> {
             [only] if only.eq_ignore_ascii_case(b"chunked") && !is_old => self.chunks()?,
             _ => return None,
         };
-        let is_told = |word: &str| {
+        let says = |word: &str| {
             of("connection")
                 .iter()
                 .flat_map(|value| value.split(|byte| *byte == b','))
                 .any(|found| trimmed(found).eq_ignore_ascii_case(word.as_bytes()))
         };
-        let is_last = is_told("close")
-            || (is_old && !is_told("keep-alive"))
+        let is_last = says("close")
+            || (is_old && !says("keep-alive"))
             || (!codings.is_empty() && !lengths.is_empty());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (method, target) = (text(method), text(target));
