@@ -12,9 +12,13 @@ pub(crate) enum Cage {
     V1(PathBuf),
     /// A cgroup of version 2.
     V2(PathBuf),
-    /// No cgroup can be made here: the process's own limit on its data.
+    /// No cgroup can be made here: the process's own limit on its data. It counts what is reserved and not touched, so it is
+    /// wider, and a broker that takes a little too much is not noticed.
     Data,
 }
+
+/// What a process's limit on its data leaves for what is reserved and not touched.
+const RESERVED_BYTES: u64 = 128 << 20;
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -66,7 +70,8 @@ impl Cage {
                 caged.args(["-c", script]).arg(dir);
             }
             (Self::Data, Some(bytes)) => {
-                let kib = (bytes >> 10).to_string();
+                // Threads that come and the parts of the heap reserve more than they touch, and that counts here.
+                let kib = ((bytes + RESERVED_BYTES) >> 10).to_string();
                 caged.args(["-c", r#"ulimit -d "$0" && exec "$@""#, &kib]);
             }
             (Self::Data, None) => {
