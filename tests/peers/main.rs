@@ -36,3 +36,4 @@ mod memory;
 mod reading;
 mod secrets;
 mod slow;
+mod streams;
