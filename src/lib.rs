@@ -23,5 +23,6 @@ pub mod admin;
 pub mod qstash;
 pub mod server;
 mod open_files;
+mod memory_limit;
 pub mod run;
 pub mod cli;

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::request_room::RequestRoom;
 use crate::server::{Bound, Server};
 use crate::shutdown::Shutdown;
-use crate::{admin, open_files, qstash};
+use crate::{admin, memory_limit, open_files, qstash};
 
 /// Why a broker did not run.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,7 @@ pub async fn run(
     started: impl FnOnce(Addresses),
 ) -> Result<(), RunError> {
     open_files::keep_within(&mut config, open_files::raise());
+    memory_limit::keep_within(&mut config, memory_limit::found());
     survive_large_files();
     // The addresses and the client first: a mistake in the configuration must not cost a recovery.
     let client = Arc::new(HttpClient::new(&config.destinations)?);

@@ -11,7 +11,7 @@ use storage::control::{ControlError, ControlLog, Gap, TopicSettings};
 use storage::data_dir::{self, DataDir};
 use storage::disk::Disk;
 use storage::error::LogError;
-use storage::log::LogConfig;
+use storage::log::{FetchMemory, LogConfig};
 use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::TimestampMs;
 use storage::partition::{Partition, PartitionConfig, PartitionHints, PartitionPlace};
@@ -25,7 +25,7 @@ use super::{Broker, Host, RESOLVING_MAX, push, signing_keys};
 use crate::clock::{ClockWatch, SharedClock};
 use crate::config::ServeConfig;
 use crate::engine::{PartitionHandle, WorkPool};
-use crate::limits::{FETCHED_BYTES_MAX, FRAME_OVERHEAD_BYTES};
+use crate::limits::FRAME_OVERHEAD_BYTES;
 use crate::metrics::{MeasuredDisk, Metrics};
 use crate::names::TopicName;
 use crate::shutdown::Shutdown;
@@ -147,9 +147,10 @@ impl Broker {
             resolving: Arc::new(Semaphore::new(RESOLVING_MAX)),
             rejects: super::reject::RejectQueue::default(),
             fetched_kib: Arc::new(Semaphore::new(
-                usize::try_from(FETCHED_BYTES_MAX / 1024).unwrap_or(Semaphore::MAX_PERMITS),
+                usize::try_from(config.fetches.answer_bytes_max / 1024)
+                    .unwrap_or(Semaphore::MAX_PERMITS),
             )),
-            fetch_memory: Arc::default(),
+            fetch_memory: Arc::new(FetchMemory::new(config.fetches.recent_bytes_max)),
             retaining: Mutex::new(()),
             peers: AtomicU64::new(1),
             push,

@@ -58,7 +58,9 @@ impl Upkeep {
         for topic in broker.all_topics() {
             for partition in topic.partitions().iter() {
                 broker.keep_up(partition);
-                partition.reader().rest();
+                for (_, log) in partition.readers() {
+                    log.rest();
+                }
                 broker.keep_push(&topic, partition);
             }
         }
@@ -116,7 +118,8 @@ impl Broker {
             }
         }
         if let Some(cause) = self.control.with(|log| log.poison()) {
-            problems.push(format!("the control log takes no changes: {cause}"));
+            let why = because(self.control.with(|log| log.trouble()));
+            problems.push(format!("the control log takes no changes: {cause}{why}"));
         }
         let stopped = self.stopped_deliveries().into_iter();
         problems.extend(stopped.map(|what| {
@@ -272,14 +275,23 @@ fn problems_of(topic: &Topic, index: usize, partition: &PartitionHandle) -> Vec<
     let name = format!("partition {index} of topic {}", topic.name());
     let mut problems = Vec::new();
     for (kind, log) in partition.readers() {
-        let (takes_none, what) = match kind {
-            LogKind::Main => ("takes no appends", "offsets"),
-            LogKind::DeadLetter => ("takes no dead letters", "dead letters"),
+        let (takes_none, begins_none, what) = match kind {
+            LogKind::Main => ("takes no appends", "begins no new segment", "offsets"),
+            LogKind::DeadLetter => (
+                "takes no dead letters",
+                "begins no new segment for dead letters",
+                "dead letters",
+            ),
             // What its damage means is told once, and not for each range.
             LogKind::Delivery | LogKind::Control => continue,
         };
-        let poison = log.poison();
-        problems.extend(poison.map(|cause| format!("{name} {takes_none}: {cause}")));
+        match (log.poison(), log.trouble()) {
+            (Some(cause), why) => {
+                problems.push(format!("{name} {takes_none}: {cause}{}", because(why)));
+            }
+            (None, Some(why)) => problems.push(format!("{name} {begins_none}: {why}")),
+            (None, None) => {}
+        }
         problems.extend(log.damage().into_iter().map(|range| {
             let (from, to, reason) = (range.from, range.to, range.reason);
             format!("{name}: {what} {from} to {to} cannot be read: {reason}")
@@ -298,8 +310,14 @@ fn delivery_problem(name: &str, partition: &PartitionHandle) -> Option<String> {
             range.from, range.to, range.reason
         ));
     }
-    let cause = owner.delivery_log()?.log()?.poison()?;
+    let log = owner.delivery_log()?.log()?;
+    let (cause, why) = (log.poison()?, because(log.reader().trouble()));
     Some(format!(
-        "{name}: nothing is delivered, its delivery log takes no entries: {cause}"
+        "{name}: nothing is delivered, its delivery log takes no entries: {cause}{why}"
     ))
+}
+
+/// What the system has said, behind what follows from it.
+fn because(why: Option<String>) -> String {
+    why.map_or_else(String::new, |why| format!(" ({why})"))
 }

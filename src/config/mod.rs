@@ -23,8 +23,8 @@ pub use kind::Kind;
 pub use reference::{effective, reference_markdown};
 pub use secret::Secret;
 pub use serve::{
-    AccessConfig, DeliveryConfig, DestinationConfig, Durability, HttpConfig, LogFormat, LogLevel,
-    LoggingConfig, ProtocolConfig, ServeConfig, StorageConfig, TopicDefaults,
+    AccessConfig, DeliveryConfig, DestinationConfig, Durability, FetchConfig, HttpConfig,
+    LogFormat, LogLevel, LoggingConfig, ProtocolConfig, ServeConfig, StorageConfig, TopicDefaults,
 };
 pub use settings::{FileText, FlagValue, Settings, Source, Value};
 pub use units::{UnitError, format_bytes, format_duration_ms, parse_bytes, parse_duration_ms};

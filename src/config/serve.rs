@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use storage::limits::LETTER_OVERHEAD_BYTES;
+use storage::limits::{LETTER_OVERHEAD_BYTES, RECENT_BYTES_TOTAL_MAX};
 
 use super::development;
 use super::error::ConfigError;
@@ -12,6 +12,7 @@ use super::reader::Reader;
 use super::secret::Secret;
 use super::settings::Settings;
 use super::units::format_bytes;
+use crate::limits::FETCHED_BYTES_MAX;
 
 /// Everything that `redrive serve` runs by.
 #[derive(Debug, Clone)]
@@ -34,6 +35,26 @@ pub struct ServeConfig {
     pub topic: TopicDefaults,
     /// What is logged.
     pub logging: LoggingConfig,
+    /// What answers to fetches take in memory.
+    pub fetches: FetchConfig,
+}
+
+/// What answers to fetches may take in memory. Nobody configures it; a limit on the process's memory lowers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchConfig {
+    /// Bytes that are read and not sent, over all connections.
+    pub answer_bytes_max: u64,
+    /// Bytes of the batches appended last, over all logs.
+    pub recent_bytes_max: usize,
+}
+
+impl Default for FetchConfig {
+    fn default() -> Self {
+        Self {
+            answer_bytes_max: FETCHED_BYTES_MAX,
+            recent_bytes_max: RECENT_BYTES_TOTAL_MAX,
+        }
+    }
 }
 
 /// Who may use the broker.
@@ -227,6 +248,7 @@ impl ServeConfig {
             },
             topic,
             logging: logging(&reader)?,
+            fetches: FetchConfig::default(),
         })
     }
 }

@@ -326,6 +326,9 @@ impl PartitionHandle {
                     let rolled = task.run();
                     this.pool.step();
                     let finished = this.owner.lock().finish_roll(kind, rolled);
+                    if let Err(error) = &finished {
+                        tracing::warn!(partition = this.number.0, log = %kind, error = %Causes(error), "a new segment was not begun");
+                    }
                     let finished = finished.map(|facets| {
                         if let Some(facets) = facets {
                             facets.run();

@@ -57,7 +57,8 @@ where
 {
     let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     let mut body = pin!(body);
-    let mut frames: Vec<Bytes> = Vec::new();
+    let mut first = Bytes::new();
+    let mut gathered = Vec::new();
     let mut bytes = 0usize;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_broken| BodyError::Broken)?.into_data() else {
@@ -68,13 +69,22 @@ where
             return Err(BodyError::TooLarge { bytes_max });
         }
         room.grow(bytes).await;
-        frames.push(data);
+        // Most bodies are one frame, and are not copied. More of them are: a frame of one byte would take the room of many, and
+        // keep the whole buffer that it was read into.
+        if bytes == data.len() {
+            first = data;
+            continue;
+        }
+        if gathered.is_empty() {
+            gathered.extend_from_slice(&std::mem::take(&mut first));
+        }
+        gathered.extend_from_slice(&data);
     }
-    // Most bodies are one frame, and are not copied.
-    match frames.pop() {
-        Some(only) if frames.is_empty() => Ok(only),
-        last => Ok(frames.into_iter().chain(last).flatten().collect()),
-    }
+    Ok(if gathered.is_empty() {
+        first
+    } else {
+        gathered.into()
+    })
 }
 
 #[cfg(test)]

@@ -19,17 +19,18 @@
 mod hold;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use storage::batch::header::{BatchHeader, HEADER_BYTES};
 use storage::batch::{BatchBuilder, BrokerMark, BuildOptions, Codec, NewRecord, Records};
-use storage::disk::Disk;
 use storage::disk::RealDisk;
 use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use storage::disk::sim::SimDisk;
+use storage::disk::{DirEntry, Disk};
 use storage::error::{LogError, PoisonCause};
+use storage::log::retention::SegmentStats;
 use storage::log::{Log, LogConfig, LogPlace, LogReader, ReadBound, RetentionPolicy, Visibility};
 use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
@@ -203,7 +204,17 @@ impl Stage {
                 log.plan_retention(&policy, log.next_offset(), NOW)
             };
             if let Some(start) = plan {
-                let unlink = self.log.lock().unwrap().apply_log_start(start);
+                let mut log = self.log.lock().unwrap();
+                // Whatever has had its time, the segment that is written to stays. While the log rolls there is none.
+                let segments = self.reader.segments();
+                if let Some(active) = segments.last().filter(|last| !last.is_sealed) {
+                    assert!(
+                        start <= active.base_offset,
+                        "retention up to {start} takes the active segment: {active:?}"
+                    );
+                }
+                let unlink = log.apply_log_start(start);
+                drop(log);
                 let count = unlink.segment_count() as u64;
                 self.unlinked.fetch_add(count, Ordering::Relaxed);
                 unlink.run().unwrap();
@@ -219,6 +230,8 @@ impl Stage {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
             let (start, end) = (self.reader.log_start().0, self.reader.high_watermark().0);
+            // What was not yet to be seen has not gone.
+            assert!(start <= end, "the log starts at {start}, and ends at {end}");
             let span = (end - start.min(end)).max(1);
             let from = match random >> 62 {
                 0 => start.saturating_sub(random >> 33 & 15),
@@ -348,11 +361,35 @@ fn run(disk: Arc<dyn Disk>, root: PathBuf, setting: Setting, faults: Option<&Fau
         task.run().unwrap();
     }
     let (checkpoint, end) = (log.checkpoint(), log.next_offset());
+    let (start, segments) = (log.reader().log_start(), log.reader().segments());
     drop(log);
+    check_files(&place, &segments);
     let (log, report) = Log::open(place, config(setting), Some(&checkpoint), NOW).unwrap();
     assert_eq!((report.damage, report.cut), (vec![], None));
     assert_eq!(log.next_offset(), end);
+    assert_eq!(read_all(&log.reader(), start), end);
     met
+}
+
+/// Every segment has its file, and nothing that retention took has one.
+fn check_files(place: &LogPlace, segments: &[SegmentStats]) {
+    let names = place.disk.list(&place.dir).unwrap();
+    let is_segment = |entry: &&DirEntry| Path::new(&entry.name).extension() == Some("log".as_ref());
+    let files = names.iter().filter(is_segment).count();
+    assert_eq!(files, segments.len(), "{names:?} {segments:?}");
+}
+
+/// Reads everything from the start on, and returns the first offset behind it.
+fn read_all(reader: &LogReader, start: Offset) -> Offset {
+    let mut next = start.0;
+    reader
+        .scan(start, ReadBound::LogEnd, &mut |header, body| {
+            assert!(header.base_offset.0 <= next);
+            next = check_batch(header, body);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    Offset(next)
 }
 
 /// Ends the other threads also when the owner panics.
@@ -392,14 +429,19 @@ fn a_log_whose_writes_fail_now_and_then_is_healed_by_whoever_comes_first() {
 fn retention_races_64_readers() {
     let mut hold = hold::Hold::begin("log_threads/retention_races_64_readers");
     let (mut round, mut unlinked, mut out_of_range) = (0, 0, 0);
-    while hold.goes_on(round, 4) {
+    while hold.goes_on(round, 8) {
         let visibility = [Visibility::Synced, Visibility::Written][round as usize % 2];
         let setting = Setting {
             visibility,
             segment_bytes: 4 << 10,
-            retention_bytes: 12 << 10,
+            // Some, or as few as there can be: then the active segment is next.
+            retention_bytes: if round % 8 < 4 { 12 << 10 } else { 0 },
             readers: 64,
-            batches: if hold.is_long() { BATCHES } else { 1_500 },
+            batches: match (hold.is_long(), round % 8 < 4) {
+                (true, _) => BATCHES,
+                (false, true) => 400,
+                (false, false) => 80,
+            },
         };
         let dir = tempfile::tempdir().unwrap();
         let met = if round % 4 < 2 {

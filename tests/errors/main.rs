@@ -23,6 +23,9 @@ mod clock;
 #[allow(dead_code, unreachable_pub, reason = "no suite uses all of it")]
 mod hold;
 mod process;
+#[path = "../support/process.rs"]
+mod program;
+mod readonly;
 mod script;
 mod sink;
 mod sweep;

@@ -113,7 +113,7 @@ async fn bounded<F: Future>(future: F) -> F::Output {
         .expect("nothing happened")
 }
 
-async fn create(client: &Client, name: &str) {
+pub(crate) async fn create(client: &Client, name: &str) {
     let request = CreateTopicRequest {
         name: name.to_owned(),
         partition_count: 1,
@@ -129,7 +129,7 @@ fn value(number: u64) -> Vec<u8> {
     value
 }
 
-async fn produce(client: &Client, number: u64) -> Result<Offset, Refusal> {
+pub(crate) async fn produce(client: &Client, number: u64) -> Result<Offset, Refusal> {
     let request = ProduceRequest {
         acks: Acks::TopicDefault,
         batches: vec![ProduceBatch {
@@ -144,7 +144,7 @@ async fn produce(client: &Client, number: u64) -> Result<Offset, Refusal> {
 }
 
 /// Reads all records, and returns their numbers.
-async fn read_all(client: &Client) -> Vec<u64> {
+pub(crate) async fn read_all(client: &Client) -> Vec<u64> {
     let mut numbers = Vec::new();
     loop {
         let offset = Offset(numbers.len() as u64);
@@ -178,7 +178,7 @@ async fn read_all(client: &Client) -> Vec<u64> {
 }
 
 /// Produces until it is taken again.
-async fn until_taken(client: &Client, number: u64) -> Offset {
+pub(crate) async fn until_taken(client: &Client, number: u64) -> Offset {
     let until = Instant::now() + PATIENCE;
     loop {
         match produce(client, number).await {

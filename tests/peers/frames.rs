@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use redrive::protocol::group_offsets::ListGroupsRequest;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use storage::batch::{BatchBuilder, BuildOptions, Codec, NewRecord};
 use storage::checksum::crc32;
 use storage::offset::TimestampMs;
@@ -13,6 +14,8 @@ use crate::process::{Broker, Random};
 
 /// Bytes of a frame before its payload: length, key, version, id.
 const HEAD_BYTES: usize = 12;
+/// Memory that requests may take whose lengths and counts lie: room for threads, and for none of the numbers they say.
+const LIE_BYTES_MAX: u64 = 160 << 20;
 /// Peak of memory that bombs may cost.
 const BOMB_BYTES_MAX: u64 = 256 << 20;
 
@@ -73,6 +76,29 @@ fn every_frame_may_come_in_two_parts_and_may_end_anywhere() {
     hold.end(env!("CARGO_TARGET_TMPDIR"));
 }
 
+/// Lets a broker take so many bytes of memory more, touched or not; one that asks for more of them ends.
+fn limit_data(broker: &Broker, more: u64) {
+    let taken = status_bytes(broker, "VmData:");
+    let pid = Pid::from_raw(broker.pid().cast_signed());
+    let limit = Rlimit {
+        current: Some(taken + more),
+        maximum: None,
+    };
+    prlimit(pid, Resource::Data, limit).unwrap();
+}
+
+/// Sends a request in which the four bytes at a place are a number of which nothing is true.
+fn lie(broker: &Broker, request: &[u8], at: usize, number: u32) {
+    let mut bytes = request.to_vec();
+    for (place, byte) in bytes.iter_mut().skip(at).zip(number.to_be_bytes()) {
+        *place = byte;
+    }
+    let mut raw = Raw::shaken(broker.protocol);
+    raw.send(&bytes);
+    // It is answered, or the connection ends; waiting for more is answered too when nothing comes.
+    let _answered = raw.body();
+}
+
 #[test]
 fn lengths_and_counts_that_lie_take_no_memory() {
     let mut hold = Hold::begin("peers/frames::lengths_and_counts_that_lie_take_no_memory");
@@ -81,26 +107,27 @@ fn lengths_and_counts_that_lie_take_no_memory() {
     create_topic(&broker);
     let requests = requests();
     let mut random = Random::new(hold.seed());
+    // Also what is taken and not touched counts: a buffer for a large number ends the broker.
+    limit_data(&broker, LIE_BYTES_MAX);
     let before = broker.resident_bytes();
+    // Each place once, then any.
+    for request in &requests {
+        for at in HEAD_BYTES..request.len() {
+            lie(&broker, request, at, u32::MAX >> (1 + random.below(4)));
+            hold.count("lies", 1);
+        }
+    }
     let mut round_count = 0;
-    while hold.goes_on(round_count, 12) {
+    while hold.goes_on(round_count, 4) {
         for request in &requests {
-            let mut bytes = request.clone();
-            // Four bytes somewhere behind the head become a large number, or any.
-            let room = (bytes.len() - HEAD_BYTES).saturating_sub(3).max(1) as u64;
+            let room = (request.len() - HEAD_BYTES).saturating_sub(3).max(1) as u64;
             let at = HEAD_BYTES + random.below(room) as usize;
             let number = if random.below(2) == 0 {
                 u32::MAX >> random.below(8)
             } else {
                 random.next() as u32
             };
-            for (place, byte) in bytes.iter_mut().skip(at).zip(number.to_be_bytes()) {
-                *place = byte;
-            }
-            let mut raw = Raw::shaken(broker.protocol);
-            raw.send(&bytes);
-            // It is answered, or the connection ends; waiting for more is answered too when nothing comes.
-            let _answered = raw.body();
+            lie(&broker, request, at, number);
             hold.count("lies", 1);
         }
         round_count += 1;
@@ -116,9 +143,10 @@ fn lengths_and_counts_that_lie_take_no_memory() {
     hold.end(env!("CARGO_TARGET_TMPDIR"));
 }
 
-fn peak_bytes(broker: &Broker) -> u64 {
+/// A number of what the system says of the broker's process, which it gives in KiB.
+pub(crate) fn status_bytes(broker: &Broker, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", broker.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let line = status.lines().find(|line| line.starts_with(name));
     let kib: u64 = line
         .unwrap()
         .split_whitespace()
@@ -127,6 +155,10 @@ fn peak_bytes(broker: &Broker) -> u64 {
         .parse()
         .unwrap();
     kib << 10
+}
+
+fn peak_bytes(broker: &Broker) -> u64 {
+    status_bytes(broker, "VmHWM:")
 }
 
 /// A batch whose records unpack to thousands of times its size, which says that it holds `declared` bytes.

@@ -23,10 +23,17 @@ mod hold;
 mod process;
 
 mod bulkhead;
+mod cage;
+mod differential;
 mod directory;
 mod frames;
 mod framing;
 mod honest;
 mod idle;
+#[path = "../sdk/install.rs"]
+mod install;
+mod memory;
+mod reading;
 mod secrets;
 mod slow;
+mod streams;

@@ -30,7 +30,7 @@ pub(crate) struct Numbers {
     counts: Vec<u64>,
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "events",
     "simulated_ms",
     "lives",
@@ -43,6 +43,8 @@ const NAMES: [&str; 12] = [
     "firings",
     "group_publishes",
     "flow_attempts",
+    "group_repeats",
+    "limits_turned",
 ];
 
 impl Numbers {

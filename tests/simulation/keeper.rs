@@ -23,32 +23,38 @@ const CRONS: [(&str, i64); 2] = [("* * * * *", 1), ("*/2 * * * *", 2)];
 /// Longer than the time between two due times of any schedule.
 const EVERY_SCHEDULE_FIRES: Duration = Duration::from_secs(125);
 const TRIES: u32 = 4;
+/// An attempt that was counted has arrived within this time.
+const COUNTED_ARRIVES: Duration = Duration::from_millis(1_500);
 
 /// Keeps things for a life.
 pub(crate) async fn keep(life: Arc<Life>) {
     let mut chance = life.world.chance("keeper", 0);
     look(&life).await;
+    tokio::join!(keep_things(&life, &mut chance), turn_limits(&life));
+}
+
+async fn keep_things(life: &Life, chance: &mut Chance) {
     // Schedules fire by the minute: some lives are long enough for that.
     let pause_ms = if chance.one_in(3) { 30_000 } else { 700 };
     for _ in 0..chance.between(2, 9) {
         match chance.below(8) {
-            0 | 1 => set(&life, &mut chance).await,
+            0 | 1 => set(life, chance).await,
             2 => {
                 let id = *chance.pick(&SCHEDULES);
-                delete(&life, id).await;
+                delete(life, id).await;
             }
             3 => {
                 let id = *chance.pick(&SCHEDULES);
-                pause(&life, id, chance.one_in(2)).await;
+                pause(life, id, chance.one_in(2)).await;
             }
-            4 => change_group(&life, &mut chance, true).await,
+            4 => change_group(life, chance, true).await,
             5 => {
                 let is_added = !chance.one_in(3);
-                change_group(&life, &mut chance, is_added).await;
+                change_group(life, chance, is_added).await;
             }
             _ => {
                 let at = usize::try_from(chance.below(KEYS.len() as u64)).unwrap();
-                pause_key(&life, at, chance.one_in(2)).await;
+                pause_key(life, at, chance.one_in(2)).await;
             }
         }
         tokio::time::sleep(chance.ms(0, pause_ms)).await;
@@ -119,6 +125,11 @@ pub(crate) async fn look(life: &Life) {
         if let Some(found) = get(life, &format!("/v2/flowControl/{}", key.name)).await {
             let is_paused = found["isPaused"].as_bool().unwrap_or_default();
             let held = life.world.push.lock().flow.found(at, is_paused, life.now());
+            life.world.check(held);
+            let is = |name: &str| found[name].as_bool().unwrap_or_default();
+            let is_pinned = is("isPinnedParallelism") || is("isPinnedRate");
+            let now = life.now();
+            let held = life.world.push.lock().flow.found_pinned(at, is_pinned, now);
             life.world.check(held);
         }
     }
@@ -261,11 +272,75 @@ async fn pause_key(life: &Life, at: usize, is_paused: bool) {
     }
 }
 
+/// Pins limits of keys, pins them no longer, and ends periods.
+async fn turn_limits(life: &Life) {
+    let mut chance = life.world.chance("limits", 0);
+    if !life.world.plan.has_pins {
+        return;
+    }
+    for _ in 0..chance.between(2, 9) {
+        let at = any_key(&mut chance);
+        match chance.below(6) {
+            0 => pin_key(life, at, false).await,
+            1 => reset_rate(life, at).await,
+            _ => pin_key(life, at, true).await,
+        }
+        tokio::time::sleep(chance.ms(0, 2_500)).await;
+    }
+}
+
+async fn pin_key(life: &Life, at: usize, is_pinned: bool) {
+    life.world.push.lock().flow.pin_tried(at, life.now());
+    let key = &KEYS[at];
+    let what = if is_pinned {
+        format!("pin?{}", key.pin_query())
+    } else {
+        format!("unpin?{}", key.unpin_query())
+    };
+    let target = format!("/v2/flowControl/{}/{what}", key.name);
+    let answer = ask(life, Method::POST, &target, &[], String::new()).await;
+    if is_done(answer.as_ref()) {
+        let now = life.now();
+        life.world.push.lock().flow.pin_answered(at, is_pinned, now);
+    }
+}
+
+/// Ends the period of a key. What the broker has counted a moment later has begun since, and arrives.
+async fn reset_rate(life: &Life, at: usize) {
+    let arrived = |life: &Life| life.world.push.lock().flow.arrived_count(at, life.now());
+    let jumps = life.world.push.lock().jump_count();
+    life.world.push.lock().flow.reset_tried(at, life.now());
+    let before = arrived(life);
+    let target = format!("/v2/flowControl/{}", KEYS[at].name);
+    let reset = format!("{target}/resetRate");
+    let answer = ask(life, Method::POST, &reset, &[], String::new()).await;
+    if !is_done(answer.as_ref()) {
+        return;
+    }
+    life.world.push.lock().flow.reset_answered(at, life.now());
+    let found = ask(life, Method::GET, &target, &[], String::new()).await;
+    let Some((200, found)) = found else { return };
+    tokio::time::sleep(COUNTED_ARRIVES).await;
+    let is_well = !life.world.has_failures() && life.world.push.lock().jump_count() == jumps;
+    if let (Some(before), Some(after), true) = (before, arrived(life), is_well)
+        && found["rateCount"].as_u64() > Some(after - before)
+    {
+        let broken = format!(
+            "{} attempts since, of {found} after a reset",
+            after - before
+        );
+        life.world.check(Err(broken));
+    }
+}
+
 /// Nothing fails any more: lets everything go on that is held up.
 pub(crate) async fn release(life: &Life) {
     look(life).await;
     for at in 0..KEYS.len() {
         pause_key(life, at, false).await;
+        if life.world.plan.has_pins {
+            pin_key(life, at, false).await;
+        }
     }
 }
 

@@ -119,6 +119,17 @@ fn who_waits_for_a_letter_in_doubt_does_not_wake_itself() {
     assert!(matches!(outcome, Outcome::Held(_)), "{outcome:?}");
 }
 
+/// A period of flow control that began before a restart was forgotten when no message of its key was left, and the rate allowed
+/// again.
+#[test]
+fn a_period_outlives_a_restart_that_leaves_no_message_of_its_key() {
+    if is_child() {
+        return;
+    }
+    let (_, outcome) = child::seeds(481_001_524_435_385, 1, None).pop().unwrap();
+    assert!(matches!(outcome, Outcome::Held(_)), "{outcome:?}");
+}
+
 /// A disk that leaves out a sync must be caught, soon: a check that has never been seen to fail proves nothing.
 #[test]
 fn a_sync_that_is_left_out_is_caught() {

@@ -44,9 +44,10 @@ pub(crate) async fn publish(life: Arc<Life>, at: u64) {
 fn wanted(life: &Life, chance: &mut Chance) -> Wanted {
     let group = chance.one_in(4).then(|| *chance.pick(&GROUPS));
     let is_crowded = life.world.plan.is_crowded && !chance.one_in(4);
-    let flow = chance.one_in(3).then(|| any_key(chance));
+    let has_flow = chance.one_in(3) || (life.world.plan.has_pins && chance.one_in(2));
+    let flow = has_flow.then(|| any_key(chance));
     let queue = (!is_crowded && chance.one_in(3)).then(|| format!("q{}", chance.below(2)));
-    let asked = Asked {
+    let mut asked = Asked {
         retries: u32::try_from(chance.below(4)).unwrap(),
         dedup: (group.is_none() && chance.one_in(4)).then(|| format!("d{}", chance.below(3))),
         has_callback: chance.one_in(4),
@@ -56,6 +57,13 @@ fn wanted(life: &Life, chance: &mut Chance) -> Wanted {
         group: group.map(str::to_owned),
         schedule: None,
     };
+    if let (Some(group), true) = (group, life.world.plan.has_group_duplicates) {
+        // An id of its own for each group: who repeats it with another target gets the first one's answer all the same.
+        let mut chance = chance.fork("group", 0);
+        asked.dedup = chance
+            .one_in(2)
+            .then(|| format!("{group}-{}", chance.below(2)));
+    }
     let mut headers = vec![
         ("upstash-retries", asked.retries.to_string()),
         ("upstash-retry-delay", chance.between(1, 4_000).to_string()),
@@ -129,7 +137,7 @@ fn take(life: &Life, wanted: &Wanted, sent_ms: i64, answer: Option<&Value>) {
     life.world
         .note(&format!("{} is published: {answer:?}", wanted.token));
     if wanted.group.is_some() {
-        take_fanout(life, wanted, answer);
+        take_fanout(life, wanted, sent_ms, answer);
         return;
     }
     let id = answer.and_then(|answer| answer["messageId"].as_str());
@@ -140,7 +148,7 @@ fn take(life: &Life, wanted: &Wanted, sent_ms: i64, answer: Option<&Value>) {
     }
 }
 
-fn take_fanout(life: &Life, wanted: &Wanted, answer: Option<&Value>) {
+fn take_fanout(life: &Life, wanted: &Wanted, sent_ms: i64, answer: Option<&Value>) {
     let Some(all) = answer.and_then(Value::as_array) else {
         return;
     };
@@ -149,7 +157,13 @@ fn take_fanout(life: &Life, wanted: &Wanted, answer: Option<&Value>) {
         .iter()
         .map(|one| (text(one, "messageId"), text(one, "url")))
         .collect();
-    let held = life.world.push.lock().fanned_out(wanted.token, &messages);
+    let is_repeated = all.iter().any(|one| one["deduplicated"] == true);
+    let times = (sent_ms, life.clock.now().0);
+    let held = life
+        .world
+        .push
+        .lock()
+        .fanned_out(wanted.token, &messages, is_repeated, times);
     life.world.check(held);
 }
 

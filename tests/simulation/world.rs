@@ -38,11 +38,18 @@ pub(crate) struct Plan {
     pub(crate) is_crowded: bool,
     /// Whether the wall clock jumps.
     pub(crate) has_jumps: bool,
+    /// Whether limits of flow control are pinned and periods reset.
+    pub(crate) has_pins: bool,
+    /// Whether publishes to URL groups have deduplication ids.
+    pub(crate) has_group_duplicates: bool,
     pub(crate) flags: Vec<(&'static str, String)>,
 }
 
 impl Plan {
     pub(crate) fn new(chance: &mut Chance) -> Self {
+        // Streams of their own, in which the seeds that tests name have nothing: they were found before this was there.
+        let mut pins = chance.fork("pins", 22);
+        let mut duplicates = chance.fork("duplicates", 18);
         let topics = (0..chance.between(1, 2))
             .map(|at| TopicPlan {
                 name: format!("t{at}"),
@@ -80,6 +87,8 @@ impl Plan {
             push_partitions,
             is_crowded,
             has_jumps: !is_crowded && chance.one_in(2),
+            has_pins: pins.one_in(2),
+            has_group_duplicates: duplicates.one_in(2),
             flags,
         }
     }

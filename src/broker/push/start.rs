@@ -141,6 +141,7 @@ impl Push {
         let mut followed = self.followed.lock();
         let settings = newest();
         let none = PushState::default();
+        let is_restored = followed.is_none();
         let before = followed.as_ref().map_or(&none, |known| &known.state);
         let rules = changed_queues(before, &settings.state);
         let pins = changed_pins(before, &settings.state);
@@ -159,6 +160,10 @@ impl Push {
         let mut passes = Vec::new();
         let mut gates = self.gates.lock();
         for (key, pin) in &pins {
+            if let (true, Some(pin)) = (is_restored, pin) {
+                // Nothing is pinned anew: the period before the restart goes on.
+                gates.restore_pin(key, pin);
+            }
             passes.extend(gates.set_pin(key, pin.as_ref(), now));
         }
         drop(gates);

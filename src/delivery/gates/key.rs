@@ -3,6 +3,7 @@
 //! A period begins with the first attempt after the one before has ended.
 
 use storage::delivery::FlowControl;
+use storage::limits::FLOW_PERIOD_MS_MAX;
 use storage::offset::TimestampMs;
 
 use super::line::Line;
@@ -75,6 +76,10 @@ impl Key {
         self.count = 0;
     }
 
+    pub(super) fn restore_pin(&mut self, pin: &Pin) {
+        self.pin = pin.clone();
+    }
+
     /// The newest period counts, but one that has not begun yet is from before the clock was set back.
     pub(super) fn restore(&mut self, start: TimestampMs, count: u32, now: TimestampMs) {
         let rank = |start: TimestampMs| (start <= now, start);
@@ -123,7 +128,12 @@ impl Key {
     }
 
     pub(super) fn is_idle(&self, now: TimestampMs) -> bool {
-        self.line.is_empty() && self.pin == Pin::default() && self.is_over(now)
+        let is_over = match (self.rate_max(), self.period_start) {
+            // How long the period is that began before a restart, only a message can say.
+            (None, Some(start)) => now.since(start).unsigned_abs() > FLOW_PERIOD_MS_MAX.into(),
+            _ => self.is_over(now),
+        };
+        self.line.is_empty() && self.pin == Pin::default() && is_over
     }
 
     pub(super) fn view(&self, name: &str, now: TimestampMs) -> FlowView {

@@ -170,6 +170,11 @@ impl Gates {
         self.key_mut(key);
     }
 
+    /// Takes over what was decided about a key before a restart: its period goes on.
+    pub fn restore_pin(&mut self, key: &str, pin: &Pin) {
+        self.key_mut(key).restore_pin(pin);
+    }
+
     /// Takes over attempts that were begun in a period before a restart.
     pub fn restore_period(&mut self, key: &str, start: TimestampMs, count: u32, now: TimestampMs) {
         self.key_mut(key).restore(start, count, now);

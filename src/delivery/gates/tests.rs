@@ -193,6 +193,55 @@ fn pins_and_pauses_count_before_messages() {
     assert_eq!(gates.view("k", NOW).unwrap().parallelism_max, None);
 }
 
+/// What is pinned anew begins a new period; what was pinned before a restart does not, or each restart would allow the rate again.
+#[test]
+fn a_pin_that_is_restored_leaves_the_period_as_it_is() {
+    let mut gates = Gates::new(LIMITS);
+    let pin = Pin {
+        rate: Some(1),
+        period_ms: Some(1_000),
+        ..Pin::default()
+    };
+    gates.restore_period("k", NOW, 1, NOW);
+    gates.restore_pin("k", &pin);
+    assert_eq!(gates.set_pin("k", Some(&pin), NOW), []);
+    let open = flow("k", None, None);
+    let enter = |gates: &mut Gates, number| {
+        let claim = claim("a", Turn::Ahead);
+        gates
+            .enter(ticket(number), Some((&open, NOW)), claim, NOW)
+            .0
+    };
+    assert_eq!(enter(&mut gates, 0), None, "the rate is used up");
+    let twice = Pin {
+        rate: Some(2),
+        ..pin
+    };
+    let passes = gates.set_pin("k", Some(&twice), NOW);
+    assert_eq!(messages(&passes), [0], "what is pinned anew begins anew");
+}
+
+/// With no message that says how long it is, a period was taken for over after a second, and what came next for the first of
+/// another one.
+#[test]
+fn a_restored_period_is_remembered_until_a_message_says_how_long_it_is() {
+    let mut gates = Gates::new(LIMITS);
+    gates.restore_period("k", NOW, 1, NOW);
+    let later = NOW.saturating_add(5_000);
+    gates.sweep(later, &|_| false);
+    let long = FlowControl {
+        period_ms: Some(20_000),
+        ..flow("k", None, Some(1))
+    };
+    let claim = claim("a", Turn::Ahead);
+    let entered = gates.enter(ticket(0), Some((&long, later)), claim, later);
+    assert_eq!(entered.0, None, "the rate is used up");
+    let much_later = NOW.saturating_add(8 * 24 * 3_600_000);
+    gates.restore_period("old", NOW, 1, NOW);
+    gates.sweep(much_later, &|_| false);
+    assert!(gates.view("old", much_later).is_none());
+}
+
 #[test]
 fn an_idle_key_is_forgotten() {
     let mut gates = Gates::new(LIMITS);

@@ -161,7 +161,9 @@ impl Log {
         if let Err(source) = self.tail.file.write_all_at(batch, self.tail.position) {
             self.shared.set_poison(PoisonCause::WriteFailed);
             let path = self.shared.segment_path(self.tail.segment.base);
-            return Err(LogError::io("write", &path, source));
+            let error = LogError::io("write", &path, source);
+            self.shared.trouble.note(&error);
+            return Err(error);
         }
         self.shared.recent.keep(&header, batch);
         Ok(self.publish(&header))

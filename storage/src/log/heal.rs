@@ -41,6 +41,7 @@ impl HealTask {
         }
         self.shared.raise_durable_end(self.end);
         self.shared.clear_write_poison();
+        self.shared.trouble.is_over();
         Ok(())
     }
 

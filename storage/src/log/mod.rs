@@ -30,6 +30,7 @@ mod roll;
 mod shared;
 mod sound;
 mod sync;
+mod trouble;
 
 pub use append::{Appended, Log};
 pub use config::{Gap, LogConfig, LogPlace, Visibility};

@@ -87,6 +87,13 @@ impl LogReader {
         self.shared.poison()
     }
 
+    /// Returns what the system last said when a write, a sync or a roll did not go through, until one has, or, of a log that takes
+    /// appends, until [`LogReader::rest`] was called twice.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.told()
+    }
+
     /// Returns the ranges that were found damaged so far.
     #[must_use]
     pub fn damage(&self) -> Vec<DamagedRange> {
@@ -141,6 +148,9 @@ impl LogReader {
     /// Forgets the batches appended last, when nobody has used them since the last call.
     pub fn rest(&self) {
         self.shared.recent.rest();
+        if self.poison().is_none() {
+            self.shared.trouble.age();
+        }
     }
 
     /// Reads from the batches appended last. `None` when the file is to be read, which also knows what is an error.

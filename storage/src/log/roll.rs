@@ -45,9 +45,12 @@ impl RollTask {
                 result: Ok((self.segment, self.file)),
             };
         }
-        RollDone {
-            result: self.seal().and_then(|()| self.create()),
+        let result = self.seal().and_then(|()| self.create());
+        match &result {
+            Ok(_) => self.shared.trouble.is_over(),
+            Err(error) => self.shared.trouble.note(error),
         }
+        RollDone { result }
     }
 
     fn seal(&self) -> Result<(), LogError> {

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use super::config::{Gap, LogPlace, Visibility};
 use super::recent::Recent;
 use super::retention::SegmentStats;
+use super::trouble::Trouble;
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::{Corruption, LogError, PoisonCause};
 use crate::index::{Extent, Index};
@@ -112,6 +113,7 @@ pub(super) struct Shared {
     open_files: Mutex<Vec<(Offset, Arc<dyn DiskFile>)>>,
     damage: Mutex<Vec<DamagedRange>>,
     pub(super) recent: Recent,
+    pub(super) trouble: Trouble,
 }
 
 impl Shared {
@@ -129,6 +131,7 @@ impl Shared {
             open_files: Mutex::new(Vec::new()),
             damage: Mutex::new(Vec::new()),
             recent: Recent::default(),
+            trouble: Trouble::default(),
         }
     }
 

@@ -32,7 +32,9 @@ impl SyncTask {
         }
         if let Err(source) = self.file.sync(Site::Append) {
             self.shared.set_poison(PoisonCause::SyncFailed);
-            return Err(LogError::io("sync", &self.shared.place.dir, source));
+            let error = LogError::io("sync", &self.shared.place.dir, source);
+            self.shared.trouble.note(&error);
+            return Err(error);
         }
         self.shared.raise_durable_end(self.end);
         Ok(self.shared.durable_end())

@@ -115,6 +115,15 @@ impl GroupModel {
         Ok(())
     }
 
+    /// The publish was answered with an earlier one's messages: nothing goes anywhere for it.
+    pub(super) fn repeated(&mut self, token: u64) {
+        if let Some(fanout) = self.fanouts.get_mut(&token) {
+            fanout.is_open = false;
+            fanout.must.clear();
+            fanout.may.clear();
+        }
+    }
+
     /// The publish was refused because there is no such group.
     pub(crate) fn unknown(&mut self, token: u64) -> Result<(), Broken> {
         let Some(fanout) = self.fanouts.get_mut(&token) else {

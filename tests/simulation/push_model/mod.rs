@@ -102,6 +102,9 @@ pub(crate) struct PushModel {
     asked: BTreeMap<u64, Asked>,
     messages: BTreeMap<String, Message>,
     deduplicated: BTreeMap<String, Deduplicated>,
+    /// Publishes to URL groups with a deduplication id that were answered, and the ids of all their messages.
+    fanned_out: BTreeMap<String, (Deduplicated, Vec<String>)>,
+    repeated: u64,
     callbacks: BTreeMap<(String, u64, String), String>,
     /// Messages of callbacks: what they tell of, and whether they have come to their end.
     told: BTreeMap<String, (String, bool)>,
@@ -188,6 +191,10 @@ impl PushModel {
         self.jumps += 1;
         self.flow.clock_jumps();
         self.schedules.clock_jumps();
+    }
+
+    pub(crate) fn jump_count(&self) -> u32 {
+        self.jumps
     }
 
     pub(crate) fn has_clock_jumped(&self) -> bool {
@@ -335,12 +342,15 @@ impl PushModel {
         self.schedules.check_fired(fired, has_arrived)
     }
 
-    /// Returns how many firings, publishes to groups, and attempts with a flow-control key there were.
-    pub(crate) fn more_counts(&self) -> [u64; 3] {
+    /// Returns how many firings, publishes to groups, attempts with a flow-control key, publishes to groups that repeated
+    /// another, and changes of limits there were.
+    pub(crate) fn more_counts(&self) -> [u64; 5] {
         [
             self.schedules.firings,
             self.groups.published,
             self.flow.attempts,
+            self.repeated,
+            self.flow.turned,
         ]
     }
 
@@ -366,6 +376,11 @@ impl PushModel {
         for first in self.deduplicated.values() {
             if !self.messages.contains_key(&first.id) {
                 return Err(format!("message {} is lost: {first:?}", first.id));
+            }
+        }
+        for (first, ids) in self.fanned_out.values() {
+            if let Some(id) = ids.iter().find(|id| !self.messages.contains_key(*id)) {
+                return Err(format!("message {id} is lost: {first:?}, {ids:?}"));
             }
         }
         Ok(())

@@ -56,19 +56,69 @@ impl PushModel {
         Ok(())
     }
 
-    /// A publish to a URL group was answered: the ids of its messages, and where each goes.
+    /// A publish to a URL group was answered: the ids of its messages, and where each goes. With `is_repeated` they are those of
+    /// an earlier publish.
     pub(crate) fn fanned_out(
         &mut self,
         token: u64,
         messages: &[(String, String)],
+        is_repeated: bool,
+        times: (i64, i64),
     ) -> Result<(), Broken> {
         self.counts.published += 1;
+        let ids: Vec<_> = messages.iter().map(|(id, _)| id.clone()).collect();
+        self.check_repeated(token, &ids, is_repeated, times)?;
+        if is_repeated {
+            self.repeated += 1;
+            self.groups.repeated(token);
+            return ids.iter().try_for_each(|id| place(id).map(drop));
+        }
         let mut places = Vec::new();
         for (id, url) in messages {
             places.push((url.clone(), place(id)?));
             self.message(id, token)?.is_accepted = true;
         }
         self.groups.published(token, &places)
+    }
+
+    /// All endpoints of a group or none: within the window, a publish that repeats another one has its ids, all of them.
+    fn check_repeated(
+        &mut self,
+        token: u64,
+        ids: &[String],
+        is_repeated: bool,
+        (sent_ms, now_ms): (i64, i64),
+    ) -> Result<(), Broken> {
+        let dedup = self.asked.get(&token).and_then(|asked| asked.dedup.clone());
+        let Some(dedup) = dedup else {
+            return if is_repeated {
+                Err(format!(
+                    "{token} has no deduplication id, and repeats {ids:?}"
+                ))
+            } else {
+                Ok(())
+            };
+        };
+        let jumps = self.jumps;
+        let first = self.fanned_out.get(&dedup);
+        if let Some((first, all)) = first
+            && first.jumps == jumps
+            && now_ms - first.sent_ms < WINDOW_MS
+            && (all != ids || !is_repeated)
+        {
+            return Err(format!(
+                "{dedup} was published as {all:?} and, {} ms later, as {ids:?}",
+                now_ms - first.sent_ms
+            ));
+        }
+        if first.is_none_or(|(_, all)| all != ids) {
+            let id = ids.first().cloned().unwrap_or_default();
+            // Of a repetition it is not known when the first one came.
+            let sent_ms = if is_repeated { i64::MIN / 2 } else { sent_ms };
+            let answered = Deduplicated { id, sent_ms, jumps };
+            self.fanned_out.insert(dedup, (answered, ids.to_vec()));
+        }
+        Ok(())
     }
 
     pub(crate) fn cancel_tried(&mut self, id: &str) {

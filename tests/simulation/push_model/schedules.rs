@@ -224,6 +224,7 @@ impl ScheduleModel {
             if !has_arrived(one) {
                 return Err(format!("what a schedule has made never arrived: {one:?}"));
             }
+            self.check_any_time(one)?;
             if !self.has_jumped {
                 self.check_time(one)?;
             }
@@ -241,6 +242,19 @@ impl ScheduleModel {
             }
         }
         self.check_downtimes(&firings)
+    }
+
+    /// What holds of a firing however the clock jumps: it is of a time that the schedule has, and came when the clock showed that
+    /// time or a later one.
+    fn check_any_time(&self, fired: &Fired) -> Result<(), Broken> {
+        let Some(setting) = self.settings.get(&fired.token) else {
+            return Err(format!("no schedule was set for {fired:?}"));
+        };
+        let due = fired.firing.1;
+        if due % setting.step_ms == 0 && fired.made_ms >= due {
+            return Ok(());
+        }
+        Err(format!("{fired:?} came of {setting:?}, before its time"))
     }
 
     fn check_time(&self, fired: &Fired) -> Result<(), Broken> {

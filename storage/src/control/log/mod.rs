@@ -206,6 +206,12 @@ impl ControlLog {
         self.log.poison()
     }
 
+    /// Returns what the system said when it became so, as far as it is known.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.log.reader().trouble()
+    }
+
     /// Returns the checkpoint of what is written now. It may be stored only once the reader's durable end has reached its
     /// `durable_end`, which is always so unless the log is poisoned.
     #[must_use]

@@ -9,7 +9,7 @@
 //!    Below the log start, in a gap, and when the log is poisoned, nobody looks here.
 //! 3. A log that is opened begins with nothing: what recovery cut or repair gave up was never here.
 //! 4. One log holds at most [`RECENT_BYTES_MAX`] bytes, all logs of one [`FetchMemory`] at most
-//!    [`RECENT_BYTES_TOTAL_MAX`]. A log begins to hold when a reader has reached its end, and stops when none has come
+//!    [`RECENT_BYTES_TOTAL_MAX`], or what it was made with. A log begins to hold when a reader has reached its end, and stops when none has come
 //!    that far for [`RECENT_BYTES_MAX`] bytes of appends, or when nothing happens between two calls of [`Recent::rest`].
 
 use std::collections::VecDeque;
@@ -41,15 +41,22 @@ pub struct FetchMemory {
 
 impl Default for FetchMemory {
     fn default() -> Self {
-        Self {
-            buffers: Buffers::new(READ_BUFFERS_BYTES_MAX),
-            recent_buffers: Buffers::new(READ_BUFFERS_BYTES_MAX),
-            recent_bytes_left: AtomicUsize::new(RECENT_BYTES_TOTAL_MAX),
-        }
+        Self::new(RECENT_BYTES_TOTAL_MAX)
     }
 }
 
 impl FetchMemory {
+    /// Makes room for so many bytes of the batches appended last; buffers that nobody uses take as much at most.
+    #[must_use]
+    pub fn new(recent_bytes_max: usize) -> Self {
+        let kept = READ_BUFFERS_BYTES_MAX.min(recent_bytes_max);
+        Self {
+            buffers: Buffers::new(kept),
+            recent_buffers: Buffers::new(kept),
+            recent_bytes_left: AtomicUsize::new(recent_bytes_max),
+        }
+    }
+
     /// Lets go of the buffers that nobody has wanted since the last call.
     pub fn rest(&self) {
         self.buffers.rest();
