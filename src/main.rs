@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-/// Deliveries and dead letters are many small values. With the system's allocator they cost a fifth of the processor's time.
+/// Deliveries and dead letters are many small values: the system's allocator took a fifth of the processor's time with them.
+/// This one gives back what is not used, by a thread of its own, and stays within a memory limit that mimalloc overran.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     redrive::cli::run(std::env::args_os())

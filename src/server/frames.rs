@@ -10,7 +10,7 @@ use crate::protocol::frame::{FrameTooLarge, LENGTH_BYTES, body_bytes};
 use crate::request_room::HeldRoom;
 
 /// Bytes that are read ahead: many small requests cost one system call.
-const READ_AHEAD_BYTES: usize = 64 << 10;
+const READ_AHEAD_BYTES: usize = 16 << 10;
 /// Growth of the buffer before the bytes have arrived.
 const FIRST_GROWTH_BYTES: usize = 64 << 10;
 /// Buffers larger than this are given back after a frame.
