@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redrive::protocol::produce::ProduceRequest;
 use redrive::protocol::settings::Durability;
 
 use crate::harness::{Running, batch, bounded, counted, create, read_all, topic_request};
@@ -69,13 +70,22 @@ async fn a_long_poll_ends_with_what_is_there() {
     let mut request = fetch_request("t", 0, 30_000);
     request.bytes_min = 1 << 20;
     raw.send(&frame(9, &request)).await;
+    // A request that has not arrived at the end is not taken: when what was sent behind it is there, it has.
     let produced = produce_request("t", 0, batch(&[b"a"]));
-    client.produce(&produced).await.unwrap();
+    raw.send(&frame(10, &produced)).await;
+    let connection = client.connection().await.unwrap();
+    let seen = connection
+        .call(&fetch_request("t", 0, 10_000))
+        .await
+        .unwrap();
+    assert!(!seen.partitions[0].batches.is_empty());
     let stopped = tokio::spawn(broker.stop());
     let answer = raw.answer::<redrive::protocol::fetch::FetchRequest>().await;
     let (id, answer) = answer.expect("the poll is answered");
     assert_eq!(id, 9);
     assert!(!answer.unwrap().partitions[0].batches.is_empty());
+    let (id, _) = raw.answer::<ProduceRequest>().await.unwrap();
+    assert_eq!(id, 10);
     assert_eq!(raw.body().await, None);
     tokio::time::timeout(DRAIN_MAX, stopped)
         .await
