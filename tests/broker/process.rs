@@ -380,7 +380,9 @@ async fn a_crash_after_each_step_of_republish_republishes_each_letter_once() {
                     Err(error) => break error,
                 }
             };
-            assert!(error.is_outcome_unknown(), "{place}: {error}");
+            // Markers come behind the answer: the broker may be gone before it is asked for more.
+            let is_between = place.starts_with("republish-markers");
+            assert!(error.is_outcome_unknown() || is_between, "{place}: {error}");
             let status = process.ended().await;
             assert_eq!(status.code(), None, "{place}: it was to abort");
             let process = Process::start(dir.path());

@@ -80,11 +80,13 @@ async fn too_many_messages_are_refused_and_a_sick_destination_keeps_its_places()
     }
     machine.publish(to("http://well/")).await;
     let well = machine.attempt_to("http://well/").await;
-    assert_eq!(
-        machine.early.get_mut().len(),
-        3,
-        "as many as one destination may have"
-    );
+    // Those of the sick one may come behind it. They are not answered.
+    let mut sick = Vec::new();
+    while sick.len() < 3 {
+        sick.push(machine.attempt_to("http://sick/").await);
+    }
+    let more = machine.early.get_mut().len();
+    assert_eq!(more, 0, "one destination has three places");
     well.answer(200, &[]);
     // One that has just been synced may be counted twice for a moment.
     let mut taken = 10;
