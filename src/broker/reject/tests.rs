@@ -16,28 +16,19 @@ use storage::log_id::LogKind;
 use storage::offset::Offset;
 
 use crate::broker::Broker;
-use crate::broker::tests::{FAIL, append, bounded, open, partition, waits};
+use crate::broker::tests::{FAIL, append, bounded, open, partition, rejection, waits};
 use crate::broker::upkeep::sync_all;
 use crate::engine::PartitionHandle;
-use crate::protocol::cursor::Text;
 use crate::protocol::error_code::Refusal;
-use crate::protocol::reject::{RejectAnswer, RejectRequest};
+use crate::protocol::reject::RejectAnswer;
 
 const RECORDS: u64 = 64;
 
 type Call = Pin<Box<dyn Future<Output = Result<RejectAnswer, Refusal>>>>;
 
 fn call(broker: &Arc<Broker>, offset: u64) -> Call {
-    let request = RejectRequest {
-        topic: "t".to_owned(),
-        partition: 0,
-        offset: Offset(offset),
-        group: "g".to_owned(),
-        reason: Text::from("r".to_owned()),
-        details: None,
-    };
     let broker = Arc::clone(broker);
-    Box::pin(async move { broker.reject(request).await })
+    Box::pin(async move { broker.reject(rejection(offset)).await })
 }
 
 fn fill(partition: &PartitionHandle) {

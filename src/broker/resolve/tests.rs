@@ -7,11 +7,9 @@ use storage::offset::Offset;
 use storage::partition::Claim;
 
 use crate::broker::Broker;
-use crate::broker::tests::{append_value, bounded, open, partition};
+use crate::broker::tests::{append_value, bounded, open, partition, rejection};
 use crate::broker::upkeep::sync_all;
 use crate::engine::PartitionHandle;
-use crate::protocol::cursor::Text;
-use crate::protocol::reject::RejectRequest;
 use crate::protocol::resolve_letters::RetryLettersRequest;
 use crate::protocol::selection::{Order, Page, Selection};
 
@@ -25,15 +23,7 @@ async fn fill(broker: &Arc<Broker>, partition: &PartitionHandle) {
     }
     sync_all(partition, LogKind::Main).unwrap();
     for offset in 0..LETTERS {
-        let request = RejectRequest {
-            topic: "t".to_owned(),
-            partition: 0,
-            offset: Offset(offset),
-            group: "g".to_owned(),
-            reason: Text::from("r".to_owned()),
-            details: None,
-        };
-        bounded(broker.reject(request)).await.unwrap();
+        bounded(broker.reject(rejection(offset))).await.unwrap();
     }
 }
 

@@ -125,12 +125,12 @@ pub(super) fn append_value(partition: &PartitionHandle, value: &[u8]) -> Option<
     }
 }
 
-/// The first record of the partition is given up.
-fn rejection() -> RejectRequest {
+/// A record of the partition is given up.
+pub(super) fn rejection(offset: u64) -> RejectRequest {
     RejectRequest {
         topic: "t".to_owned(),
         partition: 0,
-        offset: Offset(0),
+        offset: Offset(offset),
         group: "g".to_owned(),
         reason: Text::from("r".to_owned()),
         details: None,
@@ -193,7 +193,7 @@ async fn a_dead_letter_log_whose_sync_failed_is_told_and_counted() {
     append(&partition).unwrap();
     sync_all(&partition, LogKind::Main).unwrap();
     disk.add(Rule::new(OpClass::Sync, FAIL).at(Site::Append));
-    bounded(broker.reject(rejection())).await.unwrap_err();
+    bounded(broker.reject(rejection(0))).await.unwrap_err();
     broker.measure();
     assert!(broker.metrics.encode().contains("redrive_poisoned_logs 1"));
     let problems = broker.health().problems;
@@ -415,7 +415,7 @@ fn metrics_warn_before_retention_takes_a_dead_letter() {
     };
     assert_eq!(told(), (0, -1));
     runtime
-        .block_on(bounded(broker.reject(rejection())))
+        .block_on(bounded(broker.reject(rejection(0))))
         .unwrap();
     clock.advance(Duration::from_hours(29 * 24));
     broker.measure();

@@ -9,8 +9,8 @@
 //!    Below the log start, in a gap, and when the log is poisoned, nobody looks here.
 //! 3. A log that is opened begins with nothing: what recovery cut or repair gave up was never here.
 //! 4. One log holds at most [`RECENT_BYTES_MAX`] bytes, all logs of one [`FetchMemory`] at most
-//!    [`RECENT_BYTES_TOTAL_MAX`], or what it was made with. A log begins to hold when a reader has reached its end, and stops when none has come
-//!    that far for [`RECENT_BYTES_MAX`] bytes of appends, or when nothing happens between two calls of [`Recent::rest`].
+//!    [`RECENT_BYTES_TOTAL_MAX`], or what it was made with. A log begins to hold when a reader has reached its end, and stops
+//!    when none has come that far for [`RECENT_BYTES_MAX`] bytes of appends, or when nothing happens between two calls of [`Recent::rest`].
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
