@@ -62,6 +62,7 @@ use crate::topic::Topic;
 use checkpoints::Checkpoints;
 use control::Control;
 
+pub use fetch::ReadAhead;
 pub use flow_pins::{FlowPin, FlowUnpin};
 pub use host::Host;
 pub use open::OpenError;
@@ -107,8 +108,7 @@ pub struct Broker {
     next_producer_id: Mutex<std::ops::Range<u64>>,
     resolving: Arc<Semaphore>,
     rejects: reject::RejectQueue,
-    /// KiB of fetched batches that may be in memory.
-    fetched_kib: Arc<Semaphore>,
+    fetch_room: fetch::FetchRoom,
     fetch_memory: Arc<FetchMemory>,
     /// Held while segments are deleted.
     retaining: Mutex<()>,

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::checkpoints::Checkpoints;
 use super::control::Control;
+use super::fetch::FetchRoom;
 use super::push_settings::PushSettings;
 use super::{Broker, Host, RESOLVING_MAX, push, signing_keys};
 use crate::clock::{ClockWatch, SharedClock};
@@ -146,10 +147,7 @@ impl Broker {
             next_producer_id: Mutex::new(0..0),
             resolving: Arc::new(Semaphore::new(RESOLVING_MAX)),
             rejects: super::reject::RejectQueue::default(),
-            fetched_kib: Arc::new(Semaphore::new(
-                usize::try_from(config.fetches.answer_bytes_max / 1024)
-                    .unwrap_or(Semaphore::MAX_PERMITS),
-            )),
+            fetch_room: FetchRoom::new(config.fetches.answer_bytes_max),
             fetch_memory: Arc::new(FetchMemory::new(config.fetches.recent_bytes_max)),
             retaining: Mutex::new(()),
             peers: AtomicU64::new(1),

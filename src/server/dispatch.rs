@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::listener::Shared;
-use crate::broker::{Broker, ProducePending};
+use crate::broker::{Broker, ProducePending, ReadAhead};
 use crate::limits::{CLIENT_NAME_BYTES_MAX, PARTITIONS_PER_REQUEST_MAX};
 use crate::protocol::api_key::{API_VERSION_MIN, ApiKey};
 use crate::protocol::cursor::{DecodeError, Reader, Wire};
@@ -36,6 +36,8 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Vec<Bytes>> + Send>>;
 pub(super) struct Peer {
     /// Name for markers and logs: what the client called itself, and a number.
     pub(super) name: String,
+    /// What is read for its next fetch.
+    ahead: Arc<ReadAhead>,
 }
 
 /// Reads a request's header.
@@ -83,6 +85,7 @@ pub(super) fn handshake(
     let number = shared.broker.next_peer();
     Ok(Peer {
         name: format!("{}#{number}", request.client_name),
+        ahead: Arc::default(),
     })
 }
 
@@ -168,6 +171,7 @@ pub(super) fn work(
         version: header.api_version,
     };
     let who = peer.name.clone();
+    let ahead = Arc::clone(&peer.ahead);
     match key {
         ApiKey::Handshake | ApiKey::Produce => Err(Refusal::new(
             ErrorCode::HandshakeExpected,
@@ -180,10 +184,9 @@ pub(super) fn work(
             b.delete_topic(&r).map(|()| DeleteTopicAnswer {})
         }),
         ApiKey::ProducerId => call.blocking(reader, |b, _: ProducerIdRequest| b.producer_id()),
-        ApiKey::Fetch => call.run(
-            reader,
-            |b, r: FetchRequest| async move { b.fetch(&r).await },
-        ),
+        ApiKey::Fetch => call.run(reader, |b, r: FetchRequest| async move {
+            b.fetch(&r, &ahead).await
+        }),
         ApiKey::ListOffsets => call.blocking(reader, |b, r: ListOffsetsRequest| b.list_offsets(&r)),
         ApiKey::CommitOffsets => call.run(reader, |b, r: CommitOffsetsRequest| async move {
             b.commit_offsets(&r).await.map(|()| CommitOffsetsAnswer {})

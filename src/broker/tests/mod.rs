@@ -28,7 +28,7 @@ use storage::offset::{Offset, TimestampMs};
 use storage::partition::AppendOutcome;
 
 use super::upkeep::sync_all;
-use super::{Broker, RESOLVING_MAX};
+use super::{Broker, RESOLVING_MAX, ReadAhead};
 use crate::clock::ManualClock;
 use crate::config::{FlagValue, ServeConfig, Settings};
 use crate::engine::PartitionHandle;
@@ -85,7 +85,7 @@ fn open_at(clock: Arc<ManualClock>) -> (Arc<Broker>, FaultDisk) {
     (broker, disk)
 }
 
-fn create(broker: &Broker, name: &str) -> Result<(), Refusal> {
+pub(super) fn create(broker: &Broker, name: &str) -> Result<(), Refusal> {
     let request = CreateTopicRequest {
         name: name.to_owned(),
         partition_count: 1,
@@ -388,12 +388,12 @@ async fn a_fetch_that_its_limits_cut_short_does_not_wait_for_more() {
     };
     tokio::time::pause();
     let started = tokio::time::Instant::now();
-    let answer = broker.fetch(&request).await.unwrap();
+    let answer = broker.fetch(&request, &ReadAhead::default()).await.unwrap();
     assert!(!answer.partitions[0].batches.is_empty());
     assert_eq!(started.elapsed(), Duration::ZERO);
-    let room = broker.fetched_kib.available_permits();
+    let room = broker.fetch_room.free_kib();
     drop(answer);
-    assert_eq!(broker.fetched_kib.available_permits(), room + 1);
+    assert_eq!(broker.fetch_room.free_kib(), room + 1);
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Default for ConsumerOptions {
             all_groups: false,
             stops_at_end: false,
             prefetch_bytes: 16 << 20,
-            partition_bytes_max: 4 << 20,
+            partition_bytes_max: 1 << 20,
             bytes_min: 1,
             wait: Duration::from_millis(500),
         }

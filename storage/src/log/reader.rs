@@ -51,6 +51,12 @@ impl LogReader {
         self.shared.place.id
     }
 
+    /// Returns whether both read the same log: one that was opened once, not one of the same name.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Returns whether an operator has given up the record at `offset`.
     #[must_use]
     pub fn gap_holds(&self, offset: Offset) -> bool {

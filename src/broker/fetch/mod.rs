@@ -1,18 +1,21 @@
 //! Fetch: whole batches from where a consumer asks, and a wait that ends when there is enough.
 
+mod ahead;
+mod room;
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use storage::batch::BatchHeader;
 use storage::error::LogError;
 use storage::log_id::LogKind;
-use storage::offset::Offset;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+
+use ahead::{Behind, ReadAll, end_of};
 
 use super::{Broker, partition_of, refusal};
 use crate::causes::Causes;
@@ -20,23 +23,43 @@ use crate::limits::{FETCH_BYTES_MAX, FETCH_WAIT_MAX, PARTITIONS_PER_REQUEST_MAX}
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::fetch::{FetchAnswer, FetchPartition, FetchRequest, FetchedPartition};
 
+pub use ahead::ReadAhead;
+pub(super) use room::FetchRoom;
+
 type Change = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// From this many bytes on an answer is that of a consumer who is behind: more will be asked for at once.
+const READ_AHEAD_FROM_BYTES: usize = 256 << 10;
+
 impl Broker {
-    /// Reads batches. Waits until `bytes_min` bytes are there, a partition is refused, or the wait is over.
+    /// Reads batches. Waits until `bytes_min` bytes are there, a partition is refused, or the wait is over. What follows the
+    /// answer is read ahead for the next fetch that is made with the same `ahead`.
     ///
     /// # Errors
     /// [`ErrorCode::LimitExceeded`] when too much is asked for. What one partition refuses stands in its share of the answer.
-    pub async fn fetch(&self, request: &FetchRequest) -> Result<FetchAnswer, Refusal> {
+    pub async fn fetch(
+        &self,
+        request: &FetchRequest,
+        ahead: &ReadAhead,
+    ) -> Result<FetchAnswer, Refusal> {
         check(request)?;
+        let mut read = ahead.take().await;
+        let bytes_max = request
+            .bytes_max
+            .min(FETCH_BYTES_MAX)
+            .min(self.answer_bytes_max);
         self.metrics.traffic.fetch_requests.inc();
         let wait = Duration::from_millis(u64::from(request.wait_ms_max)).min(FETCH_WAIT_MAX);
         let deadline = Instant::now().checked_add(wait);
         loop {
             // Subscribed before the read, so that nothing that comes in between is missed.
             let changes = self.changes(request);
-            let room = self.room(request.bytes_max.min(FETCH_BYTES_MAX));
-            let (answer, is_cut) = self.read_all(request, room.is_some());
+            let share = read
+                .share
+                .take()
+                .or_else(|| self.fetch_room.take(bytes_max));
+            let left = if share.is_some() { bytes_max } else { 1 };
+            let (mut answer, is_cut) = self.read_all(request, left, &mut read);
             let bytes: usize = answer
                 .partitions
                 .iter()
@@ -57,44 +80,71 @@ impl Broker {
                     .traffic
                     .fetch_bytes
                     .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
-                return Ok(held(answer, room, bytes));
+                self.read_ahead(request, &answer, bytes_max, ahead);
+                if let Some(share) = share {
+                    let all = answer.partitions.iter_mut();
+                    share.hold(all.map(|partition| &mut partition.batches));
+                }
+                return Ok(answer);
             };
             // Nothing is kept in memory by a fetch that waits.
-            drop((answer, room));
+            drop((answer, share));
+            read.reads.clear();
             tokio::select! {
                 () = first_of(changes) => {}
                 () = tokio::time::sleep_until(deadline) => {}
                 () = self.shutdown.wait() => {
                     // What came in the last moment is still served.
-                    let (answer, _) = self.read_all(request, true);
+                    let (answer, _) = self.read_all(request, bytes_max, &mut read);
                     return Ok(answer);
                 }
             }
         }
     }
 
-    /// Takes the room of an answer; `None` when too much is read and not sent already.
-    fn room(&self, bytes_max: u32) -> Option<OwnedSemaphorePermit> {
-        let kib = bytes_max.div_ceil(1024).max(1);
-        Arc::clone(&self.fetched_kib)
-            .try_acquire_many_owned(kib)
-            .ok()
+    /// Begins to read what follows an answer that is a large one.
+    fn read_ahead(
+        &self,
+        request: &FetchRequest,
+        answer: &FetchAnswer,
+        bytes_max: u32,
+        ahead: &ReadAhead,
+    ) {
+        let wanted = request.partitions.iter().zip(&answer.partitions);
+        let parts: Vec<_> = wanted
+            .filter_map(|(wanted, found)| {
+                let is_full = found.batches.len() >= READ_AHEAD_FROM_BYTES;
+                let topic = is_full.then(|| self.topic(&wanted.topic).ok())??;
+                let partition = partition_of(&topic, wanted.partition).ok()?;
+                Some(Behind {
+                    log: partition.reader().clone(),
+                    batches: found.batches.clone(),
+                    bytes_max: wanted.bytes_max,
+                })
+            })
+            .collect();
+        if parts.is_empty() {
+            return;
+        }
+        if let Some(share) = self.fetch_room.take_spare(bytes_max) {
+            ahead.begin(parts, bytes_max, share, &self.fetch_memory);
+        }
     }
 
     /// Reads all partitions. Says also whether the limits left something out that could be read.
-    fn read_all(&self, request: &FetchRequest, has_room: bool) -> (FetchAnswer, bool) {
-        let mut left = if has_room {
-            let bytes_max = request.bytes_max.min(FETCH_BYTES_MAX);
-            u64::from(bytes_max.min(self.answer_bytes_max))
-        } else {
-            1
-        };
+    fn read_all(
+        &self,
+        request: &FetchRequest,
+        bytes_max: u32,
+        ahead: &mut ReadAll,
+    ) -> (FetchAnswer, bool) {
+        let mut left = u64::from(bytes_max);
         let (mut is_cut, mut has_data) = (false, false);
         let mut partitions = Vec::with_capacity(request.partitions.len());
         for wanted in &request.partitions {
             // The first partition with data gives at least one batch, however small the maximum is.
             let read = (left > 0 || !has_data).then_some(left);
-            let mut fetched = self.read_one(wanted, read);
+            let mut fetched = self.read_one(wanted, read, ahead);
             let mut bytes = u64::try_from(fetched.batches.len()).unwrap_or(u64::MAX);
             if has_data && bytes > left {
                 fetched.batches = Bytes::new();
@@ -110,7 +160,12 @@ impl Broker {
         (FetchAnswer { partitions }, is_cut)
     }
 
-    fn read_one(&self, wanted: &FetchPartition, bytes_left: Option<u64>) -> FetchedPartition {
+    fn read_one(
+        &self,
+        wanted: &FetchPartition,
+        bytes_left: Option<u64>,
+        ahead: &mut ReadAll,
+    ) -> FetchedPartition {
         let found = self
             .topic(&wanted.topic)
             .and_then(|topic| partition_of(&topic, wanted.partition));
@@ -127,7 +182,11 @@ impl Broker {
         let read = match bytes_left {
             Some(left) => {
                 let bytes_max = left.min(u64::from(wanted.bytes_max));
-                reader.fetch(wanted.offset, bytes_max, &self.fetch_memory)
+                let found = ahead.find(reader, wanted.offset, bytes_max);
+                found.map_or_else(
+                    || reader.fetch(wanted.offset, bytes_max, &self.fetch_memory),
+                    Ok,
+                )
             }
             None => Ok(Bytes::new()),
         };
@@ -165,46 +224,6 @@ impl Broker {
         }
         changes
     }
-}
-
-/// Returns the first offset behind whole batches.
-fn end_of(mut batches: &[u8]) -> Option<Offset> {
-    let mut end = None;
-    while let Ok(header) = BatchHeader::decode(batches) {
-        end = Some(header.next_offset());
-        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-        batches = batches.get(length..).unwrap_or_default();
-    }
-    end
-}
-
-/// Batches that give their room back when they have been sent.
-struct Held {
-    batches: Bytes,
-    _room: Arc<OwnedSemaphorePermit>,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.batches
-    }
-}
-
-/// Ties the room that an answer needs to its batches, and gives the rest back.
-fn held(mut answer: FetchAnswer, room: Option<OwnedSemaphorePermit>, bytes: usize) -> FetchAnswer {
-    let Some(mut room) = room else { return answer };
-    let unused = room.num_permits().saturating_sub(bytes.div_ceil(1024));
-    drop(room.split(unused));
-    let room = Arc::new(room);
-    for partition in &mut answer.partitions {
-        if !partition.batches.is_empty() {
-            partition.batches = Bytes::from_owner(Held {
-                batches: std::mem::take(&mut partition.batches),
-                _room: Arc::clone(&room),
-            });
-        }
-    }
-    answer
 }
 
 fn check(request: &FetchRequest) -> Result<(), Refusal> {

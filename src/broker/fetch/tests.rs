@@ -1,0 +1,167 @@
+//! What is read ahead is what a read would give.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
+use storage::log_id::LogKind;
+use storage::offset::Offset;
+
+use super::ReadAhead;
+use crate::broker::Broker;
+use crate::broker::tests::{append_value, create, open, partition};
+use crate::broker::upkeep::sync_all;
+use crate::protocol::delete_topic::DeleteTopicRequest;
+use crate::protocol::error_code::ErrorCode;
+use crate::protocol::fetch::{FetchPartition, FetchRequest, FetchedPartition};
+
+const RECORD_BYTES: usize = 400 << 10;
+
+fn fill(broker: &Broker, count: u8) {
+    let partition = broker.topic("t").unwrap().partition(0).unwrap();
+    for value in 0..count {
+        append_value(&partition, &vec![value; RECORD_BYTES]).unwrap();
+    }
+    sync_all(&partition, LogKind::Main).unwrap();
+}
+
+fn filled() -> (Arc<Broker>, FaultDisk) {
+    let (broker, disk) = open();
+    partition(&broker);
+    fill(&broker, 4);
+    (broker, disk)
+}
+
+async fn fetch(broker: &Broker, offset: u64, ahead: &ReadAhead) -> FetchedPartition {
+    let request = FetchRequest {
+        partitions: vec![FetchPartition {
+            topic: "t".to_owned(),
+            partition: 0,
+            offset: Offset(offset),
+            bytes_max: 1000,
+        }],
+        bytes_min: 1,
+        bytes_max: 1 << 20,
+        wait_ms_max: 0,
+    };
+    let mut answer = broker.fetch(&request, ahead).await.unwrap();
+    answer.partitions.remove(0)
+}
+
+/// Lets what was begun come to its end.
+async fn rest() {
+    tokio::task::yield_now().await;
+}
+
+#[tokio::test]
+async fn what_follows_an_answer_is_read_before_it_is_asked_for() {
+    let (broker, disk) = filled();
+    let ahead = ReadAhead::default();
+    let mut given: Vec<Bytes> = Vec::new();
+    given.push(fetch(&broker, 0, &ahead).await.batches);
+    for offset in 1..4 {
+        rest().await;
+        let reads = disk.count(OpClass::Read);
+        given.push(fetch(&broker, offset, &ahead).await.batches);
+        assert_eq!(disk.count(OpClass::Read), reads, "at {offset}");
+    }
+    for (offset, given) in (0..4).zip(&given) {
+        let read = fetch(&broker, offset, &ReadAhead::default()).await;
+        assert_eq!(&read.batches, given, "at {offset}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_something_else_gets_that() {
+    let (broker, _disk) = filled();
+    let ahead = ReadAhead::default();
+    fetch(&broker, 0, &ahead).await;
+    rest().await;
+    let other = fetch(&broker, 2, &ahead).await;
+    let read = fetch(&broker, 2, &ReadAhead::default()).await;
+    assert_eq!(other.batches, read.batches);
+}
+
+#[tokio::test]
+async fn a_topic_of_the_same_name_is_another_one() {
+    let (broker, _disk) = filled();
+    let ahead = ReadAhead::default();
+    fetch(&broker, 0, &ahead).await;
+    rest().await;
+    let request = DeleteTopicRequest {
+        name: "t".to_owned(),
+        force: false,
+    };
+    broker.delete_topic(&request).unwrap();
+    create(&broker, "t").unwrap();
+    let refused = fetch(&broker, 1, &ahead).await;
+    assert_eq!(refused.refusal.unwrap().code, ErrorCode::OffsetOutOfRange);
+}
+
+#[tokio::test]
+async fn what_retention_has_taken_is_not_served() {
+    let (broker, _disk) = filled();
+    let ahead = ReadAhead::default();
+    fetch(&broker, 0, &ahead).await;
+    rest().await;
+    let partition = broker.topic("t").unwrap().partition(0).unwrap();
+    let taken = partition
+        .owner()
+        .lock()
+        .log_mut(LogKind::Main)
+        .unwrap()
+        .apply_log_start(Offset(2));
+    taken.run().unwrap();
+    let refused = fetch(&broker, 1, &ahead).await;
+    assert_eq!(refused.refusal.unwrap().code, ErrorCode::OffsetOutOfRange);
+}
+
+/// What a failed sync has left of the file is for the file to say.
+#[tokio::test]
+async fn a_log_that_stopped_is_read_again() {
+    let (broker, disk) = filled();
+    let ahead = ReadAhead::default();
+    fetch(&broker, 0, &ahead).await;
+    rest().await;
+    let fail = Rule::new(OpClass::Sync, Effect::Fail(ErrorKind::Other));
+    disk.add(fail.on(".log"));
+    let partition = broker.topic("t").unwrap().partition(0).unwrap();
+    append_value(&partition, b"lost").unwrap();
+    sync_all(&partition, LogKind::Main).unwrap_err();
+    let reads = disk.count(OpClass::Read);
+    fetch(&broker, 1, &ahead).await;
+    assert!(disk.count(OpClass::Read) > reads);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_asks_for_gives_its_room_back() {
+    let (broker, _disk) = filled();
+    let all = broker.fetch_room.free_kib();
+    let ahead = ReadAhead::default();
+    drop(fetch(&broker, 0, &ahead).await);
+    rest().await;
+    assert!(broker.fetch_room.free_kib() < all);
+    tokio::time::sleep(super::ahead::KEPT_MAX).await;
+    rest().await;
+    assert_eq!(broker.fetch_room.free_kib(), all);
+}
+
+#[tokio::test]
+async fn half_of_the_room_stays_for_those_who_ask() {
+    let (broker, _disk) = filled();
+    let all = broker.fetch_room.free_kib();
+    let count = all / 1024 + 1;
+    let connections: Vec<_> = (0..count).map(|_| ReadAhead::default()).collect();
+    for ahead in &connections {
+        drop(fetch(&broker, 0, ahead).await);
+    }
+    assert!(broker.fetch_room.free_kib() < all);
+    assert!(broker.fetch_room.free_kib() >= all / 2);
+}
