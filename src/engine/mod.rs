@@ -10,4 +10,4 @@ mod pool;
 mod room;
 
 pub use partition::{DurabilityWanted, PartitionHandle};
-pub use pool::{Awaited, Job, Unfinished, WorkPool, Workers};
+pub use pool::{Awaited, Begun, Job, Unfinished, WorkPool, Workers};

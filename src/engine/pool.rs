@@ -90,6 +90,22 @@ impl WorkPool {
         result.await.or(Err(Unfinished))
     }
 
+    /// Begins an operation whose result the caller wants later. It runs beside the caller, or in [`Begun::end`] when nobody has
+    /// had the time for it until then: so that operations which wait for others cannot use up all threads.
+    pub fn fork<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> Begun<T> {
+        let act: Box<dyn FnOnce() -> T + Send> = Box::new(act);
+        let waiting = Arc::new(Mutex::new(Some(act)));
+        let (done, result) = oneshot::channel();
+        let taken = Arc::clone(&waiting);
+        self.begin(move || {
+            let act = taken.lock().take();
+            if let Some(act) = act {
+                done.send(act()).ok();
+            }
+        });
+        Begun { waiting, result }
+    }
+
     /// Lets the operation that calls this wait until something has come, at most for `time`.
     pub fn wait(&self, awaited: impl Future<Output = ()> + Send + 'static, time: Duration) {
         self.workers.wait(Some(Box::pin(awaited)), time);
@@ -109,6 +125,45 @@ impl WorkPool {
     #[must_use]
     pub fn opening_count(&self) -> usize {
         self.workers.opening_count().max(1)
+    }
+}
+
+/// An operation that was begun and whose result is wanted. Dropping it does not end it.
+pub struct Begun<T> {
+    /// Taken by whoever carries it out.
+    waiting: Arc<Mutex<Option<Box<dyn FnOnce() -> T + Send>>>>,
+    result: oneshot::Receiver<T>,
+}
+
+impl<T> fmt::Debug for Begun<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_waiting = self.waiting.lock().is_some();
+        f.debug_struct("Begun")
+            .field("is_waiting", &is_waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> Begun<T> {
+    /// Returns the result, when it is there. Called by another operation.
+    ///
+    /// # Errors
+    /// [`Unfinished`] when the operation has panicked.
+    pub fn end(self, pool: &WorkPool) -> Result<T, Unfinished> {
+        let act = self.waiting.lock().take();
+        if let Some(act) = act {
+            return Ok(act());
+        }
+        let mut result = self.result;
+        if let Ok(result) = result.try_recv() {
+            return Ok(result);
+        }
+        let place = Arc::new(Mutex::new(None));
+        let filled = Arc::clone(&place);
+        let arrival = async move { *filled.lock() = result.await.ok() };
+        pool.wait(arrival, Duration::MAX);
+        let result = place.lock().take();
+        result.ok_or(Unfinished)
     }
 }
 
@@ -205,5 +260,109 @@ fn work(queue: &Queue) {
             }
         };
         job();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+
+    use super::*;
+
+    /// Workers that begin nothing before they are told to.
+    #[derive(Default)]
+    struct Held(Mutex<Vec<Job>>);
+
+    impl fmt::Debug for Held {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Held")
+        }
+    }
+
+    impl Workers for Held {
+        fn submit(&self, job: Job) {
+            job();
+        }
+
+        fn begin(&self, job: Job) {
+            self.0.lock().push(job);
+        }
+
+        fn wait(&self, awaited: Option<Awaited>, _time: Duration) {
+            if let Some(mut awaited) = awaited {
+                let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                assert!(awaited.as_mut().poll(&mut context).is_ready());
+            }
+        }
+
+        fn opening_count(&self) -> usize {
+            1
+        }
+    }
+
+    #[test]
+    fn what_no_thread_had_time_for_is_done_by_who_wants_it_and_once() {
+        let held = Arc::new(Held::default());
+        let pool = WorkPool::new(Arc::clone(&held) as Arc<dyn Workers>);
+        let count = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&count);
+        let begun = pool.fork(move || {
+            *counted.lock() += 1;
+            7
+        });
+        assert_eq!(begun.end(&pool), Ok(7));
+        for job in held.0.lock().drain(..) {
+            job();
+        }
+        assert_eq!(*count.lock(), 1);
+    }
+
+    #[test]
+    fn what_was_done_beside_is_not_done_again() {
+        let held = Arc::new(Held::default());
+        let pool = WorkPool::new(Arc::clone(&held) as Arc<dyn Workers>);
+        let count = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&count);
+        let begun = pool.fork(move || *counted.lock() += 1);
+        for job in held.0.lock().drain(..) {
+            job();
+        }
+        assert_eq!(begun.end(&pool), Ok(()));
+        assert_eq!(*count.lock(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_takes_its_time_is_waited_for() {
+        let pool = WorkPool::start(1).unwrap();
+        let waiting = pool.clone();
+        let (go, may_go) = std::sync::mpsc::channel();
+        let (has_begun, began) = std::sync::mpsc::channel();
+        let begun = pool.fork(move || {
+            has_begun.send(()).unwrap();
+            may_go.recv().unwrap();
+            7
+        });
+        let ended = pool.run(move || {
+            began.recv().unwrap();
+            go.send(()).unwrap();
+            begun.end(&waiting)
+        });
+        assert_eq!(ended.await, Ok(Ok(7)));
+    }
+
+    #[tokio::test]
+    async fn what_panicked_has_no_end() {
+        let pool = WorkPool::start(1).unwrap();
+        let waiting = pool.clone();
+        let (has_begun, began) = std::sync::mpsc::channel::<()>();
+        let begun: Begun<()> = pool.fork(move || {
+            drop(has_begun);
+            panic!("as it was told to");
+        });
+        let ended = pool.run(move || {
+            began.recv().unwrap_err();
+            begun.end(&waiting)
+        });
+        assert_eq!(ended.await, Ok(Err(Unfinished)));
     }
 }

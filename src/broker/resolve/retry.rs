@@ -1,15 +1,16 @@
-//! Republishing letters, part by part: while the fresh records of one part are synced, the next part is selected and written.
+//! Republishing letters, part by part: while the fresh records of some parts are synced, those of the next one are written, and
+//! the one behind it is selected.
 //!
 //! Invariants:
-//! - What is in memory are the letters of one part, and of the part before only who they are.
+//! - What is in memory are the letters of two parts, and of the [`UNCOMMITTED_PARTS_MAX`] before them only who they are.
 //! - Nobody is waited for while letters are held that are not committed: two who hold what the other one wants would wait in
 //!   vain. So whoever meets letters that somebody else resolves commits what is written first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use storage::dead_letter::PlacedLetter;
-use storage::log_id::LogKind;
+use storage::log_id::{LogKind, PartitionNumber};
 use storage::offset::Offset;
 use storage::partition::{Outcome, Outcomes, Republished as Committed, Resolver, Who, Written};
 use tokio::sync::oneshot;
@@ -17,18 +18,20 @@ use tokio::sync::oneshot;
 use super::answers::republished;
 use super::share::{Answers, Change, Share, by_partition, change_all, share_out};
 use super::{Settled, ended, settle, within};
-use crate::broker::select::{select, unknown_letter};
+use crate::broker::select::{SelectedPage, select, unknown_letter};
 use crate::broker::{Broker, refusal};
 use crate::causes::Causes;
-use crate::engine::PartitionHandle;
+use crate::engine::{Begun, PartitionHandle};
 use crate::limits::{REQUEST_ID_BYTES_MAX, RESOLVE_BYTES_MAX};
 use crate::protocol::error_code::Refusal;
 use crate::protocol::resolve_letters::{Republished, RetryLettersAnswer, RetryLettersRequest};
 use crate::protocol::selection::{Page, Selection};
 use crate::topic::Topic;
 
-/// Bytes of letters that a retry of a page holds in memory at a time.
-const PART_BYTES_GOAL: u32 = 4 << 20;
+/// Bytes of the letters of one part.
+const PART_BYTES_GOAL: u32 = 2 << 20;
+/// Parts that are written and not committed: so many that a sync which takes its time is not waited for.
+const UNCOMMITTED_PARTS_MAX: usize = 8;
 
 /// Letters of a page whose fresh records are written.
 struct Part {
@@ -37,15 +40,25 @@ struct Part {
     shares: Vec<WrittenShare>,
 }
 
+/// A part that is being selected, with all that stands behind it.
+struct Selecting {
+    page: Page,
+    begun: Begun<Result<SelectedPage, Refusal>>,
+}
+
 /// What is written of the letters of one partition.
 struct WrittenShare {
     partition: Arc<PartitionHandle>,
-    index: u32,
-    /// The places of the letters in the answer.
-    places: HashMap<Offset, usize>,
+    places: Places,
     batches: Vec<Written>,
     /// Letters that somebody else is resolving, of each batch that has some.
     busy: Vec<Vec<PlacedLetter>>,
+}
+
+/// The places in an answer of the letters of one partition.
+struct Places {
+    partition: (PartitionNumber, u32),
+    by_letter: HashMap<Offset, usize>,
 }
 
 /// Republishes the letters of one request.
@@ -54,6 +67,29 @@ struct Retry<'a> {
     who: Who<'a>,
     change: Option<&'a Change>,
     committed: Vec<(Arc<PartitionHandle>, Committed)>,
+}
+
+impl Places {
+    fn answer(&self, results: Vec<Settled>, answers: &mut Answers<Republished>) {
+        for (offset, result) in results {
+            let at = self.by_letter.get(&offset);
+            if let Some((id, place)) = at.and_then(|at| answers.get_mut(*at)) {
+                let result = republished(self.partition, result);
+                *place = result.map_err(|code| code.unwrap_or_else(|| unknown_letter(id)));
+            }
+        }
+    }
+}
+
+/// Returns what of a page stands behind the letters selected first.
+fn behind(page: Page, selected: &SelectedPage) -> Option<Page> {
+    let count = u32::try_from(selected.letters.len()).unwrap_or(u32::MAX);
+    let rest = Page {
+        limit: page.limit.saturating_sub(count),
+        cursor: selected.cursor.clone(),
+        ..page
+    };
+    (rest.limit > 0 && rest.cursor.is_some()).then_some(rest)
 }
 
 impl Broker {
@@ -123,47 +159,53 @@ impl Retry<'_> {
             REQUEST_ID_BYTES_MAX,
         )?;
         let topic = self.broker.topic(&request.topic)?;
-        let mut page = request.page.clone();
+        let selection = Arc::new(request.selection.clone());
         let mut answer = RetryLettersAnswer::default();
-        let mut before: Option<Part> = None;
-        loop {
-            let written = self.write_part(&topic, &request.selection, &page);
-            if let Some(before) = before.take() {
-                self.commit_part(before, &mut answer);
-            }
-            let part = match written {
-                // What was republished is answered; the next call begins where this one could not go on.
-                Err(_) if !answer.letters.is_empty() => return Ok(answer),
-                part => part?,
+        let mut next = Some(self.select(&topic, &selection, request.page.clone()));
+        let mut uncommitted = VecDeque::new();
+        while let Some(Selecting { page, begun }) = next.take() {
+            let selected = begun.end(&self.broker.pool).map_err(|_| ended());
+            let selected = match selected.flatten() {
+                Ok(selected) => selected,
+                Err(refusal) => {
+                    self.commit_all(&mut uncommitted, &mut answer);
+                    if answer.letters.is_empty() {
+                        return Err(refusal);
+                    }
+                    // What was republished is answered; the next call begins where this one could not go on.
+                    return Ok(answer);
+                }
             };
-            let count = u32::try_from(part.answers.len()).unwrap_or(u32::MAX);
-            page.limit = page.limit.saturating_sub(count);
-            page.cursor.clone_from(&part.cursor);
-            let is_last = page.limit == 0 || part.cursor.is_none();
-            if is_last || part.shares.iter().any(|share| !share.busy.is_empty()) {
-                self.commit_part(part, &mut answer);
-            } else {
-                before = Some(part);
-            }
-            if is_last {
-                return Ok(answer);
+            next = behind(page, &selected).map(|page| self.select(&topic, &selection, page));
+            uncommitted.push_back(self.write_part(&topic, selected));
+            let must_wait = |part: &Part| part.shares.iter().any(|share| !share.busy.is_empty());
+            if uncommitted.back().is_some_and(must_wait) {
+                self.commit_all(&mut uncommitted, &mut answer);
+            } else if uncommitted.len() > UNCOMMITTED_PARTS_MAX
+                && let Some(oldest) = uncommitted.pop_front()
+            {
+                self.commit_part(oldest, &mut answer);
             }
         }
+        self.commit_all(&mut uncommitted, &mut answer);
+        Ok(answer)
     }
 
-    /// Selects letters of a page from its start, as many as are held in memory at a time, and writes their fresh records.
-    fn write_part(
-        &self,
-        topic: &Arc<Topic>,
-        selection: &Selection,
-        page: &Page,
-    ) -> Result<Part, Refusal> {
-        let bytes_max = match selection {
+    /// Begins to select the letters of a page from its start, as many as one part has.
+    fn select(&self, topic: &Arc<Topic>, selection: &Arc<Selection>, page: Page) -> Selecting {
+        let bytes_max = match **selection {
             Selection::Ids(_) => RESOLVE_BYTES_MAX,
             Selection::Filter(_) | Selection::All => PART_BYTES_GOAL,
         };
-        let page = select(topic, selection, page, bytes_max)?;
-        let (mut answers, mut shares) = share_out(page.letters);
+        let (topic, selection, of) = (Arc::clone(topic), Arc::clone(selection), page.clone());
+        let select = move || select(&topic, &selection, &of, bytes_max);
+        let begun = self.broker.pool.fork(select);
+        Selecting { page, begun }
+    }
+
+    /// Writes the fresh records of the letters of a part.
+    fn write_part(&self, topic: &Topic, selected: SelectedPage) -> Part {
+        let (mut answers, mut shares) = share_out(selected.letters);
         if let Some(change) = self.change {
             for (at, refusal) in change_all(&mut shares, change) {
                 if let Some((_, place)) = answers.get_mut(at) {
@@ -173,13 +215,13 @@ impl Retry<'_> {
         }
         let batch_bytes_max = topic.settings().batch_bytes_max;
         let shares = shares.into_iter();
-        Ok(Part {
+        Part {
             answers,
-            cursor: page.cursor,
+            cursor: selected.cursor,
             shares: shares
                 .map(|share| self.write_share(share, batch_bytes_max))
                 .collect(),
-        })
+        }
     }
 
     /// Writes the fresh records of letters of one partition, batch by batch, and has one sync begin for all of them.
@@ -200,39 +242,50 @@ impl Retry<'_> {
             batches.push(written);
         }
         partition.schedule_sync(LogKind::Main);
+        let places = Places {
+            partition: (partition.number(), index),
+            by_letter: places,
+        };
         WrittenShare {
             partition,
-            index,
             places,
             batches,
             busy,
         }
     }
 
-    /// Commits what is written, waits for whoever is resolving some of the letters, and answers all of them.
+    fn commit_all(&mut self, parts: &mut VecDeque<Part>, answer: &mut RetryLettersAnswer) {
+        for part in parts.drain(..) {
+            self.commit_part(part, answer);
+        }
+    }
+
+    /// Commits all that is written, then waits for whoever is resolving some of the letters, and answers all of them.
     fn commit_part(&mut self, part: Part, answer: &mut RetryLettersAnswer) {
         let mut answers = part.answers;
+        let mut busy = Vec::new();
         for share in part.shares {
-            let place = (share.partition.number(), share.index);
-            let places = share.places;
-            let results = self.commit_share(&share.partition, share.batches, share.busy);
-            for (offset, result) in results {
-                let at = places.get(&offset);
-                if let Some((id, place_of)) = at.and_then(|at| answers.get_mut(*at)) {
-                    let result = republished(place, result);
-                    *place_of = result.map_err(|code| code.unwrap_or_else(|| unknown_letter(id)));
-                }
+            let results = self.commit_batches(&share.partition, share.batches);
+            share.places.answer(results, &mut answers);
+            busy.push((share.partition, share.places, share.busy));
+        }
+        let broker = self.broker;
+        for (partition, places, of_others) in busy {
+            for letters in of_others {
+                let results = broker.until_not_busy(&partition, letters, |letters| {
+                    self.republish(&partition, letters)
+                });
+                places.answer(results, &mut answers);
             }
         }
         answer.letters.extend(answers);
         answer.cursor = part.cursor;
     }
 
-    fn commit_share(
+    fn commit_batches(
         &mut self,
         partition: &Arc<PartitionHandle>,
         batches: Vec<Written>,
-        busy: Vec<Vec<PlacedLetter>>,
     ) -> Vec<Settled> {
         let (broker, who) = (self.broker, self.who);
         let mut results = Vec::new();
@@ -245,12 +298,6 @@ impl Retry<'_> {
             let settled = letters.filter(|(_, outcome)| *outcome != Outcome::Busy);
             results
                 .extend(settled.map(|(offset, outcome)| settle(offset, outcome, error.as_ref())));
-        }
-        for letters in busy {
-            let again = broker.until_not_busy(partition, letters, |letters| {
-                self.republish(partition, letters)
-            });
-            results.extend(again);
         }
         results
     }

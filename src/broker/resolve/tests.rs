@@ -10,10 +10,13 @@ use crate::broker::Broker;
 use crate::broker::tests::{append_value, bounded, open, partition, rejection};
 use crate::broker::upkeep::sync_all;
 use crate::engine::PartitionHandle;
+use crate::protocol::create_topic::CreateTopicRequest;
+use crate::protocol::reject::RejectRequest;
 use crate::protocol::resolve_letters::RetryLettersRequest;
 use crate::protocol::selection::{Order, Page, Selection};
+use crate::protocol::settings::{Durability, SettingsChange};
 
-/// Letters of which four make a part.
+/// Letters of which two make a part.
 const LETTER_BYTES: usize = 900 << 10;
 const LETTERS: u64 = 7;
 
@@ -67,10 +70,10 @@ async fn whoever_waits_for_a_letter_holds_no_other_one() {
         let broker = Arc::clone(&broker);
         tokio::spawn(async move { broker.retry_letters(retry_all(), "tester".to_owned()).await })
     };
-    // The others of its part are sent back; then it waits for the first letter.
+    // The other one of its part is sent back; then it waits for the first letter.
     let republished = &broker.metrics().dead_letters.republished;
     bounded(async {
-        while republished.get() < 3 {
+        while republished.get() < 1 {
             changes.changed().await.unwrap();
         }
     })
@@ -84,5 +87,54 @@ async fn whoever_waits_for_a_letter_holds_no_other_one() {
     partition.notify(LogKind::Main);
     let answer = bounded(retrying).await.unwrap().unwrap();
     assert_eq!(answer.letters.len(), usize::try_from(LETTERS).unwrap());
+    assert!(answer.letters.iter().all(|(_, letter)| letter.is_ok()));
+}
+
+/// Who waits for a letter of one partition and holds one of another may be waited for by whom it waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_in_all_partitions_is_committed_before_a_letter_is_waited_for() {
+    let (broker, _disk) = open();
+    let request = CreateTopicRequest {
+        name: "t".to_owned(),
+        partition_count: 2,
+        durability: Durability::Synced,
+        change: SettingsChange::default(),
+    };
+    broker.create_topic(&request).unwrap();
+    let topic = broker.topic("t").unwrap();
+    let mut ids = Vec::new();
+    for number in 0..2 {
+        let partition = topic.partition(number).unwrap();
+        append_value(&partition, b"given up").unwrap();
+        sync_all(&partition, LogKind::Main).unwrap();
+        let rejection = RejectRequest {
+            partition: number,
+            ..rejection(0)
+        };
+        let rejected = bounded(broker.reject(rejection)).await.unwrap();
+        ids.push(rejected.letter_id);
+    }
+    let [held, other] = [0, 1].map(|number| topic.partition(number).unwrap());
+    let claimed = held.owner().lock().claim(Offset(0));
+    assert_eq!(claimed, Claim::Yours);
+    let mut changes = other.subscribe(LogKind::Main);
+    let request = RetryLettersRequest {
+        selection: Selection::Ids(ids),
+        ..retry_all()
+    };
+    let retrying = {
+        let broker = Arc::clone(&broker);
+        tokio::spawn(async move { broker.retry_letters(request, "tester".to_owned()).await })
+    };
+    let republished = &broker.metrics().dead_letters.republished;
+    bounded(async {
+        while republished.get() < 1 {
+            changes.changed().await.unwrap();
+        }
+    })
+    .await;
+    held.owner().lock().release(&[Offset(0)]);
+    held.notify(LogKind::Main);
+    let answer = bounded(retrying).await.unwrap().unwrap();
     assert!(answer.letters.iter().all(|(_, letter)| letter.is_ok()));
 }

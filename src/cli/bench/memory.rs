@@ -16,9 +16,13 @@ use super::figures::Figures;
 use super::own::{Home, Own};
 use super::produce::{BenchTopic, measure};
 use super::report::float;
+use crate::client::connection::Connection as ClientConnection;
 
 /// Rest before the memory is looked at: buffers are given back after a second.
 const REST: Duration = Duration::from_secs(5);
+
+/// Connections beside the idle ones: those that write the records.
+const SPARE_CONNECTIONS: u32 = 16;
 
 /// What `bench memory` makes.
 #[derive(Debug, Clone, Args)]
@@ -26,6 +30,9 @@ pub struct MemoryArgs {
     /// Partitions, each with a record
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub partitions: u32,
+    /// Connections that are opened and then say nothing
+    #[arg(long, default_value_t = 0)]
+    pub connections: u32,
     /// Directory below which the broker's data is written and deleted again
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub data_dir: PathBuf,
@@ -49,7 +56,11 @@ pub(super) fn run(
     };
     let figures = remote::block_on(async {
         let home = Home::create(&arguments.data_dir)?;
-        let mut own = Own::start(&home, connection).await?;
+        let settings = [format!(
+            "limits.connections_max={}",
+            arguments.connections.saturating_add(SPARE_CONNECTIONS)
+        )];
+        let mut own = Own::start_with(&home, connection, &settings).await?;
         let mut figures = Figures::default();
         add(&mut figures, "empty", &own);
         let client = remote::client(&own.connection, Patience::None);
@@ -59,7 +70,7 @@ pub(super) fn run(
         tokio::time::sleep(REST).await;
         add(&mut figures, "at_rest_after_writing", &own);
         own.kill();
-        let own = Own::start(&home, connection).await?;
+        let own = Own::start_with(&home, connection, &settings).await?;
         figures.add(
             "ready_after_kill",
             "ms",
@@ -67,10 +78,30 @@ pub(super) fn run(
         );
         tokio::time::sleep(REST).await;
         add(&mut figures, "at_rest_after_restart", &own);
+        if arguments.connections > 0 {
+            let held = connections(&own, arguments.connections).await?;
+            tokio::time::sleep(REST).await;
+            add(&mut figures, "with_idle_connections", &own);
+            drop(held);
+        }
         Ok(figures)
     })?;
-    let effective = json!({"partitions": arguments.partitions, "durability": "synced"});
+    let effective = json!({
+        "partitions": arguments.partitions,
+        "connections": arguments.connections,
+        "durability": "synced",
+    });
     figures.write("memory", &effective, output)
+}
+
+/// Opens connections that say nothing more than their handshake.
+async fn connections(own: &Own, count: u32) -> Result<Vec<ClientConnection>, CliError> {
+    let mut held = Vec::new();
+    for _ in 0..count {
+        let client = remote::client(&own.connection, Patience::None);
+        held.push(client.connection().await?);
+    }
+    Ok(held)
 }
 
 fn add(figures: &mut Figures, name: &'static str, own: &Own) {

@@ -45,6 +45,15 @@ pub(super) struct Own {
 impl Own {
     /// Starts the broker, and waits until it is ready.
     pub(super) async fn start(home: &Home, token: &Connection) -> Result<Self, CliError> {
+        Self::start_with(home, token, &[]).await
+    }
+
+    /// As [`Own::start`], with settings (`key=value`).
+    pub(super) async fn start_with(
+        home: &Home,
+        token: &Connection,
+        settings: &[String],
+    ) -> Result<Self, CliError> {
         let failed = |source| CliError::Io {
             action: "start a broker".to_owned(),
             source,
@@ -54,6 +63,11 @@ impl Own {
             .args(["serve", "--http", "127.0.0.1:0", "--listen", "127.0.0.1:0"])
             .args(["--set", "log.level=error", "--data-dir"])
             .arg(home.path())
+            .args(
+                settings
+                    .iter()
+                    .flat_map(|setting| ["--set", setting.as_str()]),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
