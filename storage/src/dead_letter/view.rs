@@ -142,11 +142,12 @@ impl DeadLetterView {
         let mut letters = LetterReader::new(&self.reader);
         for base in bases {
             let (found, is_exact) = self.candidates(base, filter, (from, to));
-            let mut offsets: Vec<_> = found.iter().map(|at| absolute(base, at)).collect();
-            if order == Order::NewestFirst {
-                offsets.reverse();
-            }
-            for offset in offsets {
+            // A page takes a few of them: what stands behind is not looked at.
+            let in_order: Box<dyn Iterator<Item = u32>> = match order {
+                Order::OldestFirst => Box::new(found.iter()),
+                Order::NewestFirst => Box::new(found.iter().rev()),
+            };
+            for offset in in_order.map(|at| absolute(base, at)) {
                 let Some(letter) = letters.read(offset)? else {
                     continue;
                 };
