@@ -1,13 +1,16 @@
 //! Groups: names for committed offsets, nothing more. Nobody is assigned anything.
+//!
+//! Invariant: everything below a committed offset is durable, also on a written topic. A power cut that took records from below
+//! it would give their offsets to others, which the group would pass over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use storage::control::{Commit, ControlState, Entry};
-use storage::log_id::PartitionNumber;
+use storage::log_id::{LogKind, PartitionNumber};
 use storage::offset::Offset;
 
-use super::{Broker, partition_of};
+use super::{Broker, partition_of, refusal};
 use crate::engine::PartitionHandle;
 use crate::metrics::LagLabel;
 use crate::names::GroupName;
@@ -18,17 +21,19 @@ use crate::protocol::group_offsets::{
 };
 
 impl Broker {
-    /// Stores offsets that a group has got to. Answered after the sync; commits that come together share one.
+    /// Stores offsets that a group has got to, when all below them is durable. Answered after the sync; commits that come
+    /// together share one.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidGroupName`], [`ErrorCode::UnknownTopic`], [`ErrorCode::UnknownPartition`],
-    /// [`ErrorCode::OffsetOutOfRange`] above the log end, or the control log's.
+    /// [`ErrorCode::OffsetOutOfRange`] above the log end, the main log's when it cannot be synced, or the control log's.
     pub async fn commit_offsets(
         self: &Arc<Self>,
         request: &CommitOffsetsRequest,
     ) -> Result<(), Refusal> {
         let group = parse_group(&request.group)?;
         let mut commits: BTreeMap<PartitionNumber, Commit> = BTreeMap::new();
+        let mut unsynced = Vec::new();
         for offset in &request.offsets {
             let topic = self.topic(&offset.topic)?;
             let partition = partition_of(&topic, offset.partition)?;
@@ -39,6 +44,10 @@ impl Broker {
                     offset.offset
                 );
                 return Err(Refusal::new(ErrorCode::OffsetOutOfRange, message));
+            }
+            if offset.offset > partition.reader().durable_end() {
+                partition.schedule_sync(LogKind::Main);
+                unsynced.push((Arc::clone(&partition), offset.offset));
             }
             let metadata = offset.metadata.clone();
             commits.insert(
@@ -52,6 +61,10 @@ impl Broker {
         }
         if commits.is_empty() {
             return Ok(());
+        }
+        for (partition, end) in unsynced {
+            let synced = partition.wait_durable(end).await;
+            synced.map_err(|error| refusal::of_log(&error))?;
         }
         let entry = Entry::OffsetsCommitted {
             group: group.to_string(),

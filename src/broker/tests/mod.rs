@@ -322,6 +322,49 @@ fn a_caller_who_goes_away_takes_no_permit_back_from_the_work() {
     drop(blocked);
 }
 
+/// A power cut must not take what lies below a committed offset: its offsets would be given to records that the group passes over.
+#[tokio::test]
+async fn a_commit_on_a_written_topic_waits_for_what_lies_below_it() {
+    let (broker, disk) = open();
+    let request = CreateTopicRequest {
+        name: "t".to_owned(),
+        partition_count: 1,
+        durability: Durability::Written,
+        change: SettingsChange::default(),
+    };
+    broker.create_topic(&request).unwrap();
+    let partition = broker.topic("t").unwrap().partition(0).unwrap();
+    append(&partition).unwrap();
+    append(&partition).unwrap();
+    assert_eq!(partition.reader().durable_end(), Offset(0));
+    let commit = |offset| CommitOffsetsRequest {
+        group: "g".to_owned(),
+        offsets: vec![CommittedOffset {
+            topic: "t".to_owned(),
+            partition: 0,
+            offset: Offset(offset),
+            metadata: String::new(),
+        }],
+    };
+    bounded(broker.commit_offsets(&commit(1))).await.unwrap();
+    assert!(partition.reader().durable_end() >= Offset(1));
+    append(&partition).unwrap();
+    let fail = Rule::new(OpClass::Sync, Effect::Fail(ErrorKind::Other));
+    disk.add(fail.on(".log"));
+    let refused = bounded(broker.commit_offsets(&commit(3))).await;
+    assert_eq!(refused.unwrap_err().code, ErrorCode::OutcomeUnknown);
+    assert_eq!(
+        partition.reader().poison(),
+        Some(PoisonCause::SyncFailed),
+        "it was the main log's sync"
+    );
+    let stored = broker.control.look(|state| {
+        let group = state.group("g").unwrap();
+        group.get(&partition.number()).unwrap().offset
+    });
+    assert_eq!(stored, Offset(1));
+}
+
 #[tokio::test]
 async fn commits_hold_one_thread_of_the_pool_however_many_there_are() {
     let (broker, _disk) = open();
