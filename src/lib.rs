@@ -24,5 +24,6 @@ pub mod qstash;
 pub mod server;
 mod open_files;
 mod memory_limit;
+mod apart;
 pub mod run;
 pub mod cli;

@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::broker::{self, Broker, OpenError, Upkeep};
+use crate::apart::Apart;
+use crate::broker::{self, Broker, DeliveryShare, OpenError, Upkeep};
 use crate::config::ServeConfig;
 use crate::delivery::client::{HttpClient, SetupError};
 use crate::http::{self, HttpLimits, Response};
@@ -101,7 +102,7 @@ pub async fn run(
     )
     .map_err(RunError::Thread)?;
     let upkeep = tokio::spawn(keep_up(Arc::clone(&broker)));
-    let deliveries = tokio::spawn(Arc::clone(&broker).deliver(client));
+    let deliveries = deliveries(&broker, client)?;
     let surface = surface(&broker, &config, &room);
     let limits = HttpLimits::new(&config.http);
     let http_shutdown = shutdown.clone();
@@ -111,12 +112,23 @@ pub async fn run(
     started(addresses);
     tokio::join!(server.run(), http);
     upkeep.await.ok();
-    if let Err(panic) = deliveries.await {
-        tracing::error!(%panic, "the deliveries have failed");
+    let failed_count = deliveries.end().await;
+    if failed_count > 0 {
+        tracing::error!(failed_count, "threads of the deliveries have failed");
     }
     let closing = tokio::task::spawn_blocking(move || broker.close()).await;
     closing.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     Ok(())
+}
+
+/// Starts to deliver.
+fn deliveries(broker: &Arc<Broker>, client: Arc<HttpClient>) -> Result<Apart, RunError> {
+    let count = Apart::count(broker.delivery_shares());
+    let tasks = (0..count).map(|at| {
+        let share = DeliveryShare { at, of: count };
+        Arc::clone(broker).deliver_share(client.clone(), share)
+    });
+    Apart::start("deliver", tasks).map_err(RunError::Thread)
 }
 
 /// Takes a write beyond a limit of file sizes for an error, which is told to who wanted it, and not for the end of the process.

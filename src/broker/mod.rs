@@ -69,7 +69,7 @@ pub use open::OpenError;
 pub use partition_detail::{DamageView, PartitionDetail, SegmentView};
 pub use peek::{PeekFrom, PeekedRecord};
 pub use produce::{PendingAppend, ProducePending};
-pub use push::LastFiring;
+pub use push::{DeliveryShare, LastFiring};
 pub use push_settings::PushSettings;
 pub use retention::RetentionRun;
 pub use schedules::NewSchedule;

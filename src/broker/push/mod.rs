@@ -50,6 +50,7 @@ use crate::topic::partitioner::partition_of_key;
 use desk::Desk;
 
 pub use schedules::LastFiring;
+pub use start::Share as DeliveryShare;
 pub(super) use start::{ensure_topic, over};
 
 /// Intents that may be written for each attempt that may be under way: when one ends, the next does not wait for a sync. As

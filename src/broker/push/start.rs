@@ -15,6 +15,7 @@ use storage::partition::RecentBatches;
 use tokio::task::JoinSet;
 
 use super::aftermath::Aftermath;
+use super::desk::Desk;
 use super::dispatch::Dispatcher;
 use super::{Firing, Push};
 use crate::broker::{Broker, OpenError, PushSettings};
@@ -216,17 +217,45 @@ pub(super) async fn watched(what: String, task: impl Future<Output = ()>) -> Opt
     ended.is_err().then_some(what)
 }
 
+/// A share of the deliveries: that of one thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which one, from 0.
+    pub at: usize,
+    /// Of how many, at least 1.
+    pub of: usize,
+}
+
+impl Share {
+    fn of<'a>(self, desks: &'a [Arc<Desk>]) -> impl Iterator<Item = &'a Arc<Desk>> {
+        desks.iter().skip(self.at).step_by(self.of.max(1))
+    }
+}
+
 impl Broker {
     /// Delivers messages until the broker shuts down and the attempts under way have ended, or have had their time.
     pub async fn deliver(self: Arc<Self>, client: Arc<dyn AttemptClient>) {
+        self.deliver_share(client, Share { at: 0, of: 1 }).await;
+    }
+
+    /// Returns into how many shares deliveries may be cut.
+    #[must_use]
+    pub fn delivery_shares(&self) -> usize {
+        self.push().desks.len()
+    }
+
+    /// As [`Broker::deliver`], for one share of the partitions; the first one fires schedules as well.
+    pub async fn deliver_share(self: Arc<Self>, client: Arc<dyn AttemptClient>, share: Share) {
         let mut tasks = JoinSet::new();
         self.follow_push_settings();
-        self.cancel_given_up().await;
-        let ticks = Arc::clone(&self).tick();
-        tasks.spawn(watched("flow control".to_owned(), ticks));
-        let schedules = Arc::clone(&self).fire_schedules();
-        tasks.spawn(watched("schedules".to_owned(), schedules));
-        for desk in &self.push().desks {
+        self.cancel_given_up(share).await;
+        if share.at == 0 {
+            let ticks = Arc::clone(&self).tick();
+            tasks.spawn(watched("flow control".to_owned(), ticks));
+            let schedules = Arc::clone(&self).fire_schedules();
+            tasks.spawn(watched("schedules".to_owned(), schedules));
+        }
+        for desk in share.of(&self.push().desks) {
             let aftermath = Aftermath::new(Arc::clone(&self), Arc::clone(desk));
             let what = format!("dead letters and callbacks of {PUSH_TOPIC}/{}", desk.index);
             tasks.spawn(watched(what, aftermath.run()));
@@ -243,8 +272,8 @@ impl Broker {
     }
 
     /// Calls off the messages whose records an operator has given up: they would wait for ever to be read.
-    async fn cancel_given_up(&self) {
-        for desk in &self.push().desks {
+    async fn cancel_given_up(&self, share: Share) {
+        for desk in share.of(&self.push().desks) {
             let lost = desk.given_up();
             match self.cancel_at(desk, &lost).await {
                 Ok(0) => {}
