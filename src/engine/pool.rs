@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 /// Work that blocks on the disk.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -155,8 +156,10 @@ impl<T: Send + 'static> Begun<T> {
             return Ok(act());
         }
         let mut result = self.result;
-        if let Ok(result) = result.try_recv() {
-            return Ok(result);
+        match result.try_recv() {
+            Ok(result) => return Ok(result),
+            Err(TryRecvError::Closed) => return Err(Unfinished),
+            Err(TryRecvError::Empty) => {}
         }
         let place = Arc::new(Mutex::new(None));
         let filled = Arc::clone(&place);
@@ -348,6 +351,17 @@ mod tests {
             begun.end(&waiting)
         });
         assert_eq!(ended.await, Ok(Ok(7)));
+    }
+
+    #[test]
+    fn what_panicked_before_it_was_wanted_has_no_end() {
+        let held = Arc::new(Held::default());
+        let pool = WorkPool::new(Arc::clone(&held) as Arc<dyn Workers>);
+        let begun: Begun<()> = pool.fork(|| panic!("as it was told to"));
+        for job in held.0.lock().drain(..) {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).unwrap_err();
+        }
+        assert_eq!(begun.end(&pool), Err(Unfinished));
     }
 
     #[tokio::test]

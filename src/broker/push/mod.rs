@@ -2,7 +2,8 @@
 //!
 //! They live in the reserved topic [`crate::topic::PUSH_TOPIC`]. For each of its partitions two tasks work: [`dispatch`] begins attempts and
 //! writes down how they ended, [`aftermath`] turns what has failed for good into dead letters and appends callbacks. Both
-//! go by the state that the logs add up to, so that a restart goes on where the broker ended.
+//! go by the state that the logs add up to, so that a restart goes on where the broker ended. Each thread that delivers has the
+//! tasks of a share of the partitions; an attempt runs on the thread on which its place became free, of whichever partition it is.
 //!
 //! # The order of effects
 //! Each step begins only when the one before is synced.
