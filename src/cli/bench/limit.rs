@@ -52,6 +52,17 @@ pub(super) fn run(arguments: &LimitArgs, output: &mut Output) -> Result<(), CliE
         };
         return report.write(load, output);
     }
+    if load.window == Some(1) {
+        let (elapsed, latencies) = one_at_a_time(&batches, is_synced, &directory.0)?;
+        let report = Report {
+            what: "limit, one at a time",
+            latency_of: "for a batch to be written, and synced if so",
+            elapsed,
+            latencies,
+            effective: json!({ "durability": if is_synced { "synced" } else { "written" } }),
+        };
+        return report.write(load, output);
+    }
     let (elapsed, latencies) = measure(&batches, is_synced, &directory.0)?;
     let report = Report {
         what: "limit",
@@ -100,6 +111,30 @@ fn measure(
         join(sender).and(receiving).and(last_sync)
     });
     result.map_err(failed)?;
+    Ok((start.elapsed(), latencies))
+}
+
+/// Appends to a file batch by batch, each synced before the next if so: what one who waits for each cannot be faster than.
+fn one_at_a_time(
+    batches: &Batches,
+    is_synced: bool,
+    directory: &Path,
+) -> Result<(Duration, Latencies), CliError> {
+    let failed = |source| CliError::Io {
+        action: "measure".to_owned(),
+        source,
+    };
+    let mut file = File::create_new(directory.join("limit")).map_err(failed)?;
+    let mut latencies = Latencies::new()?;
+    let start = Instant::now();
+    for batch in batches.iter() {
+        let began = Instant::now();
+        file.write_all(&batch).map_err(failed)?;
+        if is_synced {
+            file.sync_data().map_err(failed)?;
+        }
+        latencies.record(began.elapsed());
+    }
     Ok((start.elapsed(), latencies))
 }
 

@@ -44,7 +44,8 @@ pub enum BenchCommand {
 The yardstick for `bench produce`: what a broker cannot be faster than. The same batches go through one connection on \
 loopback, get a CRC-32 and are written to one file. Written: without a sync. Synced: a second thread syncs every 8 MiB, \
 with at most 64 MiB that are not synced. With --read it is the yardstick for `bench consume`: the file, in the page cache, is \
-read batch by batch, sent, received and checked.")]
+read batch by batch, sent, received and checked. With --window 1 there is no connection: each batch is appended, and synced, \
+before the next.")]
     Limit(LimitArgs),
     /// Produce and consume at the same time, and measure from a batch's sending to its reader, at half the speed
     #[command(
