@@ -102,7 +102,7 @@ pub async fn run(
     )
     .map_err(RunError::Thread)?;
     let upkeep = tokio::spawn(keep_up(Arc::clone(&broker)));
-    let deliveries = deliveries(&broker, client)?;
+    let deliveries = deliveries(&broker, client).await?;
     let surface = surface(&broker, &config, &room);
     let limits = HttpLimits::new(&config.http);
     let http_shutdown = shutdown.clone();
@@ -122,13 +122,14 @@ pub async fn run(
 }
 
 /// Starts to deliver.
-fn deliveries(broker: &Arc<Broker>, client: Arc<HttpClient>) -> Result<Apart, RunError> {
+async fn deliveries(broker: &Arc<Broker>, client: Arc<HttpClient>) -> Result<Apart, RunError> {
     let count = Apart::count(broker.delivery_shares());
     let tasks = (0..count).map(|at| {
         let share = DeliveryShare { at, of: count };
         Arc::clone(broker).deliver_share(client.clone(), share)
     });
-    Apart::start("deliver", tasks).map_err(RunError::Thread)
+    let started = Apart::start("deliver", tasks).await;
+    started.map_err(RunError::Thread)
 }
 
 /// Takes a write beyond a limit of file sizes for an error, which is told to who wanted it, and not for the end of the process.

@@ -47,7 +47,7 @@ impl Broker {
             }
             if offset.offset > partition.reader().durable_end() {
                 partition.schedule_sync(LogKind::Main);
-                unsynced.push((Arc::clone(&partition), offset.offset));
+                unsynced.push((offset, partition.clone()));
             }
             let metadata = offset.metadata.clone();
             commits.insert(
@@ -62,9 +62,15 @@ impl Broker {
         if commits.is_empty() {
             return Ok(());
         }
-        for (partition, end) in unsynced {
-            let synced = partition.wait_durable(end).await;
+        for (offset, partition) in unsynced {
+            let synced = partition.wait_durable(offset.offset).await;
             synced.map_err(|error| refusal::of_log(&error))?;
+            // It may have been deleted meanwhile, and another one have its name.
+            let found = partition_of(&*self.topic(&offset.topic)?, offset.partition)?;
+            if !Arc::ptr_eq(&found, &partition) {
+                let message = format!("topic {:?} was deleted", offset.topic);
+                return Err(Refusal::new(ErrorCode::UnknownTopic, message));
+            }
         }
         let entry = Entry::OffsetsCommitted {
             group: group.to_string(),

@@ -221,6 +221,10 @@ impl Workers for Threads {
 
     fn wait(&self, awaited: Option<Awaited>, time: Duration) {
         match awaited {
+            // A timer may be gone before its runtime's jobs are.
+            Some(awaited) if time == Duration::MAX => {
+                tokio::runtime::Handle::current().block_on(awaited);
+            }
             Some(awaited) => {
                 let bounded = async { tokio::time::timeout(time, awaited).await.ok() };
                 tokio::runtime::Handle::current().block_on(bounded);

@@ -54,10 +54,7 @@ impl Broker {
         loop {
             // Subscribed before the read, so that nothing that comes in between is missed.
             let changes = self.changes(request);
-            let share = read
-                .share
-                .take()
-                .or_else(|| self.fetch_room.take(bytes_max));
+            let share = self.fetch_room.take(bytes_max);
             let left = if share.is_some() { bytes_max } else { 1 };
             let (mut answer, is_cut) = self.read_all(request, left, &mut read);
             let bytes: usize = answer
@@ -89,7 +86,7 @@ impl Broker {
             };
             // Nothing is kept in memory by a fetch that waits.
             drop((answer, share));
-            read.reads.clear();
+            read.clear();
             tokio::select! {
                 () = first_of(changes) => {}
                 () = tokio::time::sleep_until(deadline) => {}
@@ -118,7 +115,7 @@ impl Broker {
                 let partition = partition_of(&topic, wanted.partition).ok()?;
                 Some(Behind {
                     log: partition.reader().clone(),
-                    batches: found.batches.clone(),
+                    from: end_of(&found.batches)?,
                     bytes_max: wanted.bytes_max,
                 })
             })

@@ -43,26 +43,29 @@ impl FetchRoom {
 
     /// As [`FetchRoom::take`], for what nobody has asked for yet: half of the room stays for those who ask.
     pub(super) fn take_spare(&self, bytes_max: u32) -> Option<Share> {
-        let share = self.take(bytes_max)?;
-        (self.free_kib.available_permits() >= self.kib_max / 2).then_some(share)
+        let kib = usize::try_from(bytes_max.div_ceil(1024)).unwrap_or(usize::MAX);
+        let left = self.free_kib.available_permits().checked_sub(kib)?;
+        (left >= self.kib_max / 2).then(|| self.take(bytes_max))?
     }
 }
 
 impl Share {
     /// Ties the room that batches need to them, and gives the rest back.
-    pub(super) fn hold<'a>(self, all: impl Iterator<Item = &'a mut Bytes>) {
-        let Self(mut permit) = self;
+    pub(super) fn hold<'a>(mut self, all: impl Iterator<Item = &'a mut Bytes>) {
         let mut all: Vec<_> = all.filter(|batches| !batches.is_empty()).collect();
-        let bytes: usize = all.iter().map(|batches| batches.len()).sum();
-        let unused = permit.num_permits().saturating_sub(bytes.div_ceil(KIB));
-        drop(permit.split(unused));
-        let share = Arc::new(Self(permit));
+        self.shrink(all.iter().map(|batches| batches.len()).sum());
+        let share = Arc::new(self);
         for batches in &mut all {
             **batches = Bytes::from_owner(Held {
                 batches: std::mem::take(*batches),
                 _share: Arc::clone(&share),
             });
         }
+    }
+
+    fn shrink(&mut self, bytes: usize) {
+        let unused = self.0.num_permits().saturating_sub(bytes.div_ceil(KIB));
+        drop(self.0.split(unused));
     }
 }
 

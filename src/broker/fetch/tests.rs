@@ -165,3 +165,55 @@ async fn half_of_the_room_stays_for_those_who_ask() {
     assert!(broker.fetch_room.free_kib() < all);
     assert!(broker.fetch_room.free_kib() >= all / 2);
 }
+
+/// What was read for a small fetch has room for a small fetch.
+#[tokio::test]
+async fn a_larger_fetch_has_room_of_its_own() {
+    let (broker, _disk) = filled();
+    let all = broker.fetch_room.free_kib();
+    let ahead = ReadAhead::default();
+    drop(fetch(&broker, 0, &ahead).await);
+    rest().await;
+    let request = FetchRequest {
+        partitions: vec![FetchPartition {
+            topic: "t".to_owned(),
+            partition: 0,
+            offset: Offset(0),
+            bytes_max: 8 << 20,
+        }],
+        bytes_min: 1,
+        bytes_max: 8 << 20,
+        wait_ms_max: 0,
+    };
+    let answer = broker.fetch(&request, &ahead).await.unwrap();
+    let bytes = answer.partitions[0].batches.len();
+    assert!(bytes > 1 << 20);
+    drop(ahead);
+    rest().await;
+    assert_eq!(broker.fetch_room.free_kib(), all - bytes.div_ceil(1024));
+}
+
+#[tokio::test]
+async fn what_came_since_is_not_kept_from_who_asks() {
+    let (broker, _disk) = open();
+    partition(&broker);
+    fill(&broker, 2);
+    let ahead = ReadAhead::default();
+    let large = |offset| FetchRequest {
+        partitions: vec![FetchPartition {
+            topic: "t".to_owned(),
+            partition: 0,
+            offset: Offset(offset),
+            bytes_max: 8 << 20,
+        }],
+        bytes_min: 1,
+        bytes_max: 8 << 20,
+        wait_ms_max: 0,
+    };
+    // One record is answered, and the other one read ahead.
+    fetch(&broker, 0, &ahead).await;
+    rest().await;
+    fill(&broker, 2);
+    let answer = broker.fetch(&large(1), &ahead).await.unwrap();
+    assert!(answer.partitions[0].batches.len() > 3 * RECORD_BYTES);
+}

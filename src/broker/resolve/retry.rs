@@ -2,7 +2,8 @@
 //! the one behind it is selected.
 //!
 //! Invariants:
-//! - What is in memory are the letters of two parts, and of the [`UNCOMMITTED_PARTS_MAX`] before them only who they are.
+//! - What is in memory are the letters of two parts (of the one that is selected, as many of each partition), and of the
+//!   [`UNCOMMITTED_PARTS_MAX`] before them only who they are.
 //! - Nobody is waited for while letters are held that are not committed: two who hold what the other one wants would wait in
 //!   vain. So whoever meets letters that somebody else resolves commits what is written first.
 
@@ -176,12 +177,16 @@ impl Retry<'_> {
                     return Ok(answer);
                 }
             };
-            next = behind(page, &selected).map(|page| self.select(&topic, &selection, page));
+            let rest = behind(page, &selected);
+            let select = |page| self.select(&topic, &selection, page);
+            next = rest.clone().map(select);
             uncommitted.push_back(self.write_part(&topic, selected));
             let must_wait = |part: &Part| part.shares.iter().any(|share| !share.busy.is_empty());
             if uncommitted.back().is_some_and(must_wait) {
                 self.commit_all(&mut uncommitted, &mut answer);
-            } else if uncommitted.len() > UNCOMMITTED_PARTS_MAX
+                // What was selected before the wait may be resolved by now.
+                next = rest.map(|page| self.select(&topic, &selection, page));
+            } else if uncommitted.len() >= UNCOMMITTED_PARTS_MAX
                 && let Some(oldest) = uncommitted.pop_front()
             {
                 self.commit_part(oldest, &mut answer);
