@@ -99,7 +99,7 @@ impl<F: Future<Output = ()>> Place<F> {
                     self.done.send(()).ok();
                 }
                 // What others have begun here goes on until they have ended too.
-                std::future::pending().await
+                std::future::pending::<()>().await;
             };
             tokio::select! {
                 () = run => {}
@@ -158,7 +158,7 @@ mod tests {
             let held = held.take();
             async move {
                 let _held = held;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         });
         let apart = Apart::start("test", tasks).await.unwrap();

@@ -94,7 +94,7 @@ impl WorkPool {
     /// Begins an operation whose result the caller wants later. It runs beside the caller, or in [`Begun::end`] when nobody has
     /// had the time for it until then: so that operations which wait for others cannot use up all threads.
     pub fn fork<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> Begun<T> {
-        let act: Box<dyn FnOnce() -> T + Send> = Box::new(act);
+        let act: Act<T> = Box::new(act);
         let waiting = Arc::new(Mutex::new(Some(act)));
         let (done, result) = oneshot::channel();
         let taken = Arc::clone(&waiting);
@@ -129,10 +129,13 @@ impl WorkPool {
     }
 }
 
+/// What an operation does.
+type Act<T> = Box<dyn FnOnce() -> T + Send>;
+
 /// An operation that was begun and whose result is wanted. Dropping it does not end it.
 pub struct Begun<T> {
     /// Taken by whoever carries it out.
-    waiting: Arc<Mutex<Option<Box<dyn FnOnce() -> T + Send>>>>,
+    waiting: Arc<Mutex<Option<Act<T>>>>,
     result: oneshot::Receiver<T>,
 }
 
@@ -343,14 +346,14 @@ mod tests {
         let pool = WorkPool::start(1).unwrap();
         let waiting = pool.clone();
         let (go, may_go) = std::sync::mpsc::channel();
-        let (has_begun, began) = std::sync::mpsc::channel();
+        let (report, reported) = std::sync::mpsc::channel();
         let begun = pool.fork(move || {
-            has_begun.send(()).unwrap();
+            report.send(()).unwrap();
             may_go.recv().unwrap();
             7
         });
         let ended = pool.run(move || {
-            began.recv().unwrap();
+            reported.recv().unwrap();
             go.send(()).unwrap();
             begun.end(&waiting)
         });
@@ -372,13 +375,13 @@ mod tests {
     async fn what_panicked_has_no_end() {
         let pool = WorkPool::start(1).unwrap();
         let waiting = pool.clone();
-        let (has_begun, began) = std::sync::mpsc::channel::<()>();
+        let (report, reported) = std::sync::mpsc::channel::<()>();
         let begun: Begun<()> = pool.fork(move || {
-            drop(has_begun);
+            drop(report);
             panic!("as it was told to");
         });
         let ended = pool.run(move || {
-            began.recv().unwrap_err();
+            reported.recv().unwrap_err();
             begun.end(&waiting)
         });
         assert_eq!(ended.await, Ok(Err(Unfinished)));

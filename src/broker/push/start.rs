@@ -227,7 +227,7 @@ pub struct Share {
 }
 
 impl Share {
-    fn of<'a>(self, desks: &'a [Arc<Desk>]) -> impl Iterator<Item = &'a Arc<Desk>> {
+    fn of(self, desks: &[Arc<Desk>]) -> impl Iterator<Item = &Arc<Desk>> {
         desks.iter().skip(self.at).step_by(self.of.max(1))
     }
 }

@@ -22,7 +22,7 @@ use super::{Settled, ended, settle, within};
 use crate::broker::select::{SelectedPage, select, unknown_letter};
 use crate::broker::{Broker, refusal};
 use crate::causes::Causes;
-use crate::engine::{Begun, PartitionHandle};
+use crate::engine::{Begun, PartitionHandle, Unfinished};
 use crate::limits::{REQUEST_ID_BYTES_MAX, RESOLVE_BYTES_MAX};
 use crate::protocol::error_code::Refusal;
 use crate::protocol::resolve_letters::{Republished, RetryLettersAnswer, RetryLettersRequest};
@@ -83,12 +83,12 @@ impl Places {
 }
 
 /// Returns what of a page stands behind the letters selected first.
-fn behind(page: Page, selected: &SelectedPage) -> Option<Page> {
+fn behind(page: &Page, selected: &SelectedPage) -> Option<Page> {
     let count = u32::try_from(selected.letters.len()).unwrap_or(u32::MAX);
     let rest = Page {
         limit: page.limit.saturating_sub(count),
         cursor: selected.cursor.clone(),
-        ..page
+        order: page.order,
     };
     (rest.limit > 0 && rest.cursor.is_some()).then_some(rest)
 }
@@ -165,8 +165,11 @@ impl Retry<'_> {
         let mut next = Some(self.select(&topic, &selection, request.page.clone()));
         let mut uncommitted = VecDeque::new();
         while let Some(Selecting { page, begun }) = next.take() {
-            let selected = begun.end(&self.broker.pool).map_err(|_| ended());
-            let selected = match selected.flatten() {
+            let selected = match begun.end(&self.broker.pool) {
+                Ok(selected) => selected,
+                Err(Unfinished) => Err(ended()),
+            };
+            let selected = match selected {
                 Ok(selected) => selected,
                 Err(refusal) => {
                     self.commit_all(&mut uncommitted, &mut answer);
@@ -177,7 +180,7 @@ impl Retry<'_> {
                     return Ok(answer);
                 }
             };
-            let rest = behind(page, &selected);
+            let rest = behind(&page, &selected);
             let select = |page| self.select(&topic, &selection, page);
             next = rest.clone().map(select);
             uncommitted.push_back(self.write_part(&topic, selected));
