@@ -64,7 +64,8 @@ pub struct ConsumerOptions {
     pub stops_at_end: bool,
     /// Bytes that are fetched ahead of the reader.
     pub prefetch_bytes: u32,
-    /// Bytes that one partition gives at once.
+    /// Bytes that one partition gives at once. What fits the processor's cache is fastest nearby; over a long way more of them
+    /// make up for the round trip.
     pub partition_bytes_max: u32,
     /// Bytes that are worth an answer before the wait is over.
     pub bytes_min: u32,
