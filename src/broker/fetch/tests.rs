@@ -39,20 +39,32 @@ fn filled() -> (Arc<Broker>, FaultDisk) {
     (broker, disk)
 }
 
-async fn fetch(broker: &Broker, offset: u64, ahead: &ReadAhead) -> FetchedPartition {
-    let request = FetchRequest {
+fn request(offset: u64, (partition_bytes_max, bytes_max): (u32, u32)) -> FetchRequest {
+    FetchRequest {
         partitions: vec![FetchPartition {
             topic: "t".to_owned(),
             partition: 0,
             offset: Offset(offset),
-            bytes_max: 1000,
+            bytes_max: partition_bytes_max,
         }],
         bytes_min: 1,
-        bytes_max: 1 << 20,
+        bytes_max,
         wait_ms_max: 0,
-    };
+    }
+}
+
+/// Fetches one record.
+async fn fetch(broker: &Broker, offset: u64, ahead: &ReadAhead) -> FetchedPartition {
+    let request = request(offset, (1000, 1 << 20));
     let mut answer = broker.fetch(&request, ahead).await.unwrap();
     answer.partitions.remove(0)
+}
+
+/// Fetches all that is there.
+async fn fetch_all(broker: &Broker, offset: u64, ahead: &ReadAhead) -> Bytes {
+    let request = request(offset, (8 << 20, 8 << 20));
+    let mut answer = broker.fetch(&request, ahead).await.unwrap();
+    answer.partitions.remove(0).batches
 }
 
 /// Lets what was begun come to its end.
@@ -174,23 +186,14 @@ async fn a_larger_fetch_has_room_of_its_own() {
     let ahead = ReadAhead::default();
     drop(fetch(&broker, 0, &ahead).await);
     rest().await;
-    let request = FetchRequest {
-        partitions: vec![FetchPartition {
-            topic: "t".to_owned(),
-            partition: 0,
-            offset: Offset(0),
-            bytes_max: 8 << 20,
-        }],
-        bytes_min: 1,
-        bytes_max: 8 << 20,
-        wait_ms_max: 0,
-    };
-    let answer = broker.fetch(&request, &ahead).await.unwrap();
-    let bytes = answer.partitions[0].batches.len();
-    assert!(bytes > 1 << 20);
+    let batches = fetch_all(&broker, 0, &ahead).await;
+    assert!(batches.len() > 1 << 20);
     drop(ahead);
     rest().await;
-    assert_eq!(broker.fetch_room.free_kib(), all - bytes.div_ceil(1024));
+    assert_eq!(
+        broker.fetch_room.free_kib(),
+        all - batches.len().div_ceil(1024)
+    );
 }
 
 #[tokio::test]
@@ -199,21 +202,10 @@ async fn what_came_since_is_not_kept_from_who_asks() {
     partition(&broker);
     fill(&broker, 2);
     let ahead = ReadAhead::default();
-    let large = |offset| FetchRequest {
-        partitions: vec![FetchPartition {
-            topic: "t".to_owned(),
-            partition: 0,
-            offset: Offset(offset),
-            bytes_max: 8 << 20,
-        }],
-        bytes_min: 1,
-        bytes_max: 8 << 20,
-        wait_ms_max: 0,
-    };
     // One record is answered, and the other one read ahead.
     fetch(&broker, 0, &ahead).await;
     rest().await;
     fill(&broker, 2);
-    let answer = broker.fetch(&large(1), &ahead).await.unwrap();
-    assert!(answer.partitions[0].batches.len() > 3 * RECORD_BYTES);
+    let batches = fetch_all(&broker, 1, &ahead).await;
+    assert!(batches.len() > 3 * RECORD_BYTES);
 }
