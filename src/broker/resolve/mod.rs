@@ -36,6 +36,8 @@ use crate::protocol::resolve_letters::{DeleteLettersAnswer, DeleteLettersRequest
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long one step of that wait is, should no change be told.
 const BUSY_STEP: Duration = Duration::from_millis(100);
+/// Shortest time between two attempts.
+const BUSY_REST: Duration = Duration::from_millis(2);
 /// How long one step of a wait for somebody else's roll or sync is, should no change be told.
 const STEP_WAIT: Duration = Duration::from_millis(5);
 
@@ -145,6 +147,9 @@ impl Broker {
             let mut changes = partition.subscribe(LogKind::Main);
             let next = async move { drop(changes.changed().await) };
             self.pool.wait(next, BUSY_STEP);
+            // The attempts of others who wait for the same letter tell of themselves too: without a rest they would wake each
+            // other all the time.
+            self.pool.pause(BUSY_REST);
         }
     }
 
