@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use storage::batch::BatchHeader;
+use storage::batch::end_of;
 use storage::log::{FetchMemory, LogReader};
 use storage::offset::Offset;
 use tokio::sync::Notify;
@@ -162,15 +162,4 @@ fn read(parts: Vec<Behind>, bytes_max: u32, memory: &Arc<FetchMemory>) -> Vec<Ah
         }
     }
     reads
-}
-
-/// Returns the first offset behind whole batches.
-pub(super) fn end_of(mut batches: &[u8]) -> Option<Offset> {
-    let mut end = None;
-    while let Ok(header) = BatchHeader::decode(batches) {
-        end = Some(header.next_offset());
-        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-        batches = batches.get(length..).unwrap_or_default();
-    }
-    end
 }

@@ -11,11 +11,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use storage::batch::end_of;
 use storage::error::LogError;
 use storage::log_id::LogKind;
 use tokio::time::Instant;
 
-use ahead::{Behind, ReadAll, end_of};
+use ahead::{Behind, ReadAll};
 
 use super::{Broker, partition_of, refusal};
 use crate::causes::Causes;

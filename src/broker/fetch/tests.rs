@@ -72,6 +72,15 @@ async fn rest() {
     tokio::task::yield_now().await;
 }
 
+/// Four records, of which the first one was fetched and the second one read ahead.
+async fn read_ahead() -> (Arc<Broker>, FaultDisk, ReadAhead) {
+    let (broker, disk) = filled();
+    let ahead = ReadAhead::default();
+    fetch(&broker, 0, &ahead).await;
+    rest().await;
+    (broker, disk, ahead)
+}
+
 #[tokio::test]
 async fn what_follows_an_answer_is_read_before_it_is_asked_for() {
     let (broker, disk) = filled();
@@ -92,10 +101,7 @@ async fn what_follows_an_answer_is_read_before_it_is_asked_for() {
 
 #[tokio::test]
 async fn who_asks_for_something_else_gets_that() {
-    let (broker, _disk) = filled();
-    let ahead = ReadAhead::default();
-    fetch(&broker, 0, &ahead).await;
-    rest().await;
+    let (broker, _disk, ahead) = read_ahead().await;
     let other = fetch(&broker, 2, &ahead).await;
     let read = fetch(&broker, 2, &ReadAhead::default()).await;
     assert_eq!(other.batches, read.batches);
@@ -103,10 +109,7 @@ async fn who_asks_for_something_else_gets_that() {
 
 #[tokio::test]
 async fn a_topic_of_the_same_name_is_another_one() {
-    let (broker, _disk) = filled();
-    let ahead = ReadAhead::default();
-    fetch(&broker, 0, &ahead).await;
-    rest().await;
+    let (broker, _disk, ahead) = read_ahead().await;
     let request = DeleteTopicRequest {
         name: "t".to_owned(),
         force: false,
@@ -119,10 +122,7 @@ async fn a_topic_of_the_same_name_is_another_one() {
 
 #[tokio::test]
 async fn what_retention_has_taken_is_not_served() {
-    let (broker, _disk) = filled();
-    let ahead = ReadAhead::default();
-    fetch(&broker, 0, &ahead).await;
-    rest().await;
+    let (broker, _disk, ahead) = read_ahead().await;
     let partition = broker.topic("t").unwrap().partition(0).unwrap();
     let taken = partition
         .owner()
@@ -138,10 +138,7 @@ async fn what_retention_has_taken_is_not_served() {
 /// What a failed sync has left of the file is for the file to say.
 #[tokio::test]
 async fn a_log_that_stopped_is_read_again() {
-    let (broker, disk) = filled();
-    let ahead = ReadAhead::default();
-    fetch(&broker, 0, &ahead).await;
-    rest().await;
+    let (broker, disk, ahead) = read_ahead().await;
     let fail = Rule::new(OpClass::Sync, Effect::Fail(ErrorKind::Other));
     disk.add(fail.on(".log"));
     let partition = broker.topic("t").unwrap().partition(0).unwrap();

@@ -322,10 +322,7 @@ fn a_caller_who_goes_away_takes_no_permit_back_from_the_work() {
     drop(blocked);
 }
 
-/// A power cut must not take what lies below a committed offset: its offsets would be given to records that the group passes over.
-#[tokio::test]
-async fn a_commit_on_a_written_topic_waits_for_what_lies_below_it() {
-    let (broker, disk) = open();
+fn written_partition(broker: &Broker) -> Arc<PartitionHandle> {
     let request = CreateTopicRequest {
         name: "t".to_owned(),
         partition_count: 1,
@@ -333,25 +330,37 @@ async fn a_commit_on_a_written_topic_waits_for_what_lies_below_it() {
         change: SettingsChange::default(),
     };
     broker.create_topic(&request).unwrap();
-    let partition = broker.topic("t").unwrap().partition(0).unwrap();
-    append(&partition).unwrap();
-    append(&partition).unwrap();
-    assert_eq!(partition.reader().durable_end(), Offset(0));
-    let commit = |offset| CommitOffsetsRequest {
-        group: "g".to_owned(),
+    broker.topic("t").unwrap().partition(0).unwrap()
+}
+
+fn commit(group: &str, offset: u64) -> CommitOffsetsRequest {
+    CommitOffsetsRequest {
+        group: group.to_owned(),
         offsets: vec![CommittedOffset {
             topic: "t".to_owned(),
             partition: 0,
             offset: Offset(offset),
             metadata: String::new(),
         }],
-    };
-    bounded(broker.commit_offsets(&commit(1))).await.unwrap();
+    }
+}
+
+/// A power cut must not take what lies below a committed offset: its offsets would be given to records that the group passes over.
+#[tokio::test]
+async fn a_commit_on_a_written_topic_waits_for_what_lies_below_it() {
+    let (broker, disk) = open();
+    let partition = written_partition(&broker);
+    append(&partition).unwrap();
+    append(&partition).unwrap();
+    assert_eq!(partition.reader().durable_end(), Offset(0));
+    bounded(broker.commit_offsets(&commit("g", 1)))
+        .await
+        .unwrap();
     assert!(partition.reader().durable_end() >= Offset(1));
     append(&partition).unwrap();
     let fail = Rule::new(OpClass::Sync, Effect::Fail(ErrorKind::Other));
     disk.add(fail.on(".log"));
-    let refused = bounded(broker.commit_offsets(&commit(3))).await;
+    let refused = bounded(broker.commit_offsets(&commit("g", 3))).await;
     assert_eq!(refused.unwrap_err().code, ErrorCode::OutcomeUnknown);
     assert_eq!(
         partition.reader().poison(),
@@ -365,21 +374,34 @@ async fn a_commit_on_a_written_topic_waits_for_what_lies_below_it() {
     assert_eq!(stored, Offset(1));
 }
 
+#[test]
+fn a_commit_is_refused_when_its_topic_goes_while_it_waits() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let (broker, _disk) = open();
+    let partition = written_partition(&broker);
+    append(&partition).unwrap();
+    // The sync stops here until the test lets go.
+    let owner = partition.owner().lock();
+    let request = commit("g", 1);
+    let mut call = Box::pin(broker.commit_offsets(&request));
+    runtime.block_on(waits(&mut call));
+    broker.topics.write().remove("t");
+    drop(owner);
+    let refused = runtime.block_on(bounded(call));
+    assert_eq!(refused.unwrap_err().code, ErrorCode::UnknownTopic);
+    assert!(broker.control.look(|state| state.group("g").is_none()));
+}
+
 #[tokio::test]
 async fn commits_hold_one_thread_of_the_pool_however_many_there_are() {
     let (broker, _disk) = open();
     partition(&broker);
     let mut calls: Vec<_> = (0..8)
         .map(|at| {
-            let request = CommitOffsetsRequest {
-                group: format!("g{at}"),
-                offsets: vec![CommittedOffset {
-                    topic: "t".to_owned(),
-                    partition: 0,
-                    offset: Offset(0),
-                    metadata: String::new(),
-                }],
-            };
+            let request = commit(&format!("g{at}"), 0);
             let broker = Arc::clone(&broker);
             Box::pin(async move { broker.commit_offsets(&request).await })
         })

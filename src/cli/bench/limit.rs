@@ -83,10 +83,6 @@ fn measure(
     is_synced: bool,
     directory: &Path,
 ) -> Result<(Duration, Latencies), CliError> {
-    let failed = |source| CliError::Io {
-        action: "measure".to_owned(),
-        source,
-    };
     let file = File::create_new(directory.join("limit")).map_err(failed)?;
     let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -114,16 +110,19 @@ fn measure(
     Ok((start.elapsed(), latencies))
 }
 
+fn failed(source: io::Error) -> CliError {
+    CliError::Io {
+        action: "measure".to_owned(),
+        source,
+    }
+}
+
 /// Appends to a file batch by batch, each synced before the next if so: what one who waits for each cannot be faster than.
 fn one_at_a_time(
     batches: &Batches,
     is_synced: bool,
     directory: &Path,
 ) -> Result<(Duration, Latencies), CliError> {
-    let failed = |source| CliError::Io {
-        action: "measure".to_owned(),
-        source,
-    };
     let mut file = File::create_new(directory.join("limit")).map_err(failed)?;
     let mut latencies = Latencies::new()?;
     let start = Instant::now();

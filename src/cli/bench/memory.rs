@@ -99,7 +99,14 @@ async fn connections(own: &Own, count: u32) -> Result<Vec<ClientConnection>, Cli
     let mut held = Vec::new();
     for _ in 0..count {
         let client = remote::client(&own.connection, Patience::None);
-        held.push(client.connection().await?);
+        let connection = client.connection().await.map_err(|error| {
+            let message = format!(
+                "the broker took {} of {count} connections ({error}): they get a quarter of its open files at most, see ulimit -n",
+                held.len()
+            );
+            CliError::failed(message, None)
+        })?;
+        held.push(connection);
     }
     Ok(held)
 }

@@ -40,17 +40,6 @@ pub fn split(mut bytes: Bytes, position: Offset) -> Result<Vec<Batch>, Corruptio
     Ok(batches)
 }
 
-/// Returns the offset behind the last whole batch, from the headers alone; `None` without a batch.
-pub(super) fn end_of(mut bytes: &[u8]) -> Option<Offset> {
-    let mut end = None;
-    while let Ok(header) = BatchHeader::decode(bytes) {
-        let length = usize::try_from(header.length).ok()?;
-        bytes = bytes.get(length..)?;
-        end = Some(header.next_offset());
-    }
-    end
-}
-
 /// Returns the records of a batch with their offsets: those from `position` on, and of those that the broker wrote for one
 /// group only the ones for this reader.
 ///

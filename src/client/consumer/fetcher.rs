@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::batch::Batch;
+use storage::batch::{Batch, end_of};
 use storage::offset::Offset;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::super::api::Client;
 use super::super::error::ClientError;
 use super::super::retry::Retry;
-use super::decode::{end_of, split};
+use super::decode::split;
 use super::position::{FetchRules, Position, next_fetch};
 use crate::client::connection::PendingAnswer;
 use crate::protocol::error_code::ErrorCode;

@@ -26,6 +26,7 @@ pub use owned::Record;
 pub use record::{HeaderRef, HeadersRef, NewRecord, RESERVED_PREFIX, RecordRef, Records};
 
 use crate::error::Corruption;
+use crate::offset::Offset;
 
 /// A whole batch whose two checksums have been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,4 +106,17 @@ impl Batch {
             .map(|record| record.map(|record| record.value.map(|value| section.slice_ref(value))))
             .collect()
     }
+}
+
+/// Returns the first offset behind whole batches that stand one behind the other; `None` when there is none, or when the last
+/// one is cut short.
+#[must_use]
+pub fn end_of(mut batches: &[u8]) -> Option<Offset> {
+    let mut end = None;
+    while let Ok(header) = BatchHeader::decode(batches) {
+        let length = usize::try_from(header.length).ok()?;
+        batches = batches.get(length..)?;
+        end = Some(header.next_offset());
+    }
+    end
 }
