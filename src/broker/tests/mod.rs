@@ -376,6 +376,19 @@ async fn a_commit_on_a_written_topic_waits_for_what_lies_below_it() {
 
 #[test]
 fn a_commit_is_refused_when_its_topic_goes_while_it_waits() {
+    refused_when_the_topic_goes(&|broker| drop(broker.topics.write().remove("t")));
+}
+
+#[test]
+fn a_commit_is_refused_when_another_topic_gets_the_name_while_it_waits() {
+    refused_when_the_topic_goes(&|broker| {
+        create(broker, "u").unwrap();
+        let other = broker.topic("u").unwrap();
+        *broker.topics.write().get_mut("t").unwrap() = other;
+    });
+}
+
+fn refused_when_the_topic_goes(go: &dyn Fn(&Broker)) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -388,7 +401,7 @@ fn a_commit_is_refused_when_its_topic_goes_while_it_waits() {
     let request = commit("g", 1);
     let mut call = Box::pin(broker.commit_offsets(&request));
     runtime.block_on(waits(&mut call));
-    broker.topics.write().remove("t");
+    go(&broker);
     drop(owner);
     let refused = runtime.block_on(bounded(call));
     assert_eq!(refused.unwrap_err().code, ErrorCode::UnknownTopic);
