@@ -13,7 +13,7 @@ use storage::offset::Offset;
 use tokio::sync::Notify;
 
 use super::attempt::{Ended, Start};
-use crate::delivery::gates::Pass;
+use crate::delivery::gates::{Claim, Pass, Ticket};
 use crate::engine::PartitionHandle;
 
 /// What a task finds when it looks.
@@ -21,6 +21,14 @@ use crate::engine::PartitionHandle;
 pub(super) struct Inbox {
     pub(super) granted: Vec<Pass>,
     pub(super) ended: Vec<Ended>,
+}
+
+/// What came of putting attempts down.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// What those that were put down need of their destinations.
+    pub(super) claims: Vec<(Ticket, Claim)>,
+    pub(super) called_off: Vec<Start>,
 }
 
 /// One partition and what lies before its tasks.
@@ -36,6 +44,7 @@ pub(super) struct Desk {
     /// Told when letters or callbacks are due.
     pub(super) aftermath: Notify,
     under_way: AtomicUsize,
+    called_off: AtomicUsize,
 }
 
 impl Desk {
@@ -48,6 +57,7 @@ impl Desk {
             arrived: Notify::new(),
             aftermath: Notify::new(),
             under_way: AtomicUsize::new(0),
+            called_off: AtomicUsize::new(0),
         }
     }
 
@@ -79,20 +89,21 @@ impl Desk {
         self.arrived.notify_one();
     }
 
-    /// Puts attempts down that may be made as soon as there are places for them. Returns those whose messages were called off
+    /// Puts attempts down that may be made as soon as there are places for them, but for those whose messages were called off
     /// since their intents were written.
-    pub(super) fn prepare(&self, starts: Vec<Start>) -> Vec<Start> {
+    pub(super) fn prepare(&self, starts: Vec<Start>) -> Prepared {
         // Under the owner's lock: a message is called off either before, which is seen here, or behind it, and then taken out.
         let owner = self.partition.owner().lock();
         let phase = |message| owner.delivery().and_then(|state| state.phase(message));
         let is_wanted = |start: &Start| phase(start.message.offset) == Some(Phase::InFlight);
-        let (wanted, others): (Vec<_>, Vec<_>) = starts.into_iter().partition(is_wanted);
+        let (wanted, called_off): (Vec<_>, Vec<_>) = starts.into_iter().partition(is_wanted);
+        let claims = wanted.iter().map(|start| start.pass.claim()).collect();
         self.under_way.fetch_add(wanted.len(), Ordering::AcqRel);
         let wanted = wanted
             .into_iter()
             .map(|start| (start.message.offset, start));
         self.prepared.lock().extend(wanted);
-        others
+        Prepared { claims, called_off }
     }
 
     /// Takes the attempt of a message, to be made; `None` when it was called off.
@@ -108,7 +119,13 @@ impl Desk {
             .filter_map(|message| prepared.remove(message));
         let off: Vec<_> = off.collect();
         self.under_way.fetch_sub(off.len(), Ordering::AcqRel);
+        self.called_off.fetch_add(off.len(), Ordering::AcqRel);
         off
+    }
+
+    /// Returns how many attempts were taken out since the broker started because their messages were called off.
+    pub(super) fn called_off_count(&self) -> usize {
+        self.called_off.load(Ordering::Acquire)
     }
 
     /// Gives up the attempts that are not sent. Their intents stand: the next start of the broker makes them.

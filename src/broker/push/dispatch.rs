@@ -5,6 +5,7 @@
 //! a round has begun waits for places, the next one comes a little later, so that it serves more.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use storage::delivery::{DeliveryState, Entry, Intent, Phase};
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 
 use super::attempt::{self, Attempts, Ended, Start};
 use super::claim::claim;
-use super::desk::{Desk, Inbox};
+use super::desk::{Desk, Inbox, Prepared};
 use crate::broker::Broker;
 use crate::causes::Causes;
 use crate::delivery::client::AttemptClient;
@@ -290,9 +291,10 @@ impl Dispatcher {
             return Next::AtOnce;
         }
         let (push, now) = (self.broker.push(), self.broker.clock.now());
-        let claims: Vec<_> = starts.iter().map(|start| start.pass.claim()).collect();
+        let called_off_before = self.desk.called_off_count();
         // Put down first: somebody else's end may call for them at once.
-        for start in self.desk.prepare(starts) {
+        let Prepared { claims, called_off } = self.desk.prepare(starts);
+        for start in called_off {
             push.leave(&start.pass, now);
         }
         let mut places = Vec::new();
@@ -301,6 +303,10 @@ impl Dispatcher {
             for (ticket, claim) in claims {
                 places.extend(all.enter(ticket, None, claim, now).0);
             }
+        }
+        if self.desk.called_off_count() != called_off_before {
+            // One may have been called off in between: its ticket has come behind the sweep that was to take it out.
+            push.has_cancelled.store(true, Ordering::Release);
         }
         let attempts = Attempts {
             broker: Arc::clone(&self.broker),

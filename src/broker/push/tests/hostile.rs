@@ -286,7 +286,12 @@ async fn cancelled_messages_do_not_stay_at_the_gates() {
     .await;
     machine.broker.cancel(&ids).await.unwrap();
     machine.broker.sweep_push();
-    assert_eq!(waiting(&machine.broker), (0, 0));
+    // A round that had begun before may put one there that is called off, which the next sweep takes out.
+    eventually(&machine, "none waits", |broker| {
+        broker.sweep_push();
+        waiting(broker) == (0, 0)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
