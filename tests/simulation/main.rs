@@ -133,6 +133,17 @@ fn a_period_outlives_a_restart_that_leaves_no_message_of_its_key() {
     assert!(matches!(outcome, Outcome::Held(_)), "{outcome:?}");
 }
 
+/// The sync of a dead entry failed, its failure callback was appended all the same, and a cut took the entry alone: the callback
+/// was appended again.
+#[test]
+fn a_failure_callback_outlives_the_entry_that_it_followed() {
+    if is_child() {
+        return;
+    }
+    let (_, outcome) = child::seeds(1_190_024_178, 1, None).pop().unwrap();
+    assert!(matches!(outcome, Outcome::Held(_)), "{outcome:?}");
+}
+
 /// A disk that leaves out a sync must be caught, soon: a check that has never been seen to fail proves nothing.
 #[test]
 fn a_sync_that_is_left_out_is_caught() {

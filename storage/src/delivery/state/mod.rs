@@ -167,7 +167,7 @@ pub struct DeliveryState {
     owed_letters: HashMap<Offset, Offset>,
     /// Dying messages, with the outcome that they die of.
     dying: BTreeMap<Offset, Offset>,
-    /// Causes that were met before what they answer. Only while folding: see [`DeliveryState::finish_fold`].
+    /// Causes that were met before what they answer. Only while opening: see [`DeliveryState::forget_answers`].
     answered: HashSet<(CauseKind, Offset)>,
     is_folded: bool,
     /// Messages that the engine has.
@@ -245,9 +245,9 @@ impl DeliveryState {
         self.fired.retain(|id, _| is_known(id));
     }
 
-    /// Ends the fold of both logs: what was under way when the broker ended waits again, at once.
+    /// Ends the fold of both logs: what was under way when the broker ended waits again, at once. Callbacks of which the causes
+    /// are not known yet stay in mind until [`DeliveryState::forget_answers`].
     pub fn finish_fold(&mut self) {
-        self.answered = HashSet::new();
         self.is_folded = true;
         let stopped: Vec<_> = self
             .messages
@@ -259,6 +259,12 @@ impl DeliveryState {
             self.set_phase(message, Phase::Waiting);
             self.arm(message);
         }
+    }
+
+    /// Forgets callbacks that answer nothing known, when the deaths that a crash interrupted are noted. Not before: a dead entry
+    /// may be lost whose failure callback is durable, and the letter of the death alone says that this callback is told.
+    pub fn forget_answers(&mut self) {
+        self.answered = HashSet::new();
     }
 
     /// Moves a message to another phase and keeps the counts.

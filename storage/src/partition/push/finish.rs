@@ -35,6 +35,9 @@ impl Partition {
         if let Some(task) = log.and_then(crate::log::Log::begin_sync) {
             task.run()?;
         }
+        if let Some(state) = self.delivery_mut() {
+            state.forget_answers();
+        }
         Ok(deaths.len())
     }
 

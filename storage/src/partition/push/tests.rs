@@ -19,7 +19,7 @@ use crate::dead_letter::{
 };
 use crate::delivery::limits::RETRIES_MAX;
 use crate::delivery::{ENVELOPE_HEADER, Entry, Envelope, FlowControl, Outcome, Owes, Verdict};
-use crate::disk::sim::SimDisk;
+use crate::disk::sim::{SimDisk, Survival};
 use crate::error::LogError;
 use crate::log::LogConfig;
 use crate::log_id::{LogId, LogKind, PartitionNumber};
@@ -308,6 +308,53 @@ fn a_message_gets_one_letter_however_often_and_together_with_what() {
     })
     .unwrap();
     assert_eq!(batches, [2, 1, 2, 2]);
+}
+
+/// The sync of a dead entry may fail, and what follows from the death be durable all the same.
+#[test]
+fn a_failure_callback_that_stands_is_owed_no_more_though_its_dead_entry_is_lost() {
+    let disk = SimDisk::new(1);
+    let mut partition = open(&disk);
+    partition.append_messages(&[new_message(0)], NOW).unwrap();
+    sync(&mut partition, LogKind::Main);
+    let Entry::Outcome(dying) = outcome(0, 1, DEAD) else {
+        panic!("an outcome");
+    };
+    let dying = Entry::Outcome(Outcome {
+        owes: Owes {
+            callback: false,
+            failure_callback: true,
+        },
+        ..dying
+    });
+    partition.append_entries(&[dying], NOW).unwrap();
+    sync(&mut partition, LogKind::Delivery);
+    let letter = letter_of_message(&partition, 0);
+    let letters = [(Offset(0), letter)];
+    let letter = partition.append_push_letters(&letters, NOW).unwrap()[0];
+    sync(&mut partition, LogKind::DeadLetter);
+    let dead = Entry::Dead {
+        message: Offset(0),
+        letter,
+        time: NOW,
+    };
+    partition.append_entries(&[dead], NOW).unwrap();
+    let told = NewMessage {
+        cause: Some(Cause {
+            kind: CauseKind::FailureCallback,
+            log: LogId::new(NUMBER, LogKind::DeadLetter),
+            offset: letter,
+            detail: CauseDetail::default(),
+        }),
+        ..new_message(1)
+    };
+    partition.append_messages(&[told], NOW).unwrap();
+    sync(&mut partition, LogKind::Main);
+    let again = open(&disk.reboot(Survival::Nothing));
+    let state = again.delivery().unwrap();
+    assert_eq!(state.counts().dead_lettered, 1);
+    assert_eq!(state.owed().count(), 0);
+    assert_eq!(state.phase(Offset(0)), None);
 }
 
 #[test]
