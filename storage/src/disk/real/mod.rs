@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
@@ -26,6 +27,25 @@ pub struct RealDisk;
 #[derive(Debug)]
 struct RealFile {
     file: File,
+    is_locked: AtomicBool,
+}
+
+impl RealFile {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            is_locked: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Drop for RealFile {
+    fn drop(&mut self) {
+        // Closing does not do it while a child that is just being started has a copy of the descriptor.
+        if self.is_locked.load(Ordering::Acquire) {
+            self.file.unlock().ok();
+        }
+    }
 }
 
 impl Disk for RealDisk {
@@ -44,7 +64,7 @@ impl Disk for RealDisk {
         } else if file.metadata()?.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        Ok(Arc::new(RealFile { file }))
+        Ok(Arc::new(RealFile::new(file)))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -152,7 +172,10 @@ impl DiskFile for RealFile {
 
     fn try_lock(&self) -> io::Result<bool> {
         match self.file.try_lock() {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.is_locked.store(true, Ordering::Release);
+                Ok(true)
+            }
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),
         }

@@ -135,6 +135,21 @@ fn names_are_listed_in_order_renamed_and_removed() {
     assert!(RealDisk.free_bytes(temp.path()).unwrap() > 0);
 }
 
+/// A child between its fork and its exec holds a copy of every descriptor.
+#[test]
+fn a_lock_ends_with_its_file_though_a_child_has_a_copy_of_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("file");
+    let created = File::create_new(&path).unwrap();
+    let childs_copy = created.try_clone().unwrap();
+    let first = RealFile::new(created);
+    assert!(first.try_lock().unwrap());
+    drop(first);
+    let second = RealDisk.open(&path, OpenMode::Write).unwrap();
+    assert!(second.try_lock().unwrap());
+    drop(childs_copy);
+}
+
 #[test]
 fn lock_has_one_holder() {
     let temp = tempfile::tempdir().unwrap();
