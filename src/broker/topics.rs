@@ -71,6 +71,7 @@ impl Broker {
             ));
         }
         let _changing = self.changing_topics.lock();
+        self.end_unopened(&request.name)?;
         let numbers = self.control.change(self.clock.now(), |state| {
             if state.topic(&request.name).is_some() {
                 return Err(Refusal::new(
@@ -88,29 +89,34 @@ impl Broker {
         })?;
         let partitions = self
             .open_partitions(&name, &numbers, &settings)
-            .map_err(|error| self.take_back(&name, &numbers, &error))?;
+            .map_err(|error| self.take_back(&name, &error))?;
         let topic = Arc::new(Topic::new(name.clone(), settings, partitions));
         self.topics.write().insert(name, Arc::clone(&topic));
         Ok(topic_view(&topic))
     }
 
-    /// Deletes a topic whose partitions could not be opened, so that its name is free to be created again.
-    fn take_back(
-        &self,
-        name: &TopicName,
-        numbers: &[PartitionNumber],
-        error: &LogError,
-    ) -> Refusal {
-        let entry = Entry::TopicDeleted {
-            name: name.to_string(),
-        };
-        let deleted = self.control.change(self.clock.now(), |_| Ok((entry, ())));
-        if let Err(refusal) = deleted {
-            tracing::warn!(topic = %name, error = %refusal.message, "a topic that could not be opened is there after the next start");
-        } else {
-            self.forget_partitions(numbers);
+    /// Takes back the creation of a topic whose partitions could not be opened, so that its name is free again.
+    fn take_back(&self, name: &TopicName, error: &LogError) -> Refusal {
+        if let Err(refusal) = self.end_unopened(name.as_str()) {
+            tracing::warn!(topic = %name, error = %refusal.message, "a topic that could not be opened stands until it is created again or the next start");
         }
         refusal::of_log(error)
+    }
+
+    /// Deletes a topic that is stored and not served: its creation failed, and could not be taken back then.
+    fn end_unopened(&self, name: &str) -> Result<(), Refusal> {
+        if self.topic(name).is_ok() {
+            return Ok(());
+        }
+        let stored = |state: &ControlState| state.topic(name).map(|topic| topic.partitions.clone());
+        let Some(numbers) = self.control.look(stored) else {
+            return Ok(());
+        };
+        let name = name.to_owned();
+        self.control
+            .change(self.clock.now(), |_| Ok((Entry::TopicDeleted { name }, ())))?;
+        self.forget_partitions(&numbers);
+        Ok(())
     }
 
     /// Changes a topic's settings and adds partitions. Blocks on the disk.
@@ -186,6 +192,7 @@ impl Broker {
     /// [`ErrorCode::TopicInUse`] with the counts, unless forced; [`ErrorCode::ReservedTopic`]; [`ErrorCode::UnknownTopic`].
     pub fn delete_topic(&self, request: &DeleteTopicRequest) -> Result<(), Refusal> {
         let _changing = self.changing_topics.lock();
+        self.end_unopened(&request.name)?;
         let topic = self.topic(&request.name)?;
         refuse_reserved(&topic, "it cannot be deleted")?;
         let live: u64 = topic

@@ -1,0 +1,92 @@
+//! Failing disks: what is told, counted, and kept from being believed.
+
+use super::*;
+
+#[test]
+fn a_failed_sync_of_any_log_is_told_and_counted() {
+    let (broker, disk) = open();
+    let partition = partition(&broker);
+    assert!(broker.health().problems.is_empty());
+    append(&partition).unwrap();
+    let fail = || disk.add(Rule::new(OpClass::Sync, FAIL).at(Site::Append));
+    fail();
+    sync_all(&partition, LogKind::Main).unwrap_err();
+    fail();
+    create(&broker, "u").unwrap_err();
+    broker.measure();
+    let text = broker.metrics.encode();
+    for line in ["redrive_sync_failures_total 2", "redrive_poisoned_logs 2"] {
+        assert!(text.contains(line), "{line} is missing in {text}");
+    }
+    assert!(!text.contains("redrive_write_seconds_count 0"), "{text}");
+    let problems = broker.health().problems;
+    let cause = PoisonCause::SyncFailed;
+    let expected = [
+        format!("partition 0 of topic t takes no appends: {cause} (cannot sync /"),
+        format!("the control log takes no changes: {cause} (cannot sync /"),
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:?}");
+    for (said, expected) in problems.iter().zip(&expected) {
+        assert!(said.starts_with(expected), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_log_whose_sync_failed_is_told_and_counted() {
+    let (broker, disk) = open();
+    let partition = partition(&broker);
+    append(&partition).unwrap();
+    sync_all(&partition, LogKind::Main).unwrap();
+    disk.add(Rule::new(OpClass::Sync, FAIL).at(Site::Append));
+    bounded(broker.reject(rejection(0))).await.unwrap_err();
+    broker.measure();
+    assert!(broker.metrics.encode().contains("redrive_poisoned_logs 1"));
+    let problems = broker.health().problems;
+    let cause = PoisonCause::SyncFailed;
+    let expected = format!("partition 0 of topic t takes no dead letters: {cause} (cannot sync /");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with(&expected), "{problems:?}");
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_in_upkeep_is_told_to_waiting_producers() {
+    let (broker, disk) = open();
+    let partition = partition(&broker);
+    let end = append(&partition).unwrap();
+    let mut waiting = Box::pin(partition.wait_durable(end));
+    waits(&mut waiting).await;
+    disk.add(Rule::new(OpClass::Sync, FAIL).at(Site::Append));
+    sync_all(&partition, LogKind::Main).unwrap_err();
+    bounded(waiting).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_failed_write_does_not_disown_the_batch_before_it() {
+    let (broker, disk) = open();
+    let partition = partition(&broker);
+    let end = append(&partition).unwrap();
+    disk.add(Rule::new(OpClass::Write, FAIL));
+    assert_eq!(append(&partition), None);
+    let mut waiting = Box::pin(partition.wait_durable(end));
+    waits(&mut waiting).await;
+    partition.schedule_sync(LogKind::Main);
+    bounded(waiting).await.unwrap();
+}
+
+#[test]
+fn a_control_log_whose_sync_failed_gets_no_checkpoint_of_what_is_not_durable() {
+    let (broker, disk) = open();
+    disk.add(Rule::new(OpClass::Sync, FAIL).at(Site::Append));
+    assert_eq!(
+        create(&broker, "t").unwrap_err().code,
+        ErrorCode::OutcomeUnknown
+    );
+    broker.store_checkpoints().unwrap();
+    let durable = broker.control.with(|log| log.reader().durable_end());
+    let checkpoints = broker.checkpoints.lock();
+    let stored = checkpoints.get(LogId::CONTROL);
+    assert!(
+        stored.is_none_or(|entry| entry.durable_end <= durable),
+        "{stored:?} claims more than {durable:?}"
+    );
+}
