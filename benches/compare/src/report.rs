@@ -35,7 +35,7 @@ impl Column {
 }
 
 /// What is shown.
-pub const COLUMNS: [Column; 10] = [
+pub const COLUMNS: [Column; 13] = [
     column("produce_1k", "produce 1 KiB, k records/s", 1e3, 1),
     column("produce_100b", "produce 100 B, k records/s", 1e3, 1),
     column("consume_1k", "consume 1 KiB, k records/s", 1e3, 1),
@@ -43,9 +43,12 @@ pub const COLUMNS: [Column; 10] = [
     column("single_p50_us", "one at a time p50, us", 1.0, 0),
     column("single_p99_us", "one at a time p99, us", 1.0, 0),
     column("through_1k", "through, k records/s", 1e3, 1),
-    column("half_load_p50_us", "half load p50, us", 1.0, 0),
-    column("half_load_p99_us", "half load p99, us", 1.0, 0),
-    column("half_load_p999_us", "half load p99.9, us", 1.0, 0),
+    column("half_p50_us", "half load p50, us", 1.0, 0),
+    column("half_p99_us", "half load p99, us", 1.0, 0),
+    column("half_p999_us", "half load p99.9, us", 1.0, 0),
+    column("even_p50_us", "40 k/s p50, us", 1.0, 0),
+    column("even_p99_us", "40 k/s p99, us", 1.0, 0),
+    column("even_p999_us", "40 k/s p99.9, us", 1.0, 0),
 ];
 
 /// Minimum, median, maximum.

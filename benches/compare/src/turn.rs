@@ -17,6 +17,13 @@ use crate::{Error, Result};
 /// Longest measurement of one record at a time.
 const SINGLE_TIME: Duration = Duration::from_millis(1500);
 
+/// The same load for each server whose half load it does not pass, in records per second.
+const EVEN_RATE: f64 = 40_000.0;
+
+/// Time between the fast measurements and those of latencies, behind a sync: what a fast server has written a moment ago is not
+/// to be counted against it.
+const SETTLE_TIME: Duration = Duration::from_secs(2);
+
 /// Longest turn: one that takes more hangs.
 const TURN_TIME_MAX: Duration = Duration::from_secs(180);
 
@@ -146,13 +153,37 @@ async fn measure(peer: impl Peer, sizes: Sizes) -> Result<Value> {
     let mut feed = Feed::full_speed(1024, sizes.time / 2, sizes.bytes);
     let (through, _) = both(&peer, "through", &mut feed, false).await?;
     found["through_1k"] = json!(through);
-    let mut feed = Feed::steady(1024, sizes.time, through / 2.0);
-    let (rate, seen) = both(&peer, "half", &mut feed, true).await?;
-    found["half_load_rate"] = json!(rate);
-    found["half_load_p50_us"] = json!(us(&seen, 0.5));
-    found["half_load_p99_us"] = json!(us(&seen, 0.99));
-    found["half_load_p999_us"] = json!(us(&seen, 0.999));
+    let half = through / 2.0;
+    settle().await?;
+    let rate = latencies(&peer, "half", half, sizes.time, &mut found).await?;
+    found["half_rate"] = json!(rate);
+    if half >= EVEN_RATE {
+        settle().await?;
+        latencies(&peer, "even", EVEN_RATE, sizes.time, &mut found).await?;
+    }
     Ok(found)
+}
+
+/// Notes the times from a record's due moment to its reader at a steady rate; returns the rate that was reached.
+async fn latencies(
+    peer: &impl Peer,
+    name: &str,
+    per_second: f64,
+    time: Duration,
+    found: &mut Value,
+) -> Result<f64> {
+    let mut feed = Feed::steady(1024, time, per_second);
+    let (rate, seen) = both(peer, name, &mut feed, true).await?;
+    for (quantile, label) in [(0.5, "p50"), (0.99, "p99"), (0.999, "p999")] {
+        found[format!("{name}_{label}_us")] = json!(us(&seen, quantile));
+    }
+    Ok(rate)
+}
+
+async fn settle() -> Result<()> {
+    tokio::task::spawn_blocking(rustix::fs::sync).await?;
+    tokio::time::sleep(SETTLE_TIME).await;
+    Ok(())
 }
 
 async fn produce(peer: &impl Peer, stream: &str, size: usize, sizes: Sizes) -> Result<(f64, u64)> {
