@@ -71,11 +71,11 @@ pub(super) fn disposition(text: &str) -> Result<u8, ApiError> {
     })
 }
 
-/// Parses an order.
+/// Parses an order; the short names are those of the command line.
 pub(super) fn order(text: &str) -> Result<Order, ApiError> {
     match text {
-        "oldest_first" => Ok(Order::OldestFirst),
-        "newest_first" => Ok(Order::NewestFirst),
+        "oldest_first" | "oldest" => Ok(Order::OldestFirst),
+        "newest_first" | "newest" => Ok(Order::NewestFirst),
         _ => Err(ApiError::bad_request(format!(
             "the order is {text:?}, it must be oldest_first or newest_first"
         ))),
@@ -86,6 +86,19 @@ pub(super) fn order(text: &str) -> Result<Order, ApiError> {
 mod tests {
     use super::*;
     use crate::protocol::letter::disposition_name;
+
+    #[test]
+    fn an_order_has_the_names_of_the_command_line_too() {
+        for (text, expected) in [
+            ("oldest_first", Order::OldestFirst),
+            ("oldest", Order::OldestFirst),
+            ("newest_first", Order::NewestFirst),
+            ("newest", Order::NewestFirst),
+        ] {
+            assert_eq!(order(text).unwrap(), expected);
+        }
+        assert!(order("oldestFirst").is_err());
+    }
 
     #[test]
     fn times_are_milliseconds_or_rfc_3339() {

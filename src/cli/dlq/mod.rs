@@ -23,8 +23,10 @@ use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OrderArg {
     /// By time of death, rising
+    #[value(alias = "oldest_first")]
     Oldest,
     /// By time of death, falling
+    #[value(alias = "newest_first")]
     Newest,
 }
 
