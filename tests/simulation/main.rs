@@ -144,6 +144,17 @@ fn a_failure_callback_outlives_the_entry_that_it_followed() {
     assert!(matches!(outcome, Outcome::Held(_)), "{outcome:?}");
 }
 
+/// An attempt that may go ahead of its turn was written down before one that may not, and took its place: the second was sent
+/// when its key had been paused.
+#[test]
+fn a_pause_holds_what_is_not_sent_yet() {
+    if is_child() {
+        return;
+    }
+    let (_, outcome) = child::seeds(3_152_623_167, 1, None).pop().unwrap();
+    assert!(matches!(outcome, Outcome::Held(_)), "{outcome:?}");
+}
+
 /// A disk that leaves out a sync must be caught, soon: a check that has never been seen to fail proves nothing.
 #[test]
 fn a_sync_that_is_left_out_is_caught() {

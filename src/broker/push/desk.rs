@@ -26,7 +26,7 @@ pub(super) struct Inbox {
 /// What came of putting attempts down.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// What those that were put down need of their destinations.
+    /// Whose were put down, with what they take.
     pub(super) claims: Vec<(Ticket, Claim)>,
     pub(super) called_off: Vec<Start>,
 }
@@ -97,7 +97,8 @@ impl Desk {
         let phase = |message| owner.delivery().and_then(|state| state.phase(message));
         let is_wanted = |start: &Start| phase(start.message.offset) == Some(Phase::InFlight);
         let (wanted, called_off): (Vec<_>, Vec<_>) = starts.into_iter().partition(is_wanted);
-        let claims = wanted.iter().map(|start| start.pass.claim()).collect();
+        let claim = |start: &Start| (start.pass.ticket, start.pass.claim().clone());
+        let claims = wanted.iter().map(claim).collect();
         self.under_way.fetch_add(wanted.len(), Ordering::AcqRel);
         let wanted = wanted
             .into_iter()

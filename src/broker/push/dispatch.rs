@@ -21,7 +21,7 @@ use super::desk::{Desk, Inbox, Prepared};
 use crate::broker::Broker;
 use crate::causes::Causes;
 use crate::delivery::client::AttemptClient;
-use crate::delivery::gates::{Pass, Ticket};
+use crate::delivery::gates::{Pass, Ticket, Turn};
 use crate::limits::ATTEMPT_DRAIN_WAIT_MAX;
 use crate::shutdown::Shutdown;
 
@@ -193,17 +193,18 @@ impl Dispatcher {
             let flow = flow.map(|flow| (flow, message.append_time));
             let (pass, others) = gates.enter(ticket, flow, claim(&message), now);
             passes.extend(others);
-            match pass {
-                Some(pass) => starts.push(Start {
-                    message,
-                    pass,
-                    number: 0,
-                }),
-                None => has_to_wait = true,
-            }
+            let Some(pass) = pass else {
+                has_to_wait = true;
+                continue;
+            };
+            push.keep_place(&gates, &pass);
+            starts.push(Start {
+                message,
+                pass,
+                number: 0,
+            });
         }
-        drop(gates);
-        push.hand_out(passes);
+        push.hand_out(gates, passes);
         if has_to_wait {
             push.ticks.notify_one();
         }
@@ -239,7 +240,21 @@ impl Dispatcher {
 
     fn give_up(&self, pass: &Pass) {
         self.put_back(pass.ticket.message);
-        self.broker.push().leave(pass, self.broker.clock.now());
+        self.leave_unsent(pass);
+    }
+
+    fn leave_unsent(&self, pass: &Pass) {
+        let now = self.broker.clock.now();
+        for place in self.broker.push().leave_unsent(pass, now) {
+            self.attempts().launch(place);
+        }
+    }
+
+    fn attempts(&self) -> Attempts {
+        Attempts {
+            broker: Arc::clone(&self.broker),
+            client: Arc::clone(&self.client),
+        }
     }
 
     /// Writes outcomes and intents, syncs them, and begins the attempts.
@@ -273,9 +288,8 @@ impl Dispatcher {
         partition.schedule_sync(LogKind::Delivery);
         if let Err(error) = partition.wait_durable_of(LogKind::Delivery, end).await {
             // Whether the intents survive is unknown: nothing is sent, and the next start of the broker tries again.
-            let now = self.broker.clock.now();
             for start in round.starts {
-                self.broker.push().leave(&start.pass, now);
+                self.leave_unsent(&start.pass);
             }
             return Err(error);
         }
@@ -295,23 +309,23 @@ impl Dispatcher {
         // Put down first: somebody else's end may call for them at once.
         let Prepared { claims, called_off } = self.desk.prepare(starts);
         for start in called_off {
-            push.leave(&start.pass, now);
+            self.leave_unsent(&start.pass);
         }
         let mut places = Vec::new();
         {
             let mut all = push.places.lock();
             for (ticket, claim) in claims {
-                places.extend(all.enter(ticket, None, claim, now).0);
+                places.extend(match claim.turn {
+                    Turn::InOrder => Some(all.take_kept(ticket, claim)),
+                    Turn::Ahead => all.enter(ticket, None, claim, now).0,
+                });
             }
         }
         if self.desk.called_off_count() != called_off_before {
             // One may have been called off in between: its ticket has come behind the sweep that was to take it out.
             push.has_cancelled.store(true, Ordering::Release);
         }
-        let attempts = Attempts {
-            broker: Arc::clone(&self.broker),
-            client: Arc::clone(&self.client),
-        };
+        let attempts = self.attempts();
         // As long as nobody was waited for, there is no hurry.
         let next = if places.is_empty() {
             Next::Pause

@@ -29,9 +29,10 @@ impl Broker {
     /// Begins a new period of a key now. Returns whether the key is known.
     pub fn reset_rate(&self, key: &str) -> bool {
         let push = self.push();
-        let passes = push.gates.lock().reset_rate(key, self.clock.now());
+        let mut gates = push.gates.lock();
+        let passes = gates.reset_rate(key, self.clock.now());
         let is_known = passes.is_some();
-        push.hand_out(passes.unwrap_or_default());
+        push.hand_out(gates, passes.unwrap_or_default());
         is_known
     }
 

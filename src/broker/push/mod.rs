@@ -38,7 +38,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use storage::offset::{Offset, TimestampMs};
 
 use super::{Broker, PushSettings};
@@ -135,8 +135,21 @@ impl Push {
         push
     }
 
-    /// Gives passes to the partitions whose messages they are for.
-    fn hand_out(&self, passes: Vec<Pass>) {
+    /// Keeps the place of who was let in in its turn. To be called before the gates are unlocked: who goes in behind it, ahead of
+    /// its turn, may be ready first, and would take that place; and by the time that there is another, a pause or the end of a
+    /// period may have come.
+    fn keep_place(&self, _gates: &MutexGuard<'_, Gates>, pass: &Pass) {
+        if pass.is_in_turn() {
+            self.places.lock().keep(pass.claim());
+        }
+    }
+
+    /// Gives passes that the gates have just given to the partitions whose messages they are for.
+    fn hand_out(&self, gates: MutexGuard<'_, Gates>, passes: Vec<Pass>) {
+        for pass in &passes {
+            self.keep_place(&gates, pass);
+        }
+        drop(gates);
         for pass in passes {
             if let Some(desk) = self.desk(pass.ticket.partition) {
                 desk.grant(pass);
@@ -146,12 +159,35 @@ impl Push {
 
     /// Gives a pass back, and hands out those that it makes room for.
     fn leave(&self, pass: &Pass, now: TimestampMs) {
-        let passes = self.gates.lock().leave(pass, now);
-        self.hand_out(passes);
+        let mut gates = self.gates.lock();
+        let passes = gates.leave(pass, now);
+        self.hand_out(gates, passes);
         if pass.period.is_some() {
             // Who has waited for this place may still wait for the end of the period.
             self.ticks.notify_one();
         }
+    }
+
+    /// Lets messages through whose flow-control period has ended. Returns when the next one ends that somebody waits for.
+    fn tick(&self, now: TimestampMs) -> Option<TimestampMs> {
+        let mut gates = self.gates.lock();
+        let passes = gates.tick(now);
+        let next = gates.next_tick();
+        self.hand_out(gates, passes);
+        next
+    }
+
+    /// Gives a pass back with which nothing was sent, and the place that was kept for it. Returns the places of those who may be
+    /// sent now.
+    fn leave_unsent(&self, pass: &Pass, now: TimestampMs) -> Vec<Pass> {
+        let mut next = Vec::new();
+        if pass.is_in_turn() {
+            let mut places = self.places.lock();
+            let place = places.take_kept(pass.ticket, pass.claim().clone());
+            next = places.leave(&place, now);
+        }
+        self.leave(pass, now);
+        next
     }
 
     /// Gives back the place of an attempt that has ended, and its pass. Returns the places of those who may be sent now.

@@ -167,10 +167,9 @@ impl Push {
             }
             passes.extend(gates.set_pin(key, pin.as_ref(), now));
         }
-        drop(gates);
         *followed = Some(settings);
         drop(followed);
-        self.hand_out(passes);
+        self.hand_out(gates, passes);
         self.ticks.notify_one();
     }
 }
@@ -322,10 +321,7 @@ impl Broker {
         let push = self.push();
         loop {
             let now = self.clock.now();
-            let passes = push.gates.lock().tick(now);
-            push.hand_out(passes);
-            let next = push.gates.lock().next_tick();
-            let wait = next.map_or(TICK_MAX, |next| {
+            let wait = push.tick(now).map_or(TICK_MAX, |next| {
                 Duration::from_millis(next.since(now).max(0).unsigned_abs())
             });
             tokio::select! {

@@ -93,8 +93,8 @@ impl Gates {
     /// Gives a pass back. Returns the passes of those who may start because of it.
     pub fn leave(&mut self, pass: &Pass, now: TimestampMs) -> Vec<Pass> {
         self.count = self.count.saturating_sub(1);
-        self.total.leave(pass.places);
-        if let Some(line) = self.hosts.get_mut(&pass.host) {
+        self.total.leave(pass.claim.places);
+        if let Some(line) = self.hosts.get_mut(&pass.claim.host) {
             line.leave(1);
         }
         if let Some(key) = pass.key.as_ref().and_then(|key| self.keys.get_mut(key)) {
@@ -104,10 +104,29 @@ impl Gates {
         if let Some(key) = &pass.key {
             self.drain_key(key, now, &mut passes);
         }
-        self.drain_host(&pass.host, now, &mut passes);
+        self.drain_host(&pass.claim.host, now, &mut passes);
         self.drain_total(now, &mut passes);
-        self.forget_host(&pass.host);
+        self.forget_host(&pass.claim.host);
         passes
+    }
+
+    /// Keeps places for one who comes later, with [`Gates::take_kept`]: nobody else gets them meanwhile. There must be room, as
+    /// there is for whoever has gone in its turn through gates with the same limits.
+    pub fn keep(&mut self, claim: &Claim) {
+        let host = self.hosts.entry(Arc::clone(&claim.host)).or_default();
+        host.enter(1);
+        self.total.enter(claim.places);
+    }
+
+    /// Lets the one in whose places were kept.
+    pub fn take_kept(&mut self, ticket: Ticket, claim: Claim) -> Pass {
+        self.count = self.count.saturating_add(1);
+        Pass {
+            ticket,
+            period: None,
+            key: None,
+            claim,
+        }
     }
 
     /// Lets those through whose period has ended. To be called at [`Gates::next_tick`].
@@ -288,9 +307,7 @@ impl Gates {
 
     fn let_in(&mut self, waiting: Waiting, now: TimestampMs) -> Pass {
         let Waiting { ticket, key, claim } = waiting;
-        let host = self.hosts.entry(Arc::clone(&claim.host)).or_default();
-        host.enter(1);
-        self.total.enter(claim.places);
+        self.keep(&claim);
         self.count = self.count.saturating_add(1);
         let period = key
             .as_ref()
@@ -303,8 +320,7 @@ impl Gates {
             ticket,
             period,
             key,
-            host: claim.host,
-            places: claim.places,
+            claim,
         }
     }
 

@@ -21,12 +21,11 @@ pub struct Pass {
     /// Start of the period that the attempt counts in, when its key has a rate.
     pub period: Option<TimestampMs>,
     pub(super) key: Option<Arc<str>>,
-    pub(super) host: Arc<str>,
-    pub(super) places: usize,
+    pub(super) claim: Claim,
 }
 
 /// What an attempt needs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Its destination: scheme, host and port.
     pub host: Arc<str>,
@@ -57,15 +56,16 @@ pub enum Turn {
 }
 
 impl Pass {
-    /// Returns who it is for, and what that one claims when its turn has come.
+    /// Returns what the attempt takes.
     #[must_use]
-    pub fn claim(&self) -> (Ticket, Claim) {
-        let claim = Claim {
-            host: Arc::clone(&self.host),
-            turn: Turn::InOrder,
-            places: self.places,
-        };
-        (self.ticket, claim)
+    pub fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// Returns whether its holder may be sent at once: it did not go in ahead of its turn.
+    #[must_use]
+    pub fn is_in_turn(&self) -> bool {
+        self.claim.turn == Turn::InOrder
     }
 }
 

@@ -96,6 +96,24 @@ fn what_may_go_ahead_does_and_the_rest_keeps_to_the_limits() {
 }
 
 #[test]
+fn kept_places_are_nobody_elses_and_are_given_back() {
+    let mut places = Gates::new(LIMITS);
+    let enter = |places: &mut Gates, n| {
+        let claim = claim("a", Turn::Ahead);
+        places.enter(ticket(n), None, claim, NOW).0
+    };
+    let in_turn = claim("a", Turn::InOrder);
+    let first = enter(&mut places, 0).unwrap();
+    places.keep(&in_turn);
+    assert_eq!(places.in_flight(), 1);
+    assert_eq!(enter(&mut places, 1), None);
+    let kept = places.take_kept(ticket(2), in_turn);
+    assert_eq!(places.in_flight(), 2);
+    assert_eq!(messages(&places.leave(&kept, NOW)), [1]);
+    assert_eq!(messages(&places.leave(&first, NOW)), [0; 0]);
+}
+
+#[test]
 fn a_rate_lets_so_many_through_in_each_period() {
     let mut gates = Gates::new(LIMITS);
     let flow = flow("k", None, Some(2));
@@ -321,9 +339,9 @@ proptest! {
                 }
             }
             inside.append(&mut passes);
-            prop_assert!(inside.iter().map(|pass| pass.places).sum::<usize>() <= LIMITS.total_max);
+            prop_assert!(inside.iter().map(|pass| pass.claim.places).sum::<usize>() <= LIMITS.total_max);
             for host in 0..3 {
-                let at = inside.iter().filter(|pass| *pass.host == *format!("h{host}")).count();
+                let at = inside.iter().filter(|pass| *pass.claim.host == *format!("h{host}")).count();
                 prop_assert!(at <= LIMITS.host_max);
             }
             for flow in &flows {

@@ -217,8 +217,7 @@ impl Broker {
                     let time = appended.append_time;
                     passes.extend(gates.note_config(flow, time, self.clock.now()));
                 }
-                drop(gates);
-                self.push().hand_out(passes);
+                self.push().hand_out(gates, passes);
                 answers(&desk, &appended, ready)
             }
             Err(unpublished) => {

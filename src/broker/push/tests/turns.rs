@@ -1,12 +1,15 @@
 //! When a message has its turn: queues, limits, rates and schedules.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use storage::delivery::{Envelope, FlowControl};
+use storage::offset::Offset;
 
-use super::{Machine, to};
+use super::{Machine, NOW, to};
 use crate::broker::NewSchedule;
+use crate::delivery::gates::{Claim, Ticket, Turn};
 use crate::names::{QueueName, ScheduleId};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,6 +73,44 @@ async fn a_paused_queue_waits() {
     assert!(urls.contains(&"http://h/0".to_owned()) && urls.contains(&"http://h/1".to_owned()));
     one.answer(200, &[]);
     assert_eq!(machine.attempt().await.url(), "http://h/2");
+}
+
+/// Who is let in in its turn is sent at once, so that a pause holds all others: somebody behind it, ahead of its turn, may be
+/// written down first and finds no place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_is_kept_for_who_was_let_in_in_its_turn() {
+    let mut machine = Machine::new();
+    let mut busy = Vec::new();
+    for n in 0..2 {
+        machine.publish(to(&format!("http://h/{n}"))).await;
+        busy.push(machine.attempt().await);
+    }
+    let push = machine.broker.push();
+    let pass = {
+        let mut gates = push.gates.lock();
+        let claim = Claim {
+            host: Arc::from("h:80"),
+            turn: Turn::InOrder,
+            places: 1,
+        };
+        let ticket = Ticket {
+            partition: 0,
+            message: Offset(99),
+        };
+        let pass = gates.enter(ticket, None, claim, NOW).0.unwrap();
+        push.keep_place(&gates, &pass);
+        pass
+    };
+    machine.publish(to("http://h/ahead")).await;
+    machine
+        .until("it waits for a place", |broker| {
+            broker.push().places.lock().waiting_count() == 1
+        })
+        .await;
+    let next = push.leave_unsent(&pass, NOW);
+    assert_eq!(next.len(), 1);
+    assert_eq!(push.gates.lock().in_flight(), 3);
+    assert_eq!(push.places.lock().in_flight(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
