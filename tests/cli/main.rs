@@ -297,7 +297,7 @@ fn a_stopped_broker_exits_with_0_and_has_everything_when_it_is_back() {
 
 /// Whether this process, and so every child, was told to live on when its terminal is closed.
 fn ignores_hangup() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap() & 1 == 1
 }

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use storage::delivery::{DeliveryState, Entry, Intent, Phase};
+use storage::delivery::DeliveryState;
 use storage::error::LogError;
 use storage::log_id::LogKind;
-use storage::offset::{Offset, TimestampMs};
-use storage::partition::{MessagePlace, Partition, PushedMessage, RecentBatches};
+use storage::offset::Offset;
+use storage::partition::{MessagePlace, PushedMessage, RecentBatches};
 use tokio::sync::watch;
 
-use super::attempt::{self, Attempts, Ended, Start};
+use super::attempt::{Attempts, Ended, Start};
 use super::claim::claim;
 use super::desk::{Desk, Inbox, Prepared};
+use super::round::Round;
 use crate::broker::Broker;
 use crate::causes::Causes;
 use crate::delivery::client::AttemptClient;
@@ -260,10 +261,7 @@ impl Dispatcher {
     /// Writes outcomes and intents, syncs them, and begins the attempts.
     async fn write(&self, ended: Vec<Ended>, starts: Vec<Start>) -> Result<Next, LogError> {
         let partition = &self.desk.partition;
-        let mut round = Round {
-            starts,
-            given_up: Vec::new(),
-        };
+        let mut round = Round::new(starts);
         let appended = partition
             .with_room(
                 LogKind::Delivery,
@@ -347,58 +345,4 @@ enum Next {
     AtOnce,
     /// A little later: what this round has begun waits for others to end.
     Pause,
-}
-
-/// The attempts of a round.
-struct Round {
-    /// Those that may be made.
-    starts: Vec<Start>,
-    /// Passes of those that may not after all.
-    given_up: Vec<Pass>,
-}
-
-impl Round {
-    /// Appends what the round comes to as one batch; returns its end, or `None` when there is nothing to append.
-    fn append(
-        &mut self,
-        owner: &mut Partition,
-        ended: &[Ended],
-        now: TimestampMs,
-    ) -> Result<Option<Offset>, LogError> {
-        let Some(state) = owner.delivery() else {
-            let starts = std::mem::take(&mut self.starts);
-            self.given_up
-                .extend(starts.into_iter().map(|start| start.pass));
-            return Ok(None);
-        };
-        let mut entries = Vec::with_capacity(ended.len().saturating_add(self.starts.len()));
-        for one in ended {
-            // A message that was called off while it was in flight has come to its end already.
-            let known = state.get(one.outcome.message);
-            if known.is_some_and(|known| known.phase == Phase::InFlight) {
-                entries.push(Entry::Outcome(one.outcome.clone()));
-            }
-        }
-        for mut start in std::mem::take(&mut self.starts) {
-            let message = start.message.offset;
-            match state.get(message).filter(|_| state.may_start(message)) {
-                Some(known) => {
-                    start.number = attempt::next_number(known.attempts);
-                    entries.push(Entry::Intent(Intent {
-                        message,
-                        attempt: start.number,
-                        time: now,
-                        period: start.pass.period,
-                    }));
-                    self.starts.push(start);
-                }
-                None => self.given_up.push(start.pass),
-            }
-        }
-        if entries.is_empty() {
-            return Ok(None);
-        }
-        let appended = owner.append_entries(&entries, now)?;
-        Ok(Some(appended.next_offset))
-    }
 }

@@ -26,6 +26,7 @@ mod letters;
 mod logs;
 mod postponed;
 mod publish;
+mod round;
 mod schedules;
 mod start;
 mod view;
