@@ -9,7 +9,8 @@
 //! Each step begins only when the one before is synced.
 //! 1. The message stands in the main log: its publisher is answered.
 //! 2. The intent of an attempt stands in the delivery log: the attempt is made. Intents are written ahead of the attempts that
-//!    may be under way; what has one waits for a place, and is not sent when its message is called off meanwhile.
+//!    may be under way; what has one waits for a place, and is not sent when its message is called off meanwhile. What a queue
+//!    or a flow-control key holds does not go ahead: its place is kept from the moment at which it is let in.
 //! 3. Its outcome stands in the delivery log.
 //! 4. Of a message that has failed for good: its letter stands in the dead-letter log, which is the commit point; then the
 //!    delivery log says so.
