@@ -9,6 +9,8 @@ use super::error::CliError;
 use super::output::Output;
 use super::serve::{ServeArgs, read_file};
 use crate::config::{FileText, KEYS, ServeConfig, Settings, Value, effective, reference_markdown};
+use crate::delivery::client::HttpClient;
+use crate::run::RunError;
 
 /// `redrive config ...`
 #[derive(Debug, Subcommand)]
@@ -81,7 +83,9 @@ fn check(file: &PathBuf, output: &mut Output) -> Result<(), CliError> {
         [],
         &[],
     )?;
-    ServeConfig::from_settings(&settings)?;
+    let config = ServeConfig::from_settings(&settings)?;
+    // What is named there is read only by who dials: networks, and the file of authorities.
+    HttpClient::new(&config.destinations).map_err(RunError::from)?;
     if output.is_json() {
         return output.json(&serde_json::json!({ "ok": true }));
     }

@@ -71,7 +71,6 @@ async fn consume(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let mut stop_signal = StopSignal::new()?;
     // The first word comes at once; later, a restart of the broker is waited for.
     let topic = remote::client(connection, Patience::None)
         .topic(&command.topic)
@@ -82,6 +81,8 @@ async fn consume(
     let client = remote::client(connection, Patience::Restart);
     let mut consumer = Consumer::open(&client, &command.topic, options(command)).await?;
     let mut committer = Committer::new(command.group.is_some());
+    // Until here a signal ends the program: nothing has been read that could be committed.
+    let mut stop_signal = StopSignal::new()?;
     let copied = tokio::select! {
         copied = copy(command, &mut consumer, &mut committer, output) => copied,
         () = stop_signal.wait() => Ok(()),

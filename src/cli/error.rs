@@ -122,6 +122,18 @@ fn run_hint(error: &RunError) -> Option<&'static str> {
         RunError::Open(OpenError::Log(LogError::Locked { .. })) => Some(
             "one broker at a time can have a data directory: stop that one, or choose another with --data-dir",
         ),
+        RunError::Open(error) if is_disk_full(error) => Some(
+            "the disk is full, and a start writes a little: free some space there, then start again; nothing is lost",
+        ),
         _ => None,
     }
+}
+
+fn is_disk_full(error: &OpenError) -> bool {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let mut causes = std::iter::successors(Some(first), |error| error.source());
+    causes.any(|error| {
+        let io = error.downcast_ref::<io::Error>();
+        io.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
+    })
 }

@@ -64,7 +64,7 @@ pub enum ScheduleError {
     },
     /// A field means nothing.
     #[error(
-        "the cron expression {value:?} is not valid ({reason}); minute 0-59, hour 0-23, day 1-31, month 1-12 and weekday 0-7 are, with * , - and /"
+        "the cron expression {value:?} is not valid ({reason}); minute 0-59, hour 0-23, day 1-31, month 1-12 and weekday 0-7 are, with * , - and /, names as JAN and MON, and L, W and #"
     )]
     Malformed {
         /// The whole text.
@@ -97,6 +97,13 @@ impl Schedule {
             return Err(ScheduleError::FieldCount {
                 value: value(),
                 count,
+            });
+        }
+        let mut fields = expression.split_whitespace();
+        if fields.any(|field| field.split(',').any(str::is_empty)) {
+            return Err(ScheduleError::Malformed {
+                value: value(),
+                reason: "a list has a part that is empty".to_owned(),
             });
         }
         let parser = CronParser::builder()
@@ -395,6 +402,8 @@ mod tests {
             ("a * * * *", "is not valid"),
             ("@every", "is not valid"),
             ("@every 5m", "has 2 fields"),
+            ("1,2,,3 * * * *", "a part that is empty"),
+            ("1, * * * *", "a part that is empty"),
             ("0 0 30 2 *", "never fires"),
         ] {
             let told = Schedule::parse(text)

@@ -34,6 +34,11 @@ pub enum Denied {
     /// The token is wrong.
     #[error("wrong token: it must be the one that the broker was started with")]
     WrongToken,
+    /// The header shows none as a bearer token.
+    #[error(
+        "the header Authorization has another scheme than Bearer: send `Authorization: Bearer TOKEN`"
+    )]
+    NoBearer,
     /// `Host` is not a loopback name.
     #[error(
         "host {host:?} is refused while the development credentials are in force: use 127.0.0.1 or localhost, or start \
@@ -99,10 +104,11 @@ impl Access {
     /// Checks a request's token. The header counts before the query parameter.
     ///
     /// # Errors
-    /// [`Denied::NoToken`], [`Denied::WrongToken`].
+    /// [`Denied::NoToken`], [`Denied::NoBearer`], [`Denied::WrongToken`].
     pub fn check_token(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Denied> {
         let is_right = if let Some(value) = headers.get(AUTHORIZATION) {
-            bearer(value.as_bytes()).is_some_and(|token| self.token.matches(token))
+            let token = bearer(value.as_bytes()).ok_or(Denied::NoBearer)?;
+            self.token.matches(token)
         } else {
             let (_, token) = query::pairs(uri.query().unwrap_or_default())
                 .find(|(name, _)| name == TOKEN_PARAMETER)
@@ -216,9 +222,9 @@ mod tests {
                 None,
                 Err(Denied::WrongToken),
             ),
-            ("/", Some("s3cret="), Err(Denied::WrongToken)),
-            ("/", Some("Basic s3cret="), Err(Denied::WrongToken)),
-            ("/", Some("Bearer"), Err(Denied::WrongToken)),
+            ("/", Some("s3cret="), Err(Denied::NoBearer)),
+            ("/", Some("Basic s3cret="), Err(Denied::NoBearer)),
+            ("/", Some("Bearer"), Err(Denied::NoBearer)),
             ("/", Some("Bearer S3CRET="), Err(Denied::WrongToken)),
             (
                 "/?qstash_token=s3cret=",

@@ -93,8 +93,10 @@ impl From<Denied> for ApiError {
     fn from(denied: Denied) -> Self {
         let message = denied.to_string();
         match denied {
-            Denied::NoToken | Denied::WrongToken => Self::new(StatusCode::UNAUTHORIZED, message)
-                .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            Denied::NoToken | Denied::NoBearer | Denied::WrongToken => {
+                Self::new(StatusCode::UNAUTHORIZED, message)
+                    .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
             Denied::Host { .. } | Denied::Origin { .. } | Denied::CrossSite => {
                 Self::new(StatusCode::FORBIDDEN, message)
             }

@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 
 use crate::broker::{self, Broker, run, stderr, stdout};
 use crate::lines;
@@ -59,6 +60,52 @@ fn a_record_that_is_too_large_or_has_no_key_is_told_by_its_line_or_counted() {
     );
     let text = stderr(&output);
     assert!(text.contains("2 records without field nope"), "{text}");
+}
+
+/// Nothing has been read yet that a signal could lose.
+#[test]
+fn a_signal_ends_a_producer_that_finds_no_broker_at_once() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let mut producer = Command::new(env!("CARGO_BIN_EXE_redrive"))
+        .args(["--addr", &address, "produce", "t"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(producer.stderr.take().unwrap()).lines();
+    let pid = producer.id();
+    broker::wait_for(pid, || {
+        lines.find(|line| line.as_ref().unwrap().contains("trying again for"))
+    })
+    .unwrap()
+    .unwrap();
+    broker::signal(pid, "-INT");
+    let status = broker::wait_for(pid, || producer.wait().unwrap());
+    assert_eq!(status.signal(), Some(2), "{status}");
+}
+
+#[test]
+fn a_configuration_that_would_not_be_served_is_not_called_valid() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("redrive.toml");
+    let check = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_redrive"));
+        command.args(["config", "check", file.to_str().unwrap()]);
+        run(command)
+    };
+    let output = check("[destinations]\nallowed = [\"10.1.0.0/16\"]\n");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for (key, said) in [
+        ("allowed = [\"10.1.0.0/99\"]", "10.1.0.0/99"),
+        ("ca_file = \"/nowhere/ca.pem\"", "/nowhere/ca.pem"),
+    ] {
+        let output = check(&format!("[destinations]\n{key}\n"));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
 }
 
 #[test]

@@ -132,7 +132,6 @@ async fn produce(
     connection: &Connection,
     input: Box<dyn Read + Send>,
 ) -> Result<Produced, CliError> {
-    let mut stop_signal = StopSignal::new()?;
     let client = remote::waiting_client(connection).await?;
     let topic = ensure_topic(&client, &command.topic).await?;
     let producer = Producer::open(&client, &command.topic, options(command)).await?;
@@ -148,6 +147,8 @@ async fn produce(
             None,
         ));
     }
+    // Until here a signal ends the program: nothing has been read that could be lost.
+    let mut stop_signal = StopSignal::new()?;
     tokio::spawn(tell_trouble(producer.trouble()));
     let mut blocks = lines::read_blocks(input, command.file.as_deref());
     let mut keyless = 0;

@@ -42,8 +42,12 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Takes the settings of a message; returns whether they have changed anything.
+    /// Takes the settings of a message; returns whether they have changed anything. One that names no limit leaves them all as they
+    /// are: it asks for its turn, and not for the end of everybody's.
     pub(super) fn configure(&mut self, flow: &FlowControl, since: TimestampMs) -> bool {
+        if flow.parallelism.is_none() && flow.rate.is_none() {
+            return false;
+        }
         if self.since.is_some_and(|known| known > since) {
             return false;
         }

@@ -204,11 +204,15 @@ fn pins_and_pauses_count_before_messages() {
     gates.set_pin("k", None, NOW);
     let view = gates.view("k", NOW).unwrap();
     assert_eq!(view.parallelism_max, Some(1), "until a newer message");
-    assert_eq!(gates.note_config(&open, TimestampMs(1), NOW), []);
+    let wide = flow("k", Some(5), None);
+    let later = NOW.saturating_add(1);
+    assert_eq!(gates.note_config(&open, later, NOW), [], "it names none");
     assert_eq!(gates.view("k", NOW).unwrap().parallelism_max, Some(1));
-    let passes = gates.note_config(&open, NOW.saturating_add(1), NOW);
+    let passes = gates.note_config(&wide, later, NOW);
     assert_eq!(messages(&passes), [1], "the one that had waited");
-    assert_eq!(gates.view("k", NOW).unwrap().parallelism_max, None);
+    let older = flow("k", Some(1), None);
+    assert_eq!(gates.note_config(&older, TimestampMs(1), NOW), []);
+    assert_eq!(gates.view("k", NOW).unwrap().parallelism_max, Some(5));
 }
 
 /// What is pinned anew begins a new period; what was pinned before a restart does not, or each restart would allow the rate again.

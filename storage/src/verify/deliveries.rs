@@ -50,7 +50,7 @@ pub(super) struct DeliverySide<'a> {
 /// Takes the main log for its causes and for its messages.
 pub(super) struct MainVisit<'a, 'b> {
     pub(super) causes: &'b mut Causes<'a>,
-    pub(super) deliveries: Option<&'b mut DeliverySide<'a>>,
+    pub(super) deliveries: &'b mut DeliverySide<'a>,
 }
 
 /// Applies the entries to the state: the second look.
@@ -116,16 +116,13 @@ impl Visit for Entries {
 }
 
 impl<'a> DeliverySide<'a> {
-    /// Takes over what the first look has found; `None` where there is no log.
+    /// Takes over what the first look has found. Before the first attempt there is no delivery log, and all messages wait.
     pub(super) fn new(
         place: &'a LogPlace,
         mut entries: Entries,
         scanned: Scanned,
         report: &mut VerifyReport,
-    ) -> Option<Self> {
-        if scanned.log_end == Offset::ZERO {
-            return None;
-        }
+    ) -> Self {
         let newest = entries.newest.take();
         let from = newest
             .as_ref()
@@ -141,7 +138,7 @@ impl<'a> DeliverySide<'a> {
         let is_lost = |(_, to): &(Offset, Offset)| *to > from;
         let is_folded = !is_headless && !scanned.skipped.iter().any(is_lost);
         let state = newest.map_or_else(DeliveryState::default, |(_, state)| state);
-        Some(Self {
+        Self {
             place,
             entries,
             admitted_from: state.admitted_up_to(),
@@ -151,13 +148,16 @@ impl<'a> DeliverySide<'a> {
             met: HashSet::new(),
             unknown: Vec::new(),
             is_live: report.in_use_by.is_some(),
-        })
+        }
     }
 
     /// Admits a batch of the main log, and checks the callbacks in it.
     fn admit(&mut self, found: &Found<'_>) -> Result<(), Fault> {
-        let arrivals = arrivals_in(found.header, found.section).map_err(Fault::Undecodable)?;
-        if let Some(state) = self.state.as_mut() {
+        // Messages are the broker's batches; those of other topics need not be looked through.
+        if let Some(state) = self.state.as_mut()
+            && found.header.attributes.is_broker_built
+        {
+            let arrivals = arrivals_in(found.header, found.section).map_err(Fault::Undecodable)?;
             state.admit(
                 found.header.base_offset,
                 found.header.append_time,
@@ -224,6 +224,10 @@ impl<'a> DeliverySide<'a> {
         }
         let (place, log_start) = (self.place, self.scanned.log_start);
         let Some(mut state) = self.state else { return };
+        if self.scanned.log_end == Offset::ZERO && state.counts().accepted == 0 {
+            // The topic is not pushed.
+            return;
+        }
         if main.log_start > self.admitted_from && !self.is_live {
             let range = (self.admitted_from, main.log_start);
             report.find(finding(place, range, Fault::UnseenMessages));
@@ -267,10 +271,7 @@ impl<'a> DeliverySide<'a> {
 impl Visit for MainVisit<'_, '_> {
     fn batch(&mut self, found: &Found<'_>, report: &mut VerifyReport) -> Result<(), Fault> {
         self.causes.batch(found, report)?;
-        match self.deliveries.as_mut() {
-            Some(side) => side.admit(found),
-            None => Ok(()),
-        }
+        self.deliveries.admit(found)
     }
 }
 

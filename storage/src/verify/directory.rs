@@ -255,22 +255,20 @@ impl Verifier<'_> {
         let mut causes = Causes::new(side, settled_up_to(hint), is_live);
         let mut visit = MainVisit {
             causes: &mut causes,
-            deliveries: deliveries.as_mut(),
+            deliveries: &mut deliveries,
         };
         let scanned = self.scan_with(&main, hint, &gaps_of(state, main.id), &mut visit)?;
-        if let Some(mut side) = deliveries {
-            let main_end = (!scanned.is_damaged && !is_live).then_some(scanned.log_end);
-            let mut fold = Fold {
-                side: &mut side,
-                main_end,
-            };
-            // What is to be said of the log itself was said when it was read first.
-            let report = self.report.clone();
-            let folded = self.scan_with(&delivery, delivery_hint, &delivery_gaps, &mut fold);
-            self.report = report;
-            folded?;
-            side.finish(&scanned, causes.side.as_ref(), &mut self.report);
-        }
+        let main_end = (!scanned.is_damaged && !is_live).then_some(scanned.log_end);
+        let mut fold = Fold {
+            side: &mut deliveries,
+            main_end,
+        };
+        // What is to be said of the log itself was said when it was read first.
+        let report = self.report.clone();
+        let folded = self.scan_with(&delivery, delivery_hint, &delivery_gaps, &mut fold);
+        self.report = report;
+        folded?;
+        deliveries.finish(&scanned, causes.side.as_ref(), &mut self.report);
         causes.finish(&main, &scanned, &mut self.report);
         self.hints = hints;
         Ok(())

@@ -202,6 +202,12 @@ fn faults(disk: &SimDisk) -> Vec<Fault> {
 #[test]
 fn a_sound_pushed_partition_has_no_finding_with_and_without_a_snapshot() {
     let (disk, open) = pushed(1);
+    open.publish(&[message(None), message(None)]);
+    drop(open);
+    let before_any_attempt = verify(&disk);
+    assert_eq!(before_any_attempt.findings, vec![]);
+    assert_eq!(before_any_attempt.counts.pending, 2);
+    let (disk, open) = pushed(1);
     open.work(12);
     open.publish(&[message(None)]);
     drop(open);
