@@ -4,6 +4,9 @@ use std::path::Path;
 
 use super::*;
 
+/// The file of the first segment.
+const FIRST: &str = "/data/0000000001/main/00000000000000000000.log";
+
 fn flip(disk: &SimDisk, path: &Path, bit: u64) {
     disk.flip_bit(path, bit).unwrap();
 }
@@ -18,8 +21,7 @@ fn a_missing_first_segment_is_damage_and_appends_go_on() {
     let hint = log.checkpoint();
     let second = log.reader().segments()[1].base_offset;
     drop(log);
-    disk.remove(Path::new("/data/0000000001/main/00000000000000000000.log"))
-        .unwrap();
+    disk.remove(Path::new(FIRST)).unwrap();
     let (mut log, report) = open_with(&disk, small(), Some(&hint));
     assert_eq!(report.damage.len(), 1);
     assert_eq!(
@@ -82,7 +84,7 @@ fn damage_below_the_durable_end_is_never_cut() {
         append(&mut log, 1, fill);
     }
     drop(log);
-    let path = Path::new("/data/0000000001/main/00000000000000000000.log");
+    let path = Path::new(FIRST);
     flip(&disk, path, (32 + 4 * 596 + 200) * 8);
     let before = disk.read_file(path).unwrap();
     // No checkpoint: the headers behind say that offset 4 was durable.
@@ -147,11 +149,7 @@ fn damage_at_the_tail_can_be_given_up_and_the_log_goes_on_behind_it() {
     }
     let hint = log.checkpoint();
     drop(log);
-    flip(
-        &disk,
-        Path::new("/data/0000000001/main/00000000000000000000.log"),
-        (32 + 9 * 596 + 200) * 8,
-    );
+    flip(&disk, Path::new(FIRST), (32 + 9 * 596 + 200) * 8);
     let (log, _) = open_with(&disk, LogConfig::default(), Some(&hint));
     // The header still says where it ends; only a read meets the damage below the checkpoint.
     drop(log);
@@ -183,11 +181,7 @@ fn a_torn_tail_is_cut_at_the_last_whole_batch() {
     let header = BatchHeader::decode(&unsynced).unwrap();
     log.append(&header, &mut unsynced, NOW).unwrap();
     drop(log);
-    flip(
-        &disk,
-        Path::new("/data/0000000001/main/00000000000000000000.log"),
-        (32 + 3 * 596 + 200) * 8,
-    );
+    flip(&disk, Path::new(FIRST), (32 + 3 * 596 + 200) * 8);
     let (log, report) = open_with(&disk, LogConfig::default(), None);
     assert_eq!(
         report.cut.map(|cut| (cut.offset.0, cut.position.0)),

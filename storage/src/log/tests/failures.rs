@@ -51,17 +51,13 @@ fn a_full_disk_refuses_before_a_byte_is_written_and_heals_by_itself() {
 fn a_heal_that_comes_late_cuts_nothing_that_was_written_since() {
     let sim = SimDisk::new(1);
     let fault = FaultDisk::new(Arc::new(sim.clone()));
-    let on_fault = || LogPlace {
-        disk: Arc::new(fault.clone()),
-        ..place(&sim)
-    };
     let fail = |log: &mut Log| {
         let effect = Effect::WritePart(150, std::io::ErrorKind::StorageFull);
         fault.add(Rule::new(OpClass::Write, effect).on(".log"));
         log.append_synced(&mut batch(1, 9, 500), NOW).unwrap_err();
         assert_eq!(log.poison(), Some(PoisonCause::WriteFailed));
     };
-    let (mut log, _) = Log::open(on_fault(), small(), None, NOW).unwrap();
+    let (mut log, _) = Log::open(place_on(&fault, &sim), small(), None, NOW).unwrap();
     append(&mut log, 1, 1);
     fail(&mut log);
     let (first, late) = (log.begin_heal().unwrap(), log.begin_heal().unwrap());

@@ -42,6 +42,14 @@ pub(super) fn place(disk: &SimDisk) -> LogPlace {
     }
 }
 
+/// The same place on a disk whose operations can be made to fail.
+fn place_on(fault: &FaultDisk, sim: &SimDisk) -> LogPlace {
+    LogPlace {
+        disk: Arc::new(fault.clone()),
+        ..place(sim)
+    }
+}
+
 fn small() -> LogConfig {
     LogConfig {
         segment_bytes: 4096,

@@ -99,11 +99,7 @@ fn retention_moves_the_start_and_a_reader_behind_is_told() {
 fn a_file_that_retention_has_taken_is_not_kept_open() {
     let sim = SimDisk::new(1);
     let fault = FaultDisk::new(Arc::new(sim.clone()));
-    let on_fault = LogPlace {
-        disk: Arc::new(fault.clone()),
-        ..place(&sim)
-    };
-    let (mut log, _) = Log::open(on_fault, small(), None, NOW).unwrap();
+    let (mut log, _) = Log::open(place_on(&fault, &sim), small(), None, NOW).unwrap();
     append(&mut log, 1, 1);
     log.roll().unwrap();
     let unlink = log.apply_log_start(Offset(1));

@@ -8,11 +8,17 @@ use crate::error::PoisonCause;
 
 const FULL: std::io::ErrorKind = std::io::ErrorKind::StorageFull;
 
-#[test]
-fn markers_that_could_not_be_written_are_due_after_healing() {
+/// A partition on a disk whose operations can be made to fail.
+fn open_faulty() -> (SimDisk, FaultDisk, Mutex<Partition>) {
     let sim = new_disk();
     let fault = FaultDisk::new(Arc::new(sim.clone()));
     let (owner, _) = open_on(Arc::new(fault.clone()));
+    (sim, fault, owner)
+}
+
+#[test]
+fn markers_that_could_not_be_written_are_due_after_healing() {
+    let (sim, fault, owner) = open_faulty();
     let letters: Vec<_> = ["a", "b", "c"]
         .map(|value| reject(&owner, "g", produce(&owner, value)).letter())
         .into();
@@ -83,9 +89,7 @@ fn a_letter_whose_append_was_not_synced_stays_claimed_and_is_live_or_resolved_af
 
 /// A partition whose write of a fresh record reached the disk and failed all the same.
 fn half_republished() -> (SimDisk, FaultDisk, Mutex<Partition>, Offset) {
-    let sim = new_disk();
-    let fault = FaultDisk::new(Arc::new(sim.clone()));
-    let (owner, _) = open_on(Arc::new(fault.clone()));
+    let (sim, fault, owner) = open_faulty();
     let record = produce(&owner, "one");
     let letter = reject(&owner, "g", record).letter();
     fault.add(Rule::new(OpClass::Write, Effect::WritePart(usize::MAX, FULL)).on(".log"));
@@ -154,9 +158,7 @@ fn healing_one_log_does_not_release_what_is_unknown_of_the_other() {
 
 #[test]
 fn a_marker_that_cannot_be_read_is_no_answer() {
-    let sim = new_disk();
-    let fault = FaultDisk::new(Arc::new(sim));
-    let (owner, _) = open_on(Arc::new(fault.clone()));
+    let (_, fault, owner) = open_faulty();
     let record = produce(&owner, "one");
     let letter = reject(&owner, "g", record).letter();
     let held = load(&owner, letter);
