@@ -1,0 +1,90 @@
+//! How records die: one live letter for each record and group, and no letter before its record is durable.
+
+use super::*;
+use crate::log::Visibility;
+
+#[test]
+fn a_group_has_one_live_letter_for_a_record() {
+    let disk = new_disk();
+    let (owner, first) = rejected(&disk);
+    assert_eq!(
+        reject(&owner, "g", Offset(0)),
+        RejectOutcome::Live { letter: first }
+    );
+    let other = reject(&owner, "h", Offset(0));
+    assert_eq!(other, RejectOutcome::Appended { letter: Offset(1) });
+    drop(owner);
+    let owner = open(&disk);
+    assert_eq!(
+        reject(&owner, "g", Offset(0)),
+        RejectOutcome::Live { letter: first }
+    );
+    assert_eq!(delete(&owner, first), Outcome::Deleted);
+    let again = reject(&owner, "g", Offset(0));
+    assert_eq!(again, RejectOutcome::Appended { letter: Offset(3) });
+}
+
+#[test]
+fn the_lineage_names_the_first_message_through_several_deaths() {
+    let owner = open(&new_disk());
+    let first = produce(&owner, "one");
+    let first_id = crate::address::Address::message(NUMBER, first).to_string();
+    let mut at = first;
+    for death in 0..4 {
+        let letter = reject(&owner, "g", at).letter();
+        let (_, held) = load(&owner, letter);
+        let lineage = Lineage {
+            first_message_id: Some(first_id.clone()),
+            republished: death,
+        };
+        assert_eq!(held.lineage, lineage);
+        assert_eq!(held.record.value.as_deref(), Some(&b"one"[..]));
+        let names: Vec<_> = held.record.headers.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["user"], "no reserved header comes back");
+        let Outcome::Republished { target, .. } = retry(&owner, letter) else {
+            panic!("it is live");
+        };
+        at = target;
+    }
+}
+
+#[test]
+fn a_record_is_durable_before_its_letter_stands_for_it() {
+    let disk = new_disk();
+    let log = LogConfig {
+        visibility: Visibility::Written,
+        ..LogConfig::default()
+    };
+    let place = PartitionPlace {
+        disk: Arc::new(disk.clone()),
+        root: PathBuf::from("/data"),
+        number: NUMBER,
+    };
+    let written = PartitionConfig {
+        main: log,
+        ..PartitionConfig::default()
+    };
+    let hints = PartitionHints::default();
+    let (mut partition, _) = Partition::open(&place, written, &hints, NOW).unwrap();
+    for value in ["one", "two"] {
+        let mut batch = build(&[value], None);
+        let header = check_produced(&batch, &crate::batch::BatchLimits::default()).unwrap();
+        partition.append(&header, &mut batch, NOW).unwrap();
+        if value == "one" {
+            // One of the two needs no sync any more.
+            let task = partition.main_mut().begin_sync();
+            task.unwrap().run().unwrap();
+        }
+    }
+    let owner = Mutex::new(partition);
+    let letters = [1, 0].map(|at| letter_of(&owner, "g", Offset(at)));
+    let outcomes = resolver(&owner).reject(&letters).unwrap();
+    drop(owner);
+    let owner = open(&disk.reboot(Survival::Nothing));
+    for (outcome, (at, value)) in outcomes.iter().zip([(1, "two"), (0, "one")]) {
+        let letter = outcome.letter();
+        assert!(owner.lock().dead_letters().unwrap().is_live(letter));
+        let record = record_at(&owner, Offset(at));
+        assert_eq!(record.value.as_deref(), Some(value.as_bytes()));
+    }
+}

@@ -1,0 +1,109 @@
+//! Retries and deletions of letters while the disk does as it is told.
+
+use super::*;
+use crate::cause::{GROUP_HEADER, LINEAGE_HEADER, RESERVED_PREFIX};
+use crate::log_id::LogId;
+
+#[test]
+fn a_fresh_record_carries_its_group_its_cause_and_what_the_user_gave_it() {
+    let (owner, letter) = rejected(&new_disk());
+    let Outcome::Republished { target, .. } = retry(&owner, letter) else {
+        panic!("it is live");
+    };
+    let record = record_at(&owner, target);
+    assert_eq!(record.header(GROUP_HEADER), Some(&b"g"[..]));
+    assert_eq!(record.header("user"), Some(&b"h"[..]));
+    assert_eq!(record.key.as_deref(), Some(&b"k"[..]));
+    let cause = Cause::decode(record.header(CAUSE_HEADER).unwrap()).unwrap();
+    assert_eq!(
+        (cause.kind, cause.log, cause.offset),
+        (
+            CauseKind::Republish,
+            LogId::new(NUMBER, LogKind::DeadLetter),
+            letter
+        )
+    );
+    assert_eq!(cause.detail.request_id.as_deref(), Some("r1"));
+    let lineage = Lineage::decode(record.header(LINEAGE_HEADER).unwrap()).unwrap();
+    assert_eq!(lineage.republished, 1);
+    let reserved = record.headers.iter();
+    let reserved = reserved.filter(|(name, _)| name.starts_with(RESERVED_PREFIX));
+    assert_eq!(reserved.count(), 3);
+}
+
+#[test]
+fn a_repeated_retry_gets_the_first_answer_before_and_after_the_marker() {
+    let disk = new_disk();
+    let (owner, letter) = rejected(&disk);
+    let (first, committed) = republish(&owner, letter);
+    let Outcome::Republished {
+        target,
+        is_repeat: false,
+    } = first
+    else {
+        panic!("{first:?}");
+    };
+    let repeat = Outcome::Republished {
+        target,
+        is_repeat: true,
+    };
+    assert_eq!(retry(&owner, letter), repeat, "committed");
+    assert_eq!(delete(&owner, letter), repeat, "too late to delete");
+    resolver(&owner).finish(&[committed.unwrap()]).unwrap();
+    assert_eq!(retry(&owner, letter), repeat, "marked");
+    drop(owner);
+    let owner = open(&disk);
+    assert_eq!(retry(&owner, letter), repeat, "after a restart");
+    assert_eq!(causes(&owner), [(letter, target)]);
+}
+
+#[test]
+fn a_deleted_letter_is_not_found_by_a_retry() {
+    let disk = new_disk();
+    let (owner, letter) = rejected(&disk);
+    let held = load(&owner, letter);
+    assert_eq!(delete(&owner, letter), Outcome::Deleted);
+    for _ in 0..2 {
+        let (outcomes, committed) = resolver(&owner).republish(std::slice::from_ref(&held));
+        assert_eq!(outcomes.letters, [(letter, Outcome::NotFound)]);
+        assert_eq!((committed, causes(&owner)), (None, vec![]));
+    }
+    assert_eq!(delete(&owner, letter), Outcome::NotFound);
+    assert_eq!(delete(&open(&disk), letter), Outcome::NotFound);
+}
+
+#[test]
+fn of_64_threads_that_retry_one_letter_one_appends_and_all_get_its_answer() {
+    for round in 0..20 {
+        let (owner, letter) = rejected(&new_disk());
+        let held = load(&owner, letter);
+        let answer = |_| {
+            let resolver = resolver(&owner);
+            loop {
+                let (outcomes, committed) = resolver.republish(std::slice::from_ref(&held));
+                if let Some(committed) = committed {
+                    resolver.finish(&[committed]).unwrap();
+                }
+                match outcomes.letters[0].1 {
+                    Outcome::Busy => std::thread::yield_now(),
+                    outcome => return outcome,
+                }
+            }
+        };
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..64).map(|n| scope.spawn(move || answer(n))).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        let found = causes(&owner);
+        assert_eq!(found.len(), 1, "round {round}");
+        let mut winners = 0;
+        for answer in answers {
+            let Outcome::Republished { target, is_repeat } = answer else {
+                panic!("round {round}: {answer:?}");
+            };
+            assert_eq!((letter, target), found[0], "round {round}");
+            winners += u32::from(!is_repeat);
+        }
+        assert_eq!(winners, 1, "round {round}");
+    }
+}
