@@ -137,3 +137,24 @@ fn is_disk_full(error: &OpenError) -> bool {
         io.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_at_the_start_has_a_hint_and_another_error_has_none() {
+        let of = |kind: io::ErrorKind| {
+            let log = LogError::io("write", Path::new("/data/a.log"), kind.into());
+            CliError::Run(RunError::Open(OpenError::Log(log)))
+        };
+        let full = of(io::ErrorKind::StorageFull);
+        assert!(
+            full.hint()
+                .is_some_and(|hint| hint.contains("free some space"))
+        );
+        assert_eq!(of(io::ErrorKind::PermissionDenied).hint(), None);
+    }
+}
