@@ -34,13 +34,19 @@ pub struct Health {
 pub struct Upkeep {
     broker: Arc<Broker>,
     round: u64,
+    /// It was told that checkpoints cannot be stored.
+    is_behind: bool,
 }
 
 impl Upkeep {
     /// Begins with the first round.
     #[must_use]
     pub fn new(broker: Arc<Broker>) -> Self {
-        Self { broker, round: 0 }
+        Self {
+            broker,
+            round: 0,
+            is_behind: false,
+        }
     }
 
     /// Returns the time between two rounds.
@@ -65,8 +71,14 @@ impl Upkeep {
             }
         }
         broker.fetch_memory.rest();
-        if let Err(error) = broker.store_checkpoints() {
-            tracing::warn!(error = %Causes(&error), "checkpoints are not stored; a restart takes longer");
+        let stored = broker.store_checkpoints();
+        let was_behind = std::mem::replace(&mut self.is_behind, stored.is_err());
+        match stored {
+            Err(error) if !was_behind => {
+                tracing::warn!(error = %Causes(&error), "checkpoints are not stored; a restart takes longer");
+            }
+            Ok(()) if was_behind => tracing::info!("checkpoints are stored again"),
+            Ok(()) | Err(_) => {}
         }
         broker.keep_control();
         if self.round.is_multiple_of(ROUNDS_PER_RETENTION) {

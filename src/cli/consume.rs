@@ -38,7 +38,7 @@ pub struct ConsumeArgs {
     pub topic: String,
     /// Where to begin: earliest, latest, OFFSET, or @TIME (RFC 3339 or milliseconds since 1970). With --group: where to
     /// begin when the group has no committed offset [default: the committed offset, else earliest]
-    #[arg(long, value_name = "WHERE")]
+    #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
     pub from: Option<From>,
     /// Read this partition alone
     #[arg(long)]

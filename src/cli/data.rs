@@ -184,19 +184,20 @@ fn write_report(report: &VerifyReport, output: &mut Output) -> Result<(), CliErr
         output.table(&["FILE", "OFFSET", "NOTE"], rows)?;
     }
     let counts = &report.counts;
-    output.line(&format!(
-        "{} partitions, {} segments, {} bytes, {} batches, {} records, {} dead letters, {} markers, {} delivery entries, {} pending messages: {}",
-        counts.partitions,
-        counts.segments,
-        counts.bytes,
-        counts.batches,
-        counts.records,
-        counts.letters,
-        counts.markers,
-        counts.entries,
-        counts.pending,
-        counted(report.finding_count(), "finding")
-    ))
+    let looked_at = [
+        (counts.partitions, "partition"),
+        (counts.segments, "segment"),
+        (counts.bytes, "byte"),
+        (counts.batches, "batch"),
+        (counts.records, "record"),
+        (counts.letters, "dead letter"),
+        (counts.markers, "marker"),
+        (counts.entries, "delivery entry"),
+        (counts.pending, "pending message"),
+    ];
+    let looked_at = looked_at.map(|(count, noun)| counted(count, noun));
+    let found = counted(report.finding_count(), "finding");
+    output.line(&format!("{}: {found}", looked_at.join(", ")))
 }
 
 /// Tells a directory that has nothing in it from one whose files are lost: no broker has begun there.

@@ -112,6 +112,18 @@ pub(super) fn limit_ms(text: &str) -> Result<Limit<i64>, String> {
     }
 }
 
+/// Parses a partition or an offset.
+pub(super) fn count<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_no_number| "expected a whole number, counted from 0".to_owned())
+}
+
+/// Parses the status of an HTTP answer.
+pub(super) fn status(text: &str) -> Result<u16, String> {
+    let status = text.parse().ok().filter(|code| (100..=999).contains(code));
+    status.ok_or_else(|| "expected the status of an HTTP answer, as 503".to_owned())
+}
+
 /// Parses `FROM..TO`.
 pub(super) fn offset_range(text: &str) -> Result<OffsetRange, String> {
     let parsed = text.split_once("..").and_then(|(from, to)| {
@@ -152,6 +164,18 @@ pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn numbers_say_what_they_count() {
+        assert_eq!(count::<u32>("7"), Ok(7));
+        assert_eq!(status("503"), Ok(503));
+        for text in ["x", "-1", "4294967296", ""] {
+            assert!(count::<u32>(text).is_err_and(|why| why.contains("from 0")));
+        }
+        for text in ["abc", "99", "1000"] {
+            assert!(status(text).is_err_and(|why| why.contains("as 503")));
+        }
+    }
 
     #[test]
     fn from_takes_words_offsets_and_times() {

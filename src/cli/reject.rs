@@ -21,8 +21,10 @@ pub struct RejectArgs {
     /// Topic
     pub topic: String,
     /// Partition
+    #[arg(value_parser = parse::count::<u32>)]
     pub partition: u32,
     /// Offset of the record
+    #[arg(value_parser = parse::count::<u64>)]
     pub offset: u64,
     /// Why, in one line
     #[arg(long, value_name = "TEXT", value_parser = parse::one_line)]

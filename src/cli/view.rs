@@ -119,6 +119,12 @@ pub(super) fn cell(text: &str) -> String {
 
 /// Returns a count with its noun.
 pub(super) fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
+    if count == 1 {
+        return format!("1 {noun}");
+    }
+    if let Some(stem) = noun.strip_suffix('y') {
+        return format!("{count} {stem}ies");
+    }
+    let ending = if noun.ends_with("ch") { "es" } else { "s" };
+    format!("{count} {noun}{ending}")
 }

@@ -46,6 +46,8 @@ pub(super) struct Dispatcher {
     pub(super) client: Arc<dyn AttemptClient>,
     /// What was read a moment ago: a message is looked at when it is due, and again when it may start.
     pub(super) recent: RecentBatches,
+    /// It was told that the log takes nothing.
+    pub(super) is_stuck: bool,
 }
 
 impl Dispatcher {
@@ -55,14 +57,15 @@ impl Dispatcher {
         loop {
             let mut changes = self.desk.partition.subscribe(LogKind::Main);
             changes.borrow_and_update();
-            match self.round(true).await {
+            let next = self.round(true).await;
+            self.tell_stuck(&next);
+            match next {
                 Ok(Next::AtOnce) => {}
                 Ok(Next::Pause) => {
                     tokio::time::timeout(PACE, shutdown.wait()).await.ok();
                 }
                 Ok(Next::Rest) => self.rest(&mut changes, &shutdown).await,
-                Err(error) => {
-                    tracing::warn!(partition = self.desk.partition.number().0, error = %Causes(&error), "deliveries wait for the delivery log");
+                Err(_told) => {
                     tokio::select! {
                         () = tokio::time::sleep(BACKOFF) => {}
                         () = shutdown.wait() => break,
@@ -77,6 +80,22 @@ impl Dispatcher {
         tokio::time::timeout(ATTEMPT_DRAIN_WAIT_MAX, self.drain())
             .await
             .ok();
+    }
+
+    /// Says once that the log takes nothing, and once that it does again.
+    fn tell_stuck(&mut self, round: &Result<Next, LogError>) {
+        let partition = self.desk.partition.number().0;
+        match round {
+            Err(error) if !self.is_stuck => {
+                self.is_stuck = true;
+                tracing::warn!(partition, error = %Causes(error), "deliveries wait for the delivery log");
+            }
+            Ok(Next::AtOnce | Next::Pause) if self.is_stuck => {
+                self.is_stuck = false;
+                tracing::info!(partition, "deliveries go on");
+            }
+            Ok(_) | Err(_) => {}
+        }
     }
 
     /// Waits until there may be something to do.

@@ -263,6 +263,7 @@ impl Broker {
                 desk: Arc::clone(desk),
                 client: Arc::clone(&client),
                 recent: RecentBatches::default(),
+                is_stuck: false,
             };
             let what = format!("deliveries of {PUSH_TOPIC}/{}", desk.index);
             tasks.spawn(watched(what, dispatcher.run()));

@@ -140,7 +140,7 @@ pub struct FilterArgs {
     #[arg(long, value_name = "KEY")]
     pub flow_control_key: Vec<String>,
     /// Status of the last answer
-    #[arg(long)]
+    #[arg(long, value_parser = parse::status)]
     pub status: Vec<u16>,
     /// Died at this time or later (RFC 3339, or milliseconds since 1970)
     #[arg(long, value_name = "TIME", value_parser = parse::time, allow_hyphen_values = true)]
