@@ -281,6 +281,70 @@ fn the_readme_has_the_configuration_reference() {
 }
 
 /// What `.deny.toml` says, which cargo-deny reads as well.
+/// Returns the paths that a text cites, as `tests/power`, each with the tests or modules that it names behind it, as `power_cuts`.
+fn cited(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut cited: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut is_open = false;
+    let mut before = "";
+    for (at, part) in text.split('`').enumerate() {
+        if at % 2 == 0 {
+            before = part;
+            continue;
+        }
+        let is_path = ["tests/", "src/", "storage/"]
+            .iter()
+            .any(|root| part.starts_with(root));
+        let joins = match cited.last() {
+            Some((_, names)) if names.is_empty() => ": ",
+            _ => ", ",
+        };
+        is_open = is_path || (is_open && before == joins);
+        match cited.last_mut() {
+            _ if is_path => cited.push((part, Vec::new())),
+            Some((_, names)) if is_open => names.push(part),
+            _ => {}
+        }
+    }
+    cited
+}
+
+/// A promise whose test is gone, or has another name, is held by nothing.
+#[test]
+fn what_the_readme_cites_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let cited = cited(&readme);
+    assert!(cited.len() > 40, "{cited:?}");
+    let mut problems = Vec::new();
+    for (path, names) in cited {
+        let at = root.join(path);
+        let mut sources = Vec::new();
+        if at.is_dir() {
+            collect(&at, &at, &mut sources);
+        } else if let Ok(text) = fs::read_to_string(&at) {
+            let name = path.to_owned();
+            sources.push(Source {
+                path: at,
+                name,
+                text,
+            });
+        }
+        if sources.is_empty() && !root.join(path).exists() {
+            problems.push(format!("there is no {path}"));
+        }
+        for name in names {
+            let is_there = |source: &Source| {
+                let mut module = source.name.trim_end_matches(".rs").split('/');
+                source.text.contains(&format!("fn {name}(")) || module.next_back() == Some(name)
+            };
+            if !sources.iter().any(is_there) {
+                problems.push(format!("{path} has no {name}"));
+            }
+        }
+    }
+    report("the README cites what is not there", &problems);
+}
+
 fn allowed(table: &str, list: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deny.toml");
     let rules: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
