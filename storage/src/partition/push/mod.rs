@@ -8,6 +8,9 @@
 //!    entry.
 //! 4. Of an outcome that owes callbacks: [`Partition::append_messages`](super::Partition::append_messages) with their causes (their commit point).
 //!
+//! The dead entry of (3) may be lost and the callbacks of (4) stand, when its sync has failed: the entry is written again from
+//! the letter, and a failure callback whose cause is that letter is told.
+//!
 //! A crash between any two is finished by [`Partition::open`](super::Partition::open) (3) and from [`DeliveryState::owed`](crate::delivery::DeliveryState::owed) (4); an intent without an
 //! outcome is attempted again under its number.
 //!
