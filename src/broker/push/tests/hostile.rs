@@ -1,8 +1,6 @@
 //! What an unlucky operator meets: damage, publishers that hang up, clocks that step back, limits that are met exactly.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::task::Poll;
 
 use storage::address::Address;
 use storage::dead_letter::Attempt;
@@ -14,25 +12,13 @@ use storage::offset::Offset;
 use storage::partition::PushUpkeep;
 use storage::repair::{Repair, repair};
 
-use super::super::AHEAD_FACTOR;
 use super::super::start::watched;
 use super::*;
-
-const MINUTE: Duration = Duration::from_mins(1);
 
 fn callback(url: &str) -> Callback {
     Callback {
         url: url.to_owned(),
         ..Callback::default()
-    }
-}
-
-fn publication(envelope: Envelope, body: Bytes) -> Publication {
-    Publication {
-        envelope,
-        body,
-        target: Target::Url,
-        created_at: NOW,
     }
 }
 
@@ -50,21 +36,6 @@ fn damage(disk: &SimDisk, text: &str) -> bool {
         }
     }
     found
-}
-
-/// Lets every desk look again, and time pass, until something holds.
-async fn eventually(machine: &Machine, what: &str, holds: impl Fn(&Broker) -> bool) {
-    for _ in 0..2_000 {
-        if holds(&machine.broker) {
-            return;
-        }
-        for desk in &machine.broker.push().desks {
-            desk.arrived.notify_one();
-            desk.aftermath.notify_one();
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    panic!("{what}: {:?}", machine.broker.delivery_counts());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,33 +154,6 @@ async fn a_message_with_the_largest_callback_headers_is_refused_or_its_callback_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publisher_that_hangs_up_has_published_once_under_its_key() {
-    let machine = Machine::new();
-    let keyed = |key: u8| Envelope {
-        dedup: Some([key; 16]),
-        not_before: Some(NOW.saturating_add(60_000)),
-        ..to("http://h/a")
-    };
-    // The connection ends while the append is being synced: the owner's lock is had by nobody else, and the sync by a pool.
-    let mut hung_up = 0;
-    for key in 0..40 {
-        let publications = vec![publication(keyed(key), Bytes::from_static(b"body"))];
-        let mut first = Box::pin(machine.broker.publish(publications));
-        let polled = std::future::poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await;
-        drop(first);
-        hung_up += u64::from(polled.is_pending());
-        machine.publish(keyed(key)).await;
-        machine
-            .until("admitted", |broker| {
-                broker.delivery_counts().accepted > u64::from(key)
-            })
-            .await;
-    }
-    assert!(hung_up > 0);
-    assert_eq!(machine.broker.delivery_counts().accepted, 40);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_steps_back_delays_no_new_message() {
     let mut machine = Machine::new();
     let flow = || Envelope {
@@ -255,104 +199,6 @@ async fn an_attempt_that_panics_costs_no_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_named_twice_is_cancelled_once() {
-    let machine = Machine::new();
-    let later = Envelope {
-        not_before: Some(NOW.saturating_add(60_000)),
-        ..to("http://h/later")
-    };
-    let id = id(&machine.publish(later).await);
-    assert_eq!(machine.broker.cancel(&[id.clone(), id]).await.unwrap(), 1);
-    machine.check();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cancelled_messages_do_not_stay_at_the_gates() {
-    let machine = Machine::new();
-    let mut ids = Vec::new();
-    for _ in 0..3 * AHEAD_FACTOR + 14 {
-        ids.push(id(&machine.publish(to("http://sick/")).await));
-    }
-    // Three are under way, and others have their intents written ahead.
-    let ahead = 3 * AHEAD_FACTOR - 3;
-    let waiting = |broker: &Broker| {
-        let push = broker.push();
-        let for_places = push.places.lock().waiting_count();
-        (push.gates.lock().waiting_count(), for_places)
-    };
-    eventually(&machine, "they wait", |broker| {
-        waiting(broker) == (14, ahead)
-    })
-    .await;
-    machine.broker.cancel(&ids).await.unwrap();
-    machine.broker.sweep_push();
-    // A round that had begun before may put one there that is called off, which the next sweep takes out.
-    eventually(&machine, "none waits", |broker| {
-        broker.sweep_push();
-        waiting(broker) == (0, 0)
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_called_off_while_it_waits_for_a_place_is_not_sent() {
-    let mut machine = Machine::new();
-    let mut ids = Vec::new();
-    for n in 0..6 {
-        ids.push(id(&machine.publish(to(&format!("http://h/{n}"))).await));
-        // One after the other, so that they wait in this order.
-        let begun = |broker: &Broker| broker.delivery_counts().in_flight == n + 1;
-        eventually(&machine, "its intent is written", begun).await;
-    }
-    let mut under_way = Vec::new();
-    for _ in 0..3 {
-        under_way.push(machine.attempt().await);
-    }
-    let waiting = |broker: &Broker| broker.push().places.lock().waiting_count() == 3;
-    eventually(&machine, "they wait for a place", waiting).await;
-    assert_eq!(machine.broker.cancel(&ids[3..5]).await.unwrap(), 2);
-    under_way.pop().unwrap().answer(200, &[]);
-    assert_eq!(machine.attempt().await.url(), "http://h/5");
-    let counts = machine.broker.delivery_counts();
-    assert_eq!(counts.cancelled, 2);
-    machine.check();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn old_deduplication_keys_and_periods_are_forgotten() {
-    let machine = Machine::new();
-    for key in 0..10 {
-        let envelope = Envelope {
-            dedup: Some([key; 16]),
-            flow: Some(FlowControl {
-                key: format!("k{key}"),
-                parallelism: None,
-                rate: Some(1),
-                period_ms: Some(1_000),
-            }),
-            ..to(&format!("http://h{key}/"))
-        };
-        machine.publish(envelope).await;
-    }
-    let kept = |broker: &Broker| {
-        let desks = &broker.push().desks;
-        let of = |desk: &Arc<Desk>| {
-            let owner = desk.partition.owner().lock();
-            let state = owner.delivery().unwrap();
-            (state.duplicates().count(), state.periods().count())
-        };
-        desks
-            .iter()
-            .map(of)
-            .fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
-    };
-    eventually(&machine, "known", |broker| kept(broker) == (10, 10)).await;
-    machine.clock.advance(MINUTE * 60 * 24 * 8);
-    machine.broker.sweep_push();
-    assert_eq!(kept(&machine.broker), (0, 0));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schedule_that_cannot_fire_delays_no_other() {
     let mut machine = Machine::new();
     let set = |id: &str, destination: &str| NewSchedule {
@@ -379,57 +225,6 @@ async fn a_schedule_that_cannot_fire_delays_no_other() {
         machine.advance(MINUTE);
         machine.attempt().await.answer(200, &[]);
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publish_that_may_go_anywhere_avoids_a_partition_that_takes_nothing() {
-    let mut machine = Machine::new();
-    machine.publish(to("http://h/0")).await;
-    machine.publish(to("http://h/1")).await;
-    machine.attempt().await.answer(200, &[]);
-    machine.attempt().await.answer(200, &[]);
-    machine
-        .until("delivered", |broker| {
-            broker.delivery_counts().delivered == 2
-        })
-        .await;
-    machine.disk.fail_sync_at(machine.disk.op_count() + 2);
-    let mut failed = 0;
-    for _ in 0..8 {
-        failed += u32::from(machine.try_publish(to("http://h/x")).await.is_err());
-    }
-    assert!(failed <= 1, "{failed} of 8 failed");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_whose_first_publish_is_unknown_makes_no_second_message() {
-    let machine = Machine::new();
-    let keyed = || Envelope {
-        dedup: Some([9; 16]),
-        not_before: Some(NOW.saturating_add(60_000)),
-        ..to("http://h/a")
-    };
-    for _ in 0..2 {
-        let other = Envelope {
-            dedup: None,
-            ..keyed()
-        };
-        machine.publish(other).await;
-    }
-    machine.disk.fail_sync_at(machine.disk.op_count() + 2);
-    let mut accepted = 0;
-    for _ in 0..4 {
-        accepted += u64::from(machine.try_publish(keyed()).await.is_ok());
-    }
-    // The process ends, the disk keeps what was written.
-    machine.running.abort();
-    let disk = machine.disk.restart_process();
-    let again = Machine::on(disk, Arc::clone(&machine.clock));
-    let found = again.broker.delivery_counts().accepted;
-    assert!(
-        found <= 3,
-        "{accepted} were accepted, and {found} are there, two of them others"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -486,14 +281,4 @@ async fn a_message_whose_record_was_given_up_counts_as_cancelled() {
             (counts.cancelled, counts.pending) == (1, 1)
         })
         .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_of_any_size_go_to_all_partitions() {
-    let machine = Machine::new();
-    let push = machine.broker.push();
-    for messages in [1, 31, 32, 33, 64, 100, 256, usize::MAX] {
-        let found: BTreeSet<_> = (0..65).map(|_| push.any_partition(messages)).collect();
-        assert_eq!(found.len(), push.desks.len(), "{messages} in each request");
-    }
 }

@@ -8,8 +8,10 @@
 )]
 
 mod aftermath;
+mod cancel;
 mod fates;
 mod hostile;
+mod publishing;
 mod turns;
 
 use std::collections::VecDeque;
@@ -43,6 +45,8 @@ use crate::shutdown::Shutdown;
 const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 /// No test waits longer: it is what makes a hang a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// An attempt that waits for the test's answer.
 struct Arrived {
@@ -261,6 +265,30 @@ fn to(url: &str) -> Envelope {
     }
 }
 
+fn publication(envelope: Envelope, body: Bytes) -> Publication {
+    Publication {
+        envelope,
+        body,
+        target: Target::Url,
+        created_at: NOW,
+    }
+}
+
 fn id(published: &Published) -> String {
     published.messages.first().unwrap().id.clone()
+}
+
+/// Lets every desk look again, and time pass, until something holds.
+async fn eventually(machine: &Machine, what: &str, holds: impl Fn(&Broker) -> bool) {
+    for _ in 0..2_000 {
+        if holds(&machine.broker) {
+            return;
+        }
+        for desk in &machine.broker.push().desks {
+            desk.arrived.notify_one();
+            desk.aftermath.notify_one();
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("{what}: {:?}", machine.broker.delivery_counts());
 }
