@@ -1,10 +1,13 @@
 //! What deliveries go by, as readers see it: they never wait for a change that is being synced, and learn of each.
 
+use std::sync::Arc;
+
 use storage::control::push::{PushEntry, PushState, SigningKeys};
 use storage::offset::TimestampMs;
 use tokio::sync::watch;
 
 use super::Broker;
+use crate::delivery::signature::SigningKey;
 use crate::protocol::error_code::Refusal;
 
 /// What deliveries go by. Cheap to clone.
@@ -14,7 +17,9 @@ pub struct PushSettings {
     /// always those in force.
     pub state: PushState,
     /// The signing keys in force.
-    pub signing_keys: SigningKeys,
+    signing_keys: SigningKeys,
+    /// The current one, ready to sign with.
+    signer: Arc<SigningKey>,
     /// The keys in force are not the stored ones.
     is_development: bool,
 }
@@ -24,23 +29,46 @@ impl PushSettings {
     pub(super) fn new(state: PushState, signing_keys: SigningKeys, is_development: bool) -> Self {
         Self {
             state,
+            signer: signer(&signing_keys),
             signing_keys,
             is_development,
         }
+    }
+
+    /// Returns the signing keys in force.
+    #[must_use]
+    pub fn signing_keys(&self) -> &SigningKeys {
+        &self.signing_keys
+    }
+
+    /// Puts other signing keys in force.
+    pub(super) fn set_signing_keys(&mut self, keys: SigningKeys) {
+        self.signer = signer(&keys);
+        self.signing_keys = keys;
     }
 
     /// Takes a changed state.
     pub(super) fn replace(&mut self, state: PushState) {
         if let Some(keys) = state.signing_keys()
             && !self.is_development
+            && *keys != self.signing_keys
         {
-            self.signing_keys = keys.clone();
+            self.set_signing_keys(keys.clone());
         }
         self.state = state;
     }
 }
 
+fn signer(keys: &SigningKeys) -> Arc<SigningKey> {
+    Arc::new(SigningKey::new(keys.current.expose()))
+}
+
 impl Broker {
+    /// Returns the key that signs deliveries now. Never blocks on the disk.
+    pub(super) fn signer(&self) -> Arc<SigningKey> {
+        Arc::clone(&self.control.push().borrow().signer)
+    }
+
     /// Returns what deliveries go by now. Never blocks on the disk.
     #[must_use]
     pub fn push_settings(&self) -> PushSettings {

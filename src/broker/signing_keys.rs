@@ -43,7 +43,7 @@ impl Broker {
     /// Returns the signing keys in force. Never blocks on the disk.
     #[must_use]
     pub fn signing_keys(&self) -> SigningKeys {
-        self.control.push().borrow().signing_keys.clone()
+        self.control.push().borrow().signing_keys().clone()
     }
 
     /// Makes the next key the current one, and a new one the next. Blocks on the disk, unless the development credentials are
@@ -60,8 +60,8 @@ impl Broker {
         if self.is_development {
             let mut keys = self.signing_keys();
             self.control.push().send_modify(|settings| {
-                keys = rotated(&settings.signing_keys);
-                settings.signing_keys = keys.clone();
+                keys = rotated(settings.signing_keys());
+                settings.set_signing_keys(keys.clone());
             });
             return Ok(keys);
         }

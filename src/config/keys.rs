@@ -79,7 +79,7 @@ pub const KEYS: &[Key] = &[
     key("delivery.in_flight_max", Kind::Count(1, 1 << 16), "1024",
         "Attempts under way at a time, over all destinations. One whose body has more than 64 KiB counts as one for each 64 KiB."),
     key("delivery.destination_in_flight_max", Kind::Count(1, 1 << 16), "48",
-        "Attempts under way at a time to one destination: scheme, host and port."),
+        "Attempts under way at a time to one destination: host and port."),
     key("delivery.pending_max", Kind::Count(1, 1 << 30), "2000000",
         "Messages that have not come to their end; above it publish is answered 429."),
     key("delivery.message_bytes_max", Kind::Bytes(1 << 10, wide(storage_limits::RECORD_BYTES_CEILING) - (1 << 17)), "1MiB",

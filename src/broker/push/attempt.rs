@@ -14,7 +14,7 @@ use storage::partition::PushedMessage;
 use crate::broker::Broker;
 use crate::config::DeliveryConfig;
 use crate::delivery::client::{Answer, AttemptClient, AttemptRequest};
-use crate::delivery::destination::Destination;
+use crate::delivery::destination::{Destination, DestinationError};
 use crate::delivery::expression::Expression;
 use crate::delivery::gates::Pass;
 use crate::delivery::outcome::{AttemptEnd, Decision, Policy, decide};
@@ -25,9 +25,26 @@ use crate::delivery::signature::SigningKey;
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) message: PushedMessage,
+    /// Where it goes.
+    pub(super) destination: Result<Destination, DestinationError>,
     pub(super) pass: Pass,
-    /// Its number, from 1.
+    /// Its number, from 1; 0 until its intent is written.
     pub(super) number: u32,
+}
+
+impl Start {
+    pub(super) fn new(
+        message: PushedMessage,
+        destination: Result<Destination, DestinationError>,
+        pass: Pass,
+    ) -> Self {
+        Self {
+            message,
+            destination,
+            pass,
+            number: 0,
+        }
+    }
 }
 
 /// An attempt that has ended, as it is written down.
@@ -88,7 +105,7 @@ impl Attempts {
     async fn attempt(&self, start: &Start, id: &str, now: TimestampMs) -> Answer {
         let attempt = async {
             // The key as it is when the attempt is sent: it may have waited for its place.
-            let key = SigningKey::new(self.broker.signing_keys().current.expose());
+            let key = self.broker.signer();
             match request(start, id, &key, &self.broker.push().config, now) {
                 Ok(request) => self.client.attempt(request).await,
                 Err(answer) => answer,
@@ -115,9 +132,13 @@ fn request(
     now: TimestampMs,
 ) -> Result<AttemptRequest, Answer> {
     let envelope = &start.message.envelope;
-    let url = Destination::parse(&envelope.url).map_err(|error| refused(error.to_string()))?;
-    let method = hyper::Method::from_bytes(envelope.method.as_bytes())
-        .map_err(|error| refused(format!("method {:?}: {error}", envelope.method)))?;
+    // What was published under looser rules than are in force now is forbidden.
+    let url = start.destination.clone();
+    let url = url.map_err(|error| failed(ErrorClass::FORBIDDEN, error.to_string()))?;
+    let method = hyper::Method::from_bytes(envelope.method.as_bytes()).map_err(|error| {
+        let text = format!("method {:?}: {error}", envelope.method);
+        failed(ErrorClass::FORBIDDEN, text)
+    })?;
     let outgoing = Outgoing {
         envelope,
         message_id: id,
@@ -136,11 +157,6 @@ fn request(
         body: start.message.body.clone(),
         timeout: Duration::from_millis(timeout_ms),
     })
-}
-
-/// What was published under looser rules than are in force now is forbidden.
-fn refused(why: String) -> Answer {
-    failed(ErrorClass::FORBIDDEN, why)
 }
 
 fn failed(class: ErrorClass, why: String) -> Answer {

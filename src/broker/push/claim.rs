@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use storage::partition::PushedMessage;
 
-use crate::delivery::destination::Destination;
+use crate::delivery::destination::{Destination, DestinationError};
 use crate::delivery::gates::{Claim, Turn};
 
 /// Bytes of a message for which an attempt takes one place. So the places of all bound the bytes that are in memory for them.
@@ -14,14 +14,17 @@ const AHEAD_BYTES_MAX: usize = PLACE_BYTES / super::AHEAD_FACTOR;
 
 /// Returns what an attempt of a message needs. Intents are written ahead for messages that nothing but their destination holds
 /// back, and that are small: they are in memory until they are sent.
-pub(super) fn claim(message: &PushedMessage) -> Claim {
+pub(super) fn claim(
+    message: &PushedMessage,
+    destination: &Result<Destination, DestinationError>,
+) -> Claim {
     let bytes = bytes(message);
     let places = bytes.div_ceil(PLACE_BYTES).max(1);
     let is_ahead = bytes <= AHEAD_BYTES_MAX && message.envelope.queue.is_none();
     // What does not parse any more is refused when it is attempted, and waits for nobody.
-    let host = Destination::parse(&message.envelope.url);
+    let host = destination.as_ref().map_or("", Destination::authority);
     Claim {
-        host: host.map_or_else(|_| Arc::from(""), |url| Arc::from(url.authority())),
+        host: Arc::from(host),
         turn: if is_ahead { Turn::Ahead } else { Turn::InOrder },
         places,
     }
@@ -60,7 +63,8 @@ mod tests {
     }
 
     fn of(body: usize, header: usize, queue: Option<&str>) -> (Turn, usize) {
-        let claim = claim(&message(body, header, queue));
+        let message = message(body, header, queue);
+        let claim = claim(&message, &Destination::parse(&message.envelope.url));
         assert_eq!(&*claim.host, "h.example:80");
         (claim.turn, claim.places)
     }

@@ -22,6 +22,7 @@ use super::round::Round;
 use crate::broker::Broker;
 use crate::causes::Causes;
 use crate::delivery::client::AttemptClient;
+use crate::delivery::destination::Destination;
 use crate::delivery::gates::{Pass, Ticket, Turn};
 use crate::limits::ATTEMPT_DRAIN_WAIT_MAX;
 use crate::shutdown::Shutdown;
@@ -184,11 +185,10 @@ impl Dispatcher {
         let mut starts = Vec::new();
         for (pass, message) in passes.into_iter().zip(self.read(&places)) {
             match message {
-                Some(message) => starts.push(Start {
-                    message,
-                    pass,
-                    number: 0,
-                }),
+                Some(message) => {
+                    let destination = Destination::parse(&message.envelope.url);
+                    starts.push(Start::new(message, destination, pass));
+                }
                 None => self.give_up(&pass),
             }
         }
@@ -211,18 +211,16 @@ impl Dispatcher {
             };
             let flow = envelope.flow.as_ref();
             let flow = flow.map(|flow| (flow, message.append_time));
-            let (pass, others) = gates.enter(ticket, flow, claim(&message), now);
+            let destination = Destination::parse(&envelope.url);
+            let claim = claim(&message, &destination);
+            let (pass, others) = gates.enter(ticket, flow, claim, now);
             passes.extend(others);
             let Some(pass) = pass else {
                 has_to_wait = true;
                 continue;
             };
             push.keep_place(&gates, &pass);
-            starts.push(Start {
-                message,
-                pass,
-                number: 0,
-            });
+            starts.push(Start::new(message, destination, pass));
         }
         push.hand_out(gates, passes);
         if has_to_wait {

@@ -27,7 +27,7 @@ pub struct Pass {
 /// What an attempt needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// Its destination: scheme, host and port.
+    /// Its destination: host and port.
     pub host: Arc<str>,
     /// Whether it may go in ahead of its turn.
     pub turn: Turn,
@@ -40,7 +40,7 @@ pub struct Claim {
 pub struct GateLimits {
     /// In all, in places.
     pub total_max: usize,
-    /// To one destination: scheme, host and port.
+    /// To one destination: host and port.
     pub host_max: usize,
     /// How many times as many there may be with those who go in ahead of their turn; at least one.
     pub ahead_factor: usize,

@@ -20,6 +20,7 @@ use crate::log::{Gap, LogPlace};
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::{FilePosition, Offset};
 use crate::partition::settled_up_to;
+use crate::segment::resync;
 
 /// Verifies the data directory `root`. Nothing in it is changed.
 ///
@@ -181,7 +182,7 @@ impl Verifier<'_> {
             read_exact_at(file.as_ref(), &mut bytes, 0).map(|()| bytes)
         });
         let bytes = read.map_err(|source| LogError::io("read", path, source))?;
-        Ok(bytes.iter().any(|byte| *byte != 0).then_some(bytes))
+        Ok((!resync::is_zero(&bytes)).then_some(bytes))
     }
 
     fn control(&mut self) -> Result<Option<ControlState>, LogError> {

@@ -154,7 +154,7 @@ fn all_images(
 #[test]
 fn crash_states() {
     let mut hold = Hold::begin("crash_states/crash_states");
-    let mut met = Seen::new(if hold.is_long() { 32 } else { 24 });
+    let mut met = Seen::new(if hold.is_long() { 34 } else { 24 });
     let mut counts = [0; NAMES.len()];
     let mut done = 0;
     while hold.goes_on(done, SCENARIOS) {
