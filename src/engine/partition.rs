@@ -364,7 +364,11 @@ impl PartitionHandle {
         let Some(task) = task else { return Ok(false) };
         let healed = task.run();
         if healed.is_ok() {
-            self.owner.lock().release_unknown(kind);
+            let mut owner = self.owner.lock();
+            // Another write may have failed meanwhile: what became of it is not known before it is healed as well.
+            if owner.log_mut(kind).is_some_and(|log| log.poison().is_none()) {
+                owner.release_unknown(kind);
+            }
         }
         // Whoever waits for a sync must also learn that none can help any more.
         self.side(kind).changed();

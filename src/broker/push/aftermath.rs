@@ -68,21 +68,26 @@ impl Aftermath {
         let shutdown = self.broker.shutdown().clone();
         let mut backoff = BACKOFF;
         while !shutdown.is_triggered() {
-            let wait = match self.step().await {
-                Ok(true) => {
+            match self.step().await {
+                Ok(has_done) => {
                     backoff = BACKOFF;
+                    if has_done {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    if backoff == BACKOFF {
+                        tracing::warn!(partition = self.desk.partition.number().0, error = %Causes(&error), "dead letters and callbacks wait");
+                    }
+                    backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
+                    // Each round of the dispatcher tells of ends, and none of them makes a log well.
+                    tokio::time::timeout(backoff, shutdown.wait()).await.ok();
                     continue;
                 }
-                Ok(false) => LOOK_AGAIN,
-                Err(error) => {
-                    tracing::warn!(partition = self.desk.partition.number().0, error = %Causes(&error), "dead letters and callbacks wait");
-                    backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
-                    backoff
-                }
-            };
+            }
             tokio::select! {
                 () = self.desk.aftermath.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
                 () = shutdown.wait() => {}
             }
         }
@@ -92,9 +97,10 @@ impl Aftermath {
     async fn step(&mut self) -> Result<bool, LogError> {
         self.unburied.release();
         self.untold.release();
-        let has_buried = self.bury().await?;
-        let has_told = self.tell().await?;
-        Ok(has_buried || has_told)
+        let buried = self.bury().await;
+        // A dead-letter log that takes nothing is no reason for the callbacks of others to wait.
+        let told = self.tell().await;
+        Ok(buried? | told?)
     }
 
     /// Makes letters of dying messages. The synced letter is the commit point; the entry that says so follows it.

@@ -223,6 +223,10 @@ pub(super) fn finish_due(
     partition: &Arc<PartitionHandle>,
 ) -> Result<(), LogError> {
     let due = partition.owner().lock().due_markers();
+    if due.is_empty() {
+        // Nothing has changed: whoever waits for a change is not to be woken each second.
+        return Ok(());
+    }
     let who = Who {
         name: "recovery",
         request_id: None,

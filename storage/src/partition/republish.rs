@@ -163,7 +163,8 @@ impl Partition {
         }
     }
 
-    /// Step 4: appends the markers of a committed republish. Returns the end that step 5 syncs up to.
+    /// Step 4: appends the markers of a committed republish, but for those that somebody else has appended since. Returns the
+    /// end that step 5 syncs up to.
     ///
     /// # Errors
     /// The dead-letter log's error. The letters stay committed, and the markers can be appended later.
@@ -174,8 +175,24 @@ impl Partition {
         now: TimestampMs,
     ) -> Result<Offset, LogError> {
         let number = self.number;
-        let markers: Vec<_> = republished
+        // Without a claim the entry of this batch may be gone, and the nearest one would be another batch's.
+        let due: Vec<_> = republished
             .targets()
+            .filter(|(letter, target)| {
+                let committed = ClaimState::Committed { target: *target };
+                self.claims.get(letter) == Some(&committed)
+            })
+            .collect();
+        if due.is_empty() {
+            return Ok(self
+                .dead_letters_or_create(now)?
+                .log()
+                .reader()
+                .log_end());
+        }
+        let markers: Vec<_> = due
+            .iter()
+            .map(|(letter, target)| (*letter, *target))
             .map(|(letter, target)| {
                 marker(
                     letter,
@@ -198,7 +215,7 @@ impl Partition {
         {
             *due = Some(end);
         }
-        for letter in &republished.letters {
+        for (letter, _) in &due {
             self.claims.remove(letter);
         }
         Ok(end)

@@ -32,6 +32,27 @@ fn a_fresh_record_carries_its_group_its_cause_and_what_the_user_gave_it() {
 }
 
 #[test]
+fn markers_that_somebody_else_has_appended_settle_no_other_batch() {
+    let disk = new_disk();
+    let (owner, first) = rejected(&disk);
+    let second = produce(&owner, "two");
+    let second = reject(&owner, "g", second).letter();
+    // Written, and not committed before the other one, which is behind it in the log.
+    let written = resolver(&owner).write_fresh(&[load(&owner, first)]);
+    let unsettled = owner.lock().settled_up_to();
+    let (_, committed) = republish(&owner, second);
+    let due = owner.lock().due_markers();
+    assert_eq!(due, Vec::from_iter(committed.clone()));
+    resolver(&owner).finish(&due).unwrap();
+    resolver(&owner).finish(&due).unwrap();
+    assert_eq!(owner.lock().settled_up_to(), unsettled);
+    let (_, committed) = resolver(&owner).commit(written);
+    resolver(&owner).finish(&[committed.unwrap()]).unwrap();
+    assert!(owner.lock().settled_up_to() > unsettled);
+    assert_eq!(causes(&owner).len(), 2);
+}
+
+#[test]
 fn a_repeated_retry_gets_the_first_answer_before_and_after_the_marker() {
     let disk = new_disk();
     let (owner, letter) = rejected(&disk);
