@@ -59,7 +59,7 @@ pub enum TopicCommand {
     Alter {
         /// Name
         name: String,
-        /// New number of partitions, above the present one; keys may then map to other partitions
+        /// New number of partitions, not below the present one; keys may then map to other partitions
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         partitions: Option<u32>,
         /// What is to change.

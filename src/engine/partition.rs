@@ -366,7 +366,10 @@ impl PartitionHandle {
         if healed.is_ok() {
             let mut owner = self.owner.lock();
             // Another write may have failed meanwhile: what became of it is not known before it is healed as well.
-            if owner.log_mut(kind).is_some_and(|log| log.poison().is_none()) {
+            if owner
+                .log_mut(kind)
+                .is_some_and(|log| log.poison().is_none())
+            {
                 owner.release_unknown(kind);
             }
         }

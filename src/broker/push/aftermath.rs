@@ -7,11 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use storage::address::Address;
 use storage::cause::{Cause, CauseDetail, CauseKind};
 use storage::dead_letter::DeadLetter;
-use storage::delivery::{Callback, DeliveryLog, Entry, Envelope, Outcome, Owed, Verdict};
+use storage::delivery::{Callback, DeliveryLog, Entry, Envelope, Outcome, Owed};
 use storage::error::LogError;
 use storage::log_id::{LogId, LogKind};
 use storage::offset::{Offset, TimestampMs};
@@ -19,6 +18,7 @@ use storage::partition::{
     NewMessage, Partition, PushDeath, PushReader, PushedMessage, push_letter,
 };
 
+use super::death::{disposition, reason};
 use super::desk::Desk;
 use super::postponed::Postponed;
 use crate::broker::Broker;
@@ -378,26 +378,4 @@ fn kept_place(source: &PushedMessage, callback: &Callback, now: TimestampMs) -> 
         queue,
         ..callback_envelope(&source.envelope, callback, now, root)
     }
-}
-
-fn disposition(outcome: &Outcome) -> storage::dead_letter::Disposition {
-    match outcome.verdict {
-        Verdict::Dead { disposition } => disposition,
-        Verdict::Delivered | Verdict::Retry { .. } => {
-            storage::dead_letter::Disposition::RETRIES_EXHAUSTED
-        }
-    }
-}
-
-/// Says in a line what the last attempt came to.
-fn reason(outcome: &Outcome) -> String {
-    use storage::dead_letter::AttemptResult;
-    match outcome.attempt.result {
-        AttemptResult::Status(status) => format!("the destination answered {status}"),
-        AttemptResult::Error(_) => text_of(&outcome.attempt.body),
-    }
-}
-
-fn text_of(body: &Bytes) -> String {
-    String::from_utf8_lossy(body).into_owned()
 }

@@ -20,6 +20,7 @@ mod aftermath;
 mod attempt;
 mod cancel;
 mod claim;
+mod death;
 mod desk;
 mod dispatch;
 mod flow;

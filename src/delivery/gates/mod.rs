@@ -77,7 +77,10 @@ impl Gates {
         let mut others = Vec::new();
         let key = flow.map(|(flow, since)| {
             others = self.note_config(flow, since, now);
-            Arc::from(flow.key.as_str())
+            let name = Arc::from(flow.key.as_str());
+            // A period may have ended that nobody has looked at yet: its attempts are theirs who wait.
+            self.drain_key(&name, now, &mut others);
+            name
         });
         if let Some((host, _)) = self.hosts.get_key_value(&claim.host) {
             claim.host = Arc::clone(host);
@@ -267,15 +270,17 @@ impl Gates {
     }
 
     fn key_mut(&mut self, name: &str) -> &mut Key {
-        if !self.keys.contains_key(name) {
-            self.keys.insert(Arc::from(name), Key::default());
-        }
-        // It was just put there.
         self.keys.entry(Arc::from(name)).or_default()
     }
 
-    /// Goes through the gates of its key and of its destination, or into the list of the first closed one.
-    fn queue_at_own(&mut self, waiting: Waiting, now: TimestampMs) -> Option<Waiting> {
+    /// Goes through the gates of its key and of its destination, or into the list of the first closed one. Where others wait for
+    /// the destination, only who was before them does: one that may not go ahead would never find so few inside otherwise.
+    fn queue_at_own(
+        &mut self,
+        waiting: Waiting,
+        is_before: bool,
+        now: TimestampMs,
+    ) -> Option<Waiting> {
         if let Some(name) = &waiting.key {
             let key = self.keys.entry(Arc::clone(name)).or_default();
             if !key.is_open(now) {
@@ -287,7 +292,8 @@ impl Gates {
         }
         let host = Arc::clone(&waiting.claim.host);
         let host = self.hosts.entry(host).or_default();
-        if !host.has_room(1, self.limits.of_host(waiting.claim.turn)) {
+        let is_next = is_before || host.waiting.is_empty();
+        if !is_next || !host.has_room(1, self.limits.of_host(waiting.claim.turn)) {
             host.waiting.push_back(waiting);
             return None;
         }
@@ -326,7 +332,7 @@ impl Gates {
 
     /// Lets one in, or makes it wait in the list of the first closed gate.
     fn admit(&mut self, waiting: Waiting, now: TimestampMs) -> Option<Pass> {
-        let waiting = self.queue_at_own(waiting, now)?;
+        let waiting = self.queue_at_own(waiting, false, now)?;
         self.queue_at_all(waiting, now)
     }
 
@@ -363,7 +369,10 @@ impl Gates {
         while let Some(host) = self.hosts.get_mut(name)
             && let Some(waiting) = host.pop_within(|claim| (1, limits.of_host(claim.turn)))
         {
-            passes.extend(self.admit(waiting, now));
+            // It was the first: those behind it are no reason for it to wait.
+            if let Some(waiting) = self.queue_at_own(waiting, true, now) {
+                passes.extend(self.queue_at_all(waiting, now));
+            }
         }
     }
 
@@ -374,7 +383,7 @@ impl Gates {
             .pop_within(|claim| (claim.places, limits.in_all(claim.turn)))
         {
             // It was the first: those behind it are no reason for it to wait.
-            if let Some(waiting) = self.queue_at_own(waiting, now) {
+            if let Some(waiting) = self.queue_at_own(waiting, true, now) {
                 passes.push(self.let_in(waiting, now));
             }
         }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -76,7 +76,8 @@ fn what_may_go_ahead_does_and_the_rest_keeps_to_the_limits() {
     let passes: Vec<_> = (0..3).filter_map(|n| enter(n, Turn::Ahead)).collect();
     assert_eq!(passes.len(), 3);
     assert_eq!(enter(3, Turn::InOrder), None);
-    assert!(enter(4, Turn::Ahead).is_some());
+    // It has room, and somebody who came before it waits.
+    assert_eq!(enter(4, Turn::Ahead), None);
     assert_eq!(enter(5, Turn::Ahead), None);
     let flow = flow("k", None, Some(9));
     let keyed = gates.enter(ticket(6), Some((&flow, NOW)), claim("b", Turn::Ahead), NOW);
@@ -84,8 +85,8 @@ fn what_may_go_ahead_does_and_the_rest_keeps_to_the_limits() {
     // Nobody passes the first who waits, and it goes in when only those within the limits are left.
     let mut left = passes.iter().map(|pass| messages(&gates.leave(pass, NOW)));
     assert_eq!(left.next(), Some(vec![]));
+    assert_eq!(left.next(), Some(vec![3, 4, 5]));
     assert_eq!(left.next(), Some(vec![]));
-    assert_eq!(left.next(), Some(vec![3, 5]));
     let keyed = |n| {
         gates
             .enter(ticket(n), Some((&flow, NOW)), claim("c", Turn::Ahead), NOW)
@@ -93,6 +94,44 @@ fn what_may_go_ahead_does_and_the_rest_keeps_to_the_limits() {
     };
     let within: Vec<_> = (7..10).filter_map(keyed).collect();
     assert_eq!(within.len(), LIMITS.host_max);
+}
+
+#[test]
+fn one_that_may_not_go_ahead_comes_in_however_many_others_come() {
+    let limits = GateLimits {
+        total_max: 100,
+        ahead_factor: 8,
+        ..LIMITS
+    };
+    let mut gates = Gates::new(limits);
+    let enter = |gates: &mut Gates, n, turn| gates.enter(ticket(n), None, claim("a", turn), NOW).0;
+    let mut inside: VecDeque<_> = (1..17)
+        .filter_map(|n| enter(&mut gates, n, Turn::Ahead))
+        .collect();
+    assert_eq!(enter(&mut gates, 0, Turn::InOrder), None);
+    // For each that leaves another one comes.
+    let is_in = (17..50).any(|n| {
+        let gone = inside.pop_front().unwrap();
+        inside.extend(gates.leave(&gone, NOW));
+        inside.extend(enter(&mut gates, n, Turn::Ahead));
+        inside.iter().any(|pass| pass.ticket.message.0 == 0)
+    });
+    assert!(is_in, "it waits for ever: {inside:?}");
+}
+
+#[test]
+fn what_waits_for_a_period_goes_before_what_comes_later() {
+    let mut gates = Gates::new(LIMITS);
+    let flow = flow("k", None, Some(1));
+    let mut enter = |n, now| {
+        let claim = claim("a", Turn::Ahead);
+        let (pass, others) = gates.enter(ticket(n), Some((&flow, NOW)), claim, now);
+        messages(&others.into_iter().chain(pass).collect::<Vec<_>>())
+    };
+    assert_eq!(enter(0, NOW), [0]);
+    assert_eq!(enter(1, NOW), [0; 0]);
+    // The period is over, and nobody has looked.
+    assert_eq!(enter(2, NOW.saturating_add(1_000)), [1]);
 }
 
 #[test]
@@ -322,7 +361,8 @@ proptest! {
                 0..=2 => {
                     entered.insert(next);
                     let flow = flows.get(usize::from(key)).map(|flow| (flow, NOW));
-                    let claim = Claim { places, ..claim(&format!("h{host}"), Turn::Ahead) };
+                    let turn = if action == 0 { Turn::InOrder } else { Turn::Ahead };
+                    let claim = Claim { places, ..claim(&format!("h{host}"), turn) };
                     let (pass, others) = gates.enter(ticket(next), flow, claim, now);
                     next += 1;
                     others.into_iter().chain(pass).collect()

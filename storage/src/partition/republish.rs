@@ -184,11 +184,7 @@ impl Partition {
             })
             .collect();
         if due.is_empty() {
-            return Ok(self
-                .dead_letters_or_create(now)?
-                .log()
-                .reader()
-                .log_end());
+            return Ok(self.dead_letters_or_create(now)?.log().reader().log_end());
         }
         let markers: Vec<_> = due
             .iter()
