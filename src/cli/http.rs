@@ -54,7 +54,15 @@ async fn call(connection: &Connection, method: Method, path: &str) -> Result<Val
         )
         .body(Empty::<Bytes>::new())
         .map_err(|error| CliError::usage(format!("{url} is no URL: {error}")))?;
-    let failed = |error: &dyn std::error::Error| {
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        if speaks_no_http(error) {
+            return CliError::failed(
+                format!("what answers at {url} does not speak HTTP"),
+                Some(
+                    "--url or REDRIVE_URL says where the broker's HTTP surface is, --addr its binary protocol",
+                ),
+            );
+        }
         CliError::failed(
             format!("cannot reach {url}: {}", with_causes(error)),
             Some("is the broker running? --url or REDRIVE_URL says where its HTTP surface is"),
@@ -80,6 +88,16 @@ async fn call(connection: &Connection, method: Method, path: &str) -> Result<Val
     }
     serde_json::from_slice(&body)
         .map_err(|error| CliError::failed(format!("{url} did not answer with JSON: {error}"), None))
+}
+
+/// Returns whether something has answered, and not with HTTP.
+fn speaks_no_http(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_parse)
+    })
 }
 
 fn refused(url: &str, status: StatusCode, body: &[u8]) -> CliError {

@@ -185,6 +185,7 @@ fn a_closed_pipe_is_success() {
 fn failures_say_what_is_wrong_and_exit_with_1() {
     let broker = Broker::start();
     broker.pipe(&["produce", "t"], b"a\n");
+    let no_http = format!("http://{}", broker.protocol);
     for (arguments, said) in [
         (&["consume", "nope"][..], "unknown topic"),
         (&["consume", "t", "--partition", "3"], "has no partition 3"),
@@ -201,6 +202,10 @@ fn failures_say_what_is_wrong_and_exit_with_1() {
         (
             &["topic", "list", "--addr", broker.http.as_str()],
             "speaks HTTP, not the binary protocol",
+        ),
+        (
+            &["retention", "run", "t", "--url", no_http.as_str()],
+            "does not speak HTTP",
         ),
         (
             &["topic", "create", "u", "--retention-ms", "7"],
