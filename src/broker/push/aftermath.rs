@@ -94,7 +94,7 @@ impl Aftermath {
     }
 
     /// Does some of what is due; returns whether there was anything.
-    async fn step(&mut self) -> Result<bool, LogError> {
+    pub(super) async fn step(&mut self) -> Result<bool, LogError> {
         self.unburied.release();
         self.untold.release();
         let buried = self.bury().await;

@@ -1,4 +1,4 @@
-//! Callbacks beside syncs that are slow to be taken note of.
+//! Callbacks beside syncs that are slow to be taken note of, and beside a dead-letter log that takes nothing.
 
 use std::future::Future;
 use std::path::Path;
@@ -7,8 +7,10 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use storage::dead_letter::{Attempt, AttemptResult};
+use storage::dead_letter::{Attempt, AttemptResult, Disposition};
 use storage::delivery::{Callback, Entry, Envelope, Intent, Outcome, Owes, Verdict};
+use storage::disk::Disk;
+use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use storage::disk::sim::SimDisk;
 use storage::log::Log;
 use storage::log_id::LogKind;
@@ -60,21 +62,24 @@ impl Workers for AtOnce {
     }
 }
 
-fn open(workers: &Arc<AtOnce>) -> Arc<Broker> {
+fn disk() -> SimDisk {
     let disk = SimDisk::new(7);
     disk.write_file(Path::new("/data/made"), b"").unwrap();
+    disk
+}
+
+fn open(workers: &Arc<AtOnce>, disk: Arc<dyn Disk>) -> Arc<Broker> {
     let config = config_of(&[]);
     let host = Host {
-        disk: Arc::new(disk),
+        disk,
         clock: Arc::new(ManualClock::new(NOW)),
         pool: WorkPool::new(Arc::clone(workers) as Arc<dyn Workers>),
     };
     Broker::open_on(&config, host, Arc::new(Metrics::new()), Shutdown::new()).unwrap()
 }
 
-/// Writes down that the first message of a desk was delivered, and that a callback is owed for it.
-fn deliver(desk: &Desk) {
-    let message = Offset::ZERO;
+/// Writes down what became of a message that had been the next one, and that a callback is owed for it.
+fn end(desk: &Desk, message: Offset, verdict: Verdict) {
     let attempt = Attempt {
         number: 1,
         time: NOW,
@@ -93,7 +98,7 @@ fn deliver(desk: &Desk) {
     });
     let outcome = Entry::Outcome(Outcome {
         message,
-        verdict: Verdict::Delivered,
+        verdict,
         owes: Owes {
             callback: true,
             failure_callback: false,
@@ -102,20 +107,17 @@ fn deliver(desk: &Desk) {
         attempt,
     });
     let mut owner = desk.partition.owner().lock();
-    assert_eq!(owner.take_due(NOW, 10), [message]);
+    assert_eq!(owner.take_due(NOW, 1), [message]);
     owner.append_entries(&[intent], NOW).unwrap();
     owner.append_entries(&[outcome], NOW).unwrap();
 }
 
-#[tokio::test]
-async fn a_callback_is_appended_once_although_its_sync_is_taken_note_of_late() {
-    let workers = Arc::new(AtOnce::default());
-    let broker = open(&workers);
+fn with_callback() -> Publication {
     let callback = Callback {
         url: "http://c/each".to_owned(),
         ..Callback::default()
     };
-    let publication = Publication {
+    Publication {
         envelope: Envelope {
             callback: Some(callback),
             ..to("http://h/a")
@@ -123,15 +125,28 @@ async fn a_callback_is_appended_once_although_its_sync_is_taken_note_of_late() {
         body: bytes::Bytes::from_static(b"body"),
         target: Target::Url,
         created_at: NOW,
-    };
-    let published = broker.publish(vec![publication]).await.pop().unwrap();
+    }
+}
+
+fn accepted(desk: &Desk) -> u64 {
+    let owner = desk.partition.owner().lock();
+    owner.delivery().unwrap().counts().accepted
+}
+
+/// Returns the desk that has so many messages.
+fn desk_with(broker: &Broker, count: u64) -> &Arc<Desk> {
+    let mut desks = broker.push().desks.iter();
+    desks.find(|desk| accepted(desk) == count).unwrap()
+}
+
+#[tokio::test]
+async fn a_callback_is_appended_once_although_its_sync_is_taken_note_of_late() {
+    let workers = Arc::new(AtOnce::default());
+    let broker = open(&workers, Arc::new(disk()));
+    let published = broker.publish(vec![with_callback()]).await.pop().unwrap();
     published.unwrap();
-    let has_message = |desk: &&Arc<Desk>| {
-        let owner = desk.partition.owner().lock();
-        owner.delivery().unwrap().counts().accepted == 1
-    };
-    let desk = broker.push().desks.iter().find(has_message).unwrap();
-    deliver(desk);
+    let desk = desk_with(&broker, 1);
+    end(desk, Offset::ZERO, Verdict::Delivered);
     desk.partition.schedule_sync(LogKind::Delivery);
 
     *workers.is_holding.lock() = true;
@@ -153,13 +168,36 @@ async fn a_callback_is_appended_once_although_its_sync_is_taken_note_of_late() {
         assert!(told.await.unwrap());
     }
     assert!(aftermath.owed().is_empty(), "it is owed no more");
-    let accepted = desk
-        .partition
-        .owner()
-        .lock()
-        .delivery()
-        .unwrap()
-        .counts()
-        .accepted;
-    assert_eq!(accepted, 2);
+    assert_eq!(accepted(desk), 2);
+}
+
+#[tokio::test]
+async fn callbacks_do_not_wait_for_a_dead_letter_log_that_takes_nothing() {
+    let workers = Arc::new(AtOnce::default());
+    let faulty = FaultDisk::new(Arc::new(disk()));
+    let broker = open(&workers, Arc::new(faulty.clone()));
+    for published in broker.publish(vec![with_callback(), with_callback()]).await {
+        published.unwrap();
+    }
+    let desk = desk_with(&broker, 2);
+    let disposition = Disposition::RETRIES_EXHAUSTED;
+    end(desk, Offset(0), Verdict::Dead { disposition });
+    end(desk, Offset(1), Verdict::Delivered);
+    desk.partition.schedule_sync(LogKind::Delivery);
+
+    let full = Effect::Fail(std::io::ErrorKind::StorageFull);
+    faulty.add(
+        Rule::new(OpClass::Create, full)
+            .on("dead-letter/00000000000000000000.log")
+            .forever(),
+    );
+    let mut aftermath = Aftermath::new(Arc::clone(&broker), Arc::clone(desk));
+    aftermath.step().await.unwrap_err();
+    assert_eq!(accepted(desk), 3, "the callback of what was delivered");
+    assert_eq!(faulty.hit_count(), 1);
+    faulty.heal();
+    assert!(aftermath.step().await.unwrap());
+    assert_eq!(accepted(desk), 4, "the other one's, behind its letter");
+    let owner = desk.partition.owner().lock();
+    assert_eq!(owner.dead_letters().unwrap().live_count(), 1);
 }
