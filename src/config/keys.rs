@@ -82,6 +82,8 @@ pub const KEYS: &[Key] = &[
         "Attempts under way at a time to one destination: host and port."),
     key("delivery.pending_max", Kind::Count(1, 1 << 30), "2000000",
         "Messages that have not come to their end; above it publish is answered 429."),
+    key("delivery.deduplication_ids_max", Kind::Count(1, 1 << 30), "4000000",
+        "Deduplication ids that are remembered, each for ten minutes; above it publish with another one is answered 429."),
     key("delivery.message_bytes_max", Kind::Bytes(1 << 10, wide(storage_limits::RECORD_BYTES_CEILING) - (1 << 17)), "1MiB",
         "Largest body of a message; a larger one is answered 413."),
     key("delivery.timeout_ms", Kind::Duration(1, DAY_MS), "2m",

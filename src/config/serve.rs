@@ -126,6 +126,8 @@ pub struct DeliveryConfig {
     pub destination_in_flight_max: usize,
     /// Messages that have not come to their end.
     pub pending_max: usize,
+    /// Deduplication ids that are remembered.
+    pub deduplication_ids_max: usize,
     /// Largest body of a message, in bytes.
     pub message_bytes_max: u32,
     /// Time for an attempt of a message that does not say, in milliseconds.
@@ -284,6 +286,7 @@ fn delivery(reader: &Reader<'_>) -> Result<DeliveryConfig, ConfigError> {
         in_flight_max: reader.count("delivery.in_flight_max")?,
         destination_in_flight_max: reader.count("delivery.destination_in_flight_max")?,
         pending_max: reader.count("delivery.pending_max")?,
+        deduplication_ids_max: reader.count("delivery.deduplication_ids_max")?,
         message_bytes_max: reader.bytes("delivery.message_bytes_max")?,
         timeout_ms: reader.ms("delivery.timeout_ms")?,
         timeout_ms_max: reader.ms("delivery.timeout_ms_max")?,

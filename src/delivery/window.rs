@@ -46,10 +46,11 @@ struct Slots {
     order: VecDeque<(TimestampMs, DedupKey)>,
 }
 
-/// The keys of the last ten minutes.
-#[derive(Debug, Default)]
+/// The keys of the last ten minutes, and no more than so many: each takes about 250 bytes, with what the states know of it.
+#[derive(Debug)]
 pub struct DedupWindow {
     slots: Mutex<Slots>,
+    keys_max: usize,
 }
 
 /// What a publish under a key is told.
@@ -61,6 +62,8 @@ pub enum Reserve {
     Duplicate(FirstPublish),
     /// Whether it was published shows at the next start of the broker.
     Unknown,
+    /// Nobody has published under the key, and no more keys can be remembered.
+    Full,
 }
 
 /// A key that the caller may publish under. Dropping it gives the key up.
@@ -73,6 +76,15 @@ pub struct Reservation {
 }
 
 impl DedupWindow {
+    /// Makes an empty window for at most so many keys; what is restored counts, however much it is.
+    #[must_use]
+    pub fn new(keys_max: usize) -> Self {
+        Self {
+            slots: Mutex::default(),
+            keys_max,
+        }
+    }
+
     /// Reserves a key, or says what it led to. Waits while somebody else is publishing under it.
     pub async fn reserve(self: &Arc<Self>, key: DedupKey, now: TimestampMs) -> Reserve {
         loop {
@@ -83,6 +95,7 @@ impl DedupWindow {
                     Some(Slot::Known(first)) => return Reserve::Duplicate(*first),
                     Some(Slot::Unknown) => return Reserve::Unknown,
                     Some(Slot::Reserved(waiting)) => waiting.clone(),
+                    None if slots.by_key.len() >= self.keys_max => return Reserve::Full,
                     None => {
                         let (sender, receiver) = watch::channel(());
                         slots.by_key.insert(key, Slot::Reserved(receiver));
@@ -200,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_is_remembered_for_ten_minutes() {
-        let window = Arc::new(DedupWindow::default());
+        let window = Arc::new(DedupWindow::new(2));
         yours(&window, NOW).await.fulfil(first(NOW));
         let last = NOW.saturating_add(DEDUP_WINDOW_MS - 1);
         assert_eq!(duplicate(&window, last).await, first(NOW));
@@ -211,8 +224,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_full_window_takes_no_other_key_until_one_is_forgotten() {
+        let window = Arc::new(DedupWindow::new(1));
+        yours(&window, NOW).await.fulfil(first(NOW));
+        let other = |now| window.reserve([8; 16], now);
+        assert!(matches!(other(NOW).await, Reserve::Full));
+        assert_eq!(duplicate(&window, NOW).await, first(NOW));
+        let over = NOW.saturating_add(DEDUP_WINDOW_MS);
+        assert!(matches!(other(over).await, Reserve::Yours(_)));
+    }
+
+    #[tokio::test]
     async fn a_second_publish_waits_for_the_first_one() {
-        let window = Arc::new(DedupWindow::default());
+        let window = Arc::new(DedupWindow::new(2));
         let reservation = yours(&window, NOW).await;
         let second = {
             let window = Arc::clone(&window);
@@ -226,7 +250,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_publish_that_failed_lets_the_next_one_try() {
-        let window = Arc::new(DedupWindow::default());
+        let window = Arc::new(DedupWindow::new(2));
         let reservation = yours(&window, NOW).await;
         let second = {
             let window = Arc::clone(&window);
@@ -240,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_published_before_a_restart_counts() {
-        let window = Arc::new(DedupWindow::default());
+        let window = Arc::new(DedupWindow::new(2));
         let old = NOW.saturating_add(-DEDUP_WINDOW_MS);
         window.restore([([1; 16], first(NOW)), (KEY, first(old))].into_iter());
         yours(&window, NOW).await;

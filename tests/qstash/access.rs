@@ -153,3 +153,21 @@ async fn more_than_may_wait_is_answered_with_the_headers_that_clients_read() {
     world.post("/v2/batch", &batch).await.error(429);
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_deduplication_ids_than_may_be_remembered_are_refused_and_the_known_ones_are_not() {
+    let world = World::start_with(&[("delivery.deduplication_ids_max", "1")]).await;
+    let target = format!("/v2/publish/{NOWHERE}");
+    let publish = async |id: &str| {
+        let headers = [("upstash-deduplication-id", id), ("upstash-delay", "1h")];
+        world.send(Method::POST, &target, &headers, "x").await
+    };
+    let first = publish("a").await.expect(200);
+    let error = publish("b").await.error(429);
+    assert!(error.contains("delivery.deduplication_ids_max"), "{error}");
+    let again = publish("a").await.expect(202);
+    assert_eq!(again["messageId"], first["messageId"]);
+    assert_eq!(again["deduplicated"], true);
+    world.post(&target, "without one").await.expect(200);
+    world.stop().await;
+}

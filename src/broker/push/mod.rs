@@ -124,7 +124,7 @@ impl Push {
             gates: Mutex::new(Gates::new(limits(AHEAD_FACTOR))),
             places: Mutex::new(Gates::new(limits(1))),
             ticks: tokio::sync::Notify::new(),
-            window: Arc::new(DedupWindow::default()),
+            window: Arc::new(DedupWindow::new(config.deduplication_ids_max)),
             config,
             spread_count: AtomicU32::new(0),
             fired: Mutex::new(BTreeMap::new()),

@@ -52,6 +52,9 @@ impl Broker {
                 Reserve::Unknown => {
                     answers.insert(at, Err(unknown_key()));
                 }
+                Reserve::Full => {
+                    answers.insert(at, Err(self.too_many_keys()));
+                }
             }
         }
         fresh.retain_mut(|one| {
@@ -59,6 +62,15 @@ impl Broker {
             !answers.contains_key(&one.at)
         });
         repeats
+    }
+
+    fn too_many_keys(&self) -> Refusal {
+        let max = self.push().config.deduplication_ids_max;
+        let message = format!(
+            "{max} deduplication ids of the last ten minutes are remembered, and no more may be (delivery.deduplication_ids_max): \
+             publish again later, or without one"
+        );
+        Refusal::new(ErrorCode::Overloaded, message)
     }
 
     /// Returns the answer of the publish that had come first. Only a group's names the URLs, which are read back.
