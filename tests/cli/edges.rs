@@ -186,6 +186,23 @@ fn a_record_that_comes_back_shows_no_bytes_of_the_broker() {
 }
 
 #[test]
+fn a_letter_that_was_named_is_followed_to_its_fresh_record_however_often() {
+    let broker = Broker::start();
+    broker.pipe(&["produce", "t"], b"a\n");
+    let rejected =
+        run(broker.command(&["reject", "t", "0", "0", "--reason", "no", "--group", "g"]));
+    let letter = stdout(&rejected);
+    let letter = letter.trim();
+    for said in ["1 dead letter republished", "1 had been republished before"] {
+        let told = stdout(&run(broker.command(&["dlq", "retry", "t", letter])));
+        assert!(told.contains(said), "{told}");
+        let place = told.lines().last().unwrap();
+        assert!(place.starts_with(&format!("{letter}: message ")), "{told}");
+        assert!(place.ends_with(", offset 1 of partition 0"), "{told}");
+    }
+}
+
+#[test]
 fn an_empty_directory_is_not_called_damaged() {
     let broker = Broker::start();
     let empty = broker.directory.path().join("empty");

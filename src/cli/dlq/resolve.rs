@@ -93,6 +93,18 @@ fn republished_json(republished: &Republished) -> Value {
     })
 }
 
+/// Says which record a letter that was named has become.
+fn fresh_record(named: &Value) -> Option<String> {
+    let result = named.get("result")?;
+    Some(format!(
+        "{}: message {}, offset {} of partition {}",
+        named.get("id")?.as_str()?,
+        result.get("message_id")?.as_str()?,
+        result.get("offset")?,
+        result.get("partition")?,
+    ))
+}
+
 /// A selection that is worked off.
 struct Work {
     order: Order,
@@ -185,6 +197,9 @@ impl Work {
             output.line(&format!("{} {done}", counted(counts.done, "dead letter")))?;
             if counts.before > 0 {
                 output.line(&format!("{} {before}", counts.before))?;
+            }
+            for line in self.results.iter().flatten().filter_map(fresh_record) {
+                output.line(&line)?;
             }
         }
         output.finish()?;
