@@ -1,10 +1,12 @@
 //! `redrive verify` and `redrive repair`: the data directory, while no broker runs on it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use storage::data_dir;
 use storage::disk::{Disk, RealDisk};
 use storage::error::LogError;
 use storage::log_id::{LogKind, PartitionNumber};
@@ -77,7 +79,7 @@ pub enum RepairLog {
 
 /// Runs `redrive verify`.
 pub(super) fn verify(command: &VerifyArgs, output: &mut Output) -> Result<(), CliError> {
-    refuse_empty(&command.data_dir)?;
+    refuse_foreign(&command.data_dir)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let bar = Progress::start(None, "bytes");
     let options = VerifyOptions {
@@ -200,14 +202,21 @@ fn write_report(report: &VerifyReport, output: &mut Output) -> Result<(), CliErr
     output.line(&format!("{}: {found}", looked_at.join(", ")))
 }
 
-/// Tells a directory that has nothing in it from one whose files are lost: no broker has begun there.
-fn refuse_empty(dir: &Path) -> Result<(), CliError> {
-    let is_empty = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
-    if is_empty {
-        let message = format!("{} is no data directory: it is empty", dir.display());
-        return Err(CliError::failed(message, Some("name it with --data-dir")));
-    }
-    Ok(())
+/// Tells a directory that no broker has begun in from one whose files are lost.
+fn refuse_foreign(dir: &Path) -> Result<(), CliError> {
+    // What cannot be listed is told where it is opened.
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Ok(());
+    };
+    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    let is_ours = |name: &OsString| name.to_str().is_some_and(data_dir::is_name);
+    let why = match names.as_slice() {
+        [] => "it is empty",
+        names if names.iter().any(is_ours) => return Ok(()),
+        _ => "nothing in it is a broker's",
+    };
+    let message = format!("{} is no data directory: {why}", dir.display());
+    Err(CliError::failed(message, Some("name it with --data-dir")))
 }
 
 fn log_failed(dir: &Path, error: &LogError) -> CliError {

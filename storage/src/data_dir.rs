@@ -112,6 +112,14 @@ pub(crate) fn parse_partition(name: &str) -> Option<PartitionNumber> {
     (name == format!("{:010}", number.0)).then_some(number)
 }
 
+/// Returns whether something of this name at the top of a directory may be a broker's.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    [FORMAT_FILE, LOCK_FILE, CONTROL_DIR].contains(&name)
+        || parse_checkpoint(name).is_some()
+        || parse_partition(name).is_some()
+}
+
 /// A lock that was taken, or who has it.
 pub(crate) type Probe = (Option<Arc<dyn DiskFile>>, Option<String>);
 

@@ -203,13 +203,21 @@ fn a_letter_that_was_named_is_followed_to_its_fresh_record_however_often() {
 }
 
 #[test]
-fn an_empty_directory_is_not_called_damaged() {
+fn a_directory_that_no_broker_has_begun_in_is_not_called_damaged() {
     let broker = Broker::start();
     let empty = broker.directory.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    let output = run(broker.command(&["verify", "--data-dir", empty.to_str().unwrap()]));
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("is no data directory: it is empty"), "{text}");
-    assert!(!text.contains("damaged"), "{text}");
+    let verify = |said: &str, is_damaged| {
+        let output = run(broker.command(&["verify", "--data-dir", empty.to_str().unwrap()]));
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(said), "{text}");
+        assert_eq!(text.contains("damaged"), is_damaged, "{text}");
+    };
+    verify("is no data directory: it is empty", false);
+    fs::write(empty.join("notes.txt"), "mine").unwrap();
+    verify("is no data directory: nothing in it is a broker's", false);
+    // This may be what is left of one.
+    fs::create_dir(empty.join("0000000003")).unwrap();
+    verify("damaged", true);
 }
