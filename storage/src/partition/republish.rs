@@ -188,17 +188,12 @@ impl Partition {
         }
         let markers: Vec<_> = due
             .iter()
-            .map(|(letter, target)| (*letter, *target))
             .map(|(letter, target)| {
-                marker(
-                    letter,
-                    Resolution::Republished {
-                        partition: number,
-                        offset: target,
-                    },
-                    who,
-                    now,
-                )
+                let republished = Resolution::Republished {
+                    partition: number,
+                    offset: *target,
+                };
+                marker(*letter, republished, who, now)
             })
             .collect();
         let end = self
