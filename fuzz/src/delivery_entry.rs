@@ -41,4 +41,11 @@ fn work(mut state: DeliveryState) {
         state.apply(Offset(u64::MAX), &dead);
     }
     DeliveryState::decode(&state.encode()).unwrap();
+    let held: Vec<_> = state.messages_from(Offset(0)).take(100).collect();
+    for (message, _) in held {
+        let time = TimestampMs(0);
+        state.apply(Offset(u64::MAX), &Entry::GivenUp { message, time });
+        assert!(!state.holds(message), "nothing follows from it");
+    }
+    DeliveryState::decode(&state.encode()).unwrap();
 }

@@ -189,6 +189,7 @@ fn entries() -> Vec<(&'static str, Entry)> {
             },
         ),
         ("history", Entry::History { message, history }),
+        ("given-up", Entry::GivenUp { message, time }),
         (
             "snapshot",
             Entry::Snapshot(SnapshotPart {

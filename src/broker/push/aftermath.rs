@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use storage::address::Address;
 use storage::cause::{Cause, CauseDetail, CauseKind};
-use storage::dead_letter::DeadLetter;
+use storage::dead_letter::{Attempt, DeadLetter};
 use storage::delivery::{Callback, DeliveryLog, Entry, Envelope, Outcome, Owed};
 use storage::error::LogError;
 use storage::log_id::{LogId, LogKind};
@@ -200,18 +200,20 @@ impl Aftermath {
     fn letter(&self, reader: &PushReader, dying: &Dying) -> Result<DeadLetter, LogError> {
         let message = reader.message(dying.message, dying.carried_at)?;
         let history = reader.history(dying.history_at)?;
-        let outcome = reader.outcome(dying.outcome)?;
-        let died_at = outcome
-            .attempt
-            .time
-            .saturating_add(i64::from(outcome.attempt.duration_ms));
+        let is_given_up = reader.is_given_up(dying.outcome);
+        let outcome = (!is_given_up).then(|| reader.outcome(dying.outcome));
+        let outcome = outcome.transpose()?;
+        let died_at = outcome.as_ref().map_or_else(
+            || self.broker.clock.now(),
+            |outcome| ended_at(&outcome.attempt),
+        );
         let death = PushDeath {
             topic: PUSH_TOPIC,
             partition_index: self.desk.index,
             partition: self.desk.partition.number(),
             history,
-            disposition: disposition(&outcome),
-            reason: &reason(&outcome),
+            disposition: disposition(outcome.as_ref()),
+            reason: &reason(outcome.as_ref()),
         };
         Ok(push_letter(&message, death, died_at))
     }
@@ -361,6 +363,11 @@ struct Dying {
     outcome: Offset,
     carried_at: Option<Offset>,
     history_at: Option<Offset>,
+}
+
+fn ended_at(attempt: &Attempt) -> TimestampMs {
+    let duration = i64::from(attempt.duration_ms);
+    attempt.time.saturating_add(duration)
 }
 
 /// Callbacks that can be appended.

@@ -36,7 +36,7 @@ impl Broker {
             }
         }
         for (desk, messages) in self.push().desks.iter().zip(by_desk) {
-            cancelled = cancelled.saturating_add(self.cancel_at(desk, &messages).await?);
+            cancelled = cancelled.saturating_add(self.call_off(desk, &messages, Why::Asked).await?);
         }
         Ok(cancelled)
     }
@@ -60,7 +60,8 @@ impl Broker {
                 let room =
                     usize::try_from(count_max.saturating_sub(cancelled)).unwrap_or(usize::MAX);
                 found.truncate(room);
-                cancelled = cancelled.saturating_add(self.cancel_at(desk, &found).await?);
+                cancelled =
+                    cancelled.saturating_add(self.call_off(desk, &found, Why::Asked).await?);
                 from = next;
             }
         }
@@ -95,15 +96,20 @@ impl Broker {
         Some((found, next))
     }
 
-    /// Calls messages of one partition off, as far as they have not come to their end. Returns how many had not.
-    pub(super) async fn cancel_at(&self, desk: &Desk, messages: &[Offset]) -> Result<u64, Refusal> {
+    /// Calls messages of one partition off. Returns how many were.
+    pub(super) async fn call_off(
+        &self,
+        desk: &Desk,
+        messages: &[Offset],
+        why: Why,
+    ) -> Result<u64, Refusal> {
         if messages.is_empty() {
             return Ok(0);
         }
         let appended = desk
             .partition
             .with_room(LogKind::Delivery, &|| self.clock.now(), |owner, now| {
-                append_cancelled(owner, messages, now)
+                append_called_off(owner, messages, why, now)
             })
             .await
             .map_err(|error| refusal::of_log(&error))?;
@@ -140,10 +146,30 @@ impl Broker {
     }
 }
 
-/// Appends that messages are called off which have not come to their end. Returns how many, and the end of the batch.
-fn append_cancelled(
+/// Why messages are called off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Somebody asks for it. What dies or has come to its end goes its way.
+    Asked,
+    /// Nothing can follow from them any more, wherever they stand.
+    GivenUp,
+}
+
+impl Why {
+    /// Returns what is written down of a message in this phase.
+    fn entries(self, message: Offset, phase: Phase, time: TimestampMs) -> Vec<Entry> {
+        let cancelled = (!matches!(phase, Phase::Dying | Phase::Owing))
+            .then_some(Entry::Cancelled { message, time });
+        let given_up = (self == Self::GivenUp).then_some(Entry::GivenUp { message, time });
+        cancelled.into_iter().chain(given_up).collect()
+    }
+}
+
+/// Appends that messages are called off. Returns how many, and the end of the batch.
+fn append_called_off(
     owner: &mut Partition,
     messages: &[Offset],
+    why: Why,
     now: TimestampMs,
 ) -> Result<Option<(usize, Offset)>, LogError> {
     owner.admit_durable();
@@ -151,19 +177,19 @@ fn append_cancelled(
         return Ok(None);
     };
     let mut entries = Vec::new();
+    let mut count = 0usize;
     // A message may be named more than once.
     for message in messages.iter().collect::<BTreeSet<_>>() {
-        let known = state.get(*message);
-        if known.is_some_and(|known| !matches!(known.phase, Phase::Dying | Phase::Owing)) {
-            entries.push(Entry::Cancelled {
-                message: *message,
-                time: now,
-            });
-        }
+        let Some(phase) = state.phase(*message) else {
+            continue;
+        };
+        let of_it = why.entries(*message, phase, now);
+        count = count.saturating_add(usize::from(!of_it.is_empty()));
+        entries.extend(of_it);
     }
     if entries.is_empty() {
         return Ok(None);
     }
     let appended = owner.append_entries(&entries, now)?;
-    Ok(Some((entries.len(), appended.next_offset)))
+    Ok(Some((count, appended.next_offset)))
 }

@@ -15,6 +15,7 @@ use storage::partition::RecentBatches;
 use tokio::task::JoinSet;
 
 use super::aftermath::Aftermath;
+use super::cancel::Why;
 use super::desk::Desk;
 use super::dispatch::Dispatcher;
 use super::{Firing, Push};
@@ -26,6 +27,8 @@ use crate::delivery::window::FirstPublish;
 use crate::names::TopicName;
 use crate::topic::{PUSH_TOPIC, Topic};
 
+/// Messages that were given up and are called off together.
+const GIVEN_UP_PER_BATCH: usize = 5_000;
 /// Shortest time between two looks at the ends of periods.
 const TICK_MIN: Duration = Duration::from_millis(2);
 /// Longest: the wall clock may jump.
@@ -271,25 +274,28 @@ impl Broker {
         self.supervise(tasks).await;
     }
 
-    /// Calls off the messages whose records an operator has given up: they would wait for ever to be read.
+    /// Calls off the messages of which an operator has given up what they need: they would wait for ever to be read.
     async fn cancel_given_up(&self, share: Share) {
         for desk in share.of(&self.push().desks) {
-            let lost = desk.given_up();
-            match self.cancel_at(desk, &lost).await {
-                Ok(0) => {}
-                Ok(count) => {
-                    tracing::warn!(
-                        partition = desk.partition.number().0,
-                        count,
-                        "messages were given up with their records; they count as cancelled"
-                    );
-                }
-                Err(refusal) => {
-                    tracing::warn!(
-                        partition = desk.partition.number().0,
-                        error = refusal.message,
-                        "messages that were given up stay until the next start"
-                    );
+            let partition = desk.partition.number().0;
+            for lost in desk.given_up().chunks(GIVEN_UP_PER_BATCH) {
+                match self.call_off(desk, lost, Why::GivenUp).await {
+                    Ok(count) => {
+                        tracing::warn!(
+                            partition,
+                            count,
+                            "messages were given up with their records; those that had not come to their end count as cancelled"
+                        );
+                    }
+                    Err(refusal) => {
+                        let error = refusal.message;
+                        tracing::warn!(
+                            partition,
+                            error,
+                            "messages that were given up stay until the next start"
+                        );
+                        break;
+                    }
                 }
             }
         }

@@ -18,6 +18,7 @@
 //! | 5 | carried | append time i64, record to the end: timestamp i64, key (option), value (option), headers as (name block, value option) |
 //! | 6 | history | history (see [`crate::dead_letter::history`]) to the end |
 //! | 7 | snapshot part | index u32, part count u32, CRC-32 u32 of the whole state, bytes to the end |
+//! | 8 | given up | time i64 |
 //!
 //! A verdict is one byte and its field: 1 delivered; 2 retry, at i64; 3 dead, disposition u8.
 //!
@@ -36,7 +37,7 @@ use crate::fields::{Reader, put_option, wrong};
 use crate::offset::{Offset, TimestampMs};
 
 /// The highest kind that this program knows.
-pub const ENTRY_KIND_MAX: u8 = 7;
+pub const ENTRY_KIND_MAX: u8 = 8;
 /// The version of every kind's fields.
 pub const ENTRY_VERSION: u8 = 1;
 
@@ -85,6 +86,14 @@ pub enum Entry {
     },
     /// A part of a snapshot of the whole state.
     Snapshot(SnapshotPart),
+    /// An operator has given up what follows from the message: its record, or what its callbacks would tell. It owes nothing
+    /// any more, and counts as cancelled unless it had come to its end.
+    GivenUp {
+        /// The message.
+        message: Offset,
+        /// When.
+        time: TimestampMs,
+    },
 }
 
 /// An attempt that is about to be made.
@@ -174,6 +183,7 @@ impl Entry {
             Self::Carried { .. } => 5,
             Self::History { .. } => 6,
             Self::Snapshot(_) => 7,
+            Self::GivenUp { .. } => 8,
         }
     }
 
@@ -186,7 +196,8 @@ impl Entry {
             Self::Cancelled { message, .. }
             | Self::Dead { message, .. }
             | Self::Carried { message, .. }
-            | Self::History { message, .. } => Some(*message),
+            | Self::History { message, .. }
+            | Self::GivenUp { message, .. } => Some(*message),
             Self::Snapshot(_) => None,
         }
     }
@@ -206,7 +217,9 @@ impl Entry {
                 put_option(&mut out, period.as_ref().map(<[u8; 8]>::as_slice));
             }
             Self::Outcome(outcome) => outcome.encode(&mut out),
-            Self::Cancelled { time, .. } => out.extend_from_slice(&time.0.to_be_bytes()),
+            Self::Cancelled { time, .. } | Self::GivenUp { time, .. } => {
+                out.extend_from_slice(&time.0.to_be_bytes());
+            }
             Self::Dead { letter, time, .. } => {
                 out.extend_from_slice(&letter.0.to_be_bytes());
                 out.extend_from_slice(&time.0.to_be_bytes());
@@ -273,6 +286,10 @@ impl Entry {
                 let history = History::decode(reader.rest())?;
                 return Ok(Self::History { message, history });
             }
+            8 => Self::GivenUp {
+                message,
+                time: TimestampMs(reader.i64()?),
+            },
             other => return Err(wrong("delivery entry kind", u64::from(other))),
         };
         reader.finish()?;
@@ -427,6 +444,10 @@ mod tests {
                 letter: Offset(3),
                 time: TimestampMs(8),
             },
+            Entry::GivenUp {
+                message,
+                time: TimestampMs(8),
+            },
             Entry::Carried {
                 message,
                 append_time: TimestampMs(1),
@@ -469,7 +490,9 @@ mod tests {
             *bytes.get_mut(at).unwrap() = byte;
             Entry::decode(&bytes)
         };
-        assert_eq!(with(0, 8), Err(wrong("delivery entry kind", 8)));
+        let unknown = ENTRY_KIND_MAX + 1;
+        let refusal = wrong("delivery entry kind", u64::from(unknown));
+        assert_eq!(with(0, unknown), Err(refusal));
         assert_eq!(with(1, 2), Err(wrong("delivery entry version", 2)));
     }
 }

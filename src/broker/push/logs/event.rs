@@ -78,7 +78,11 @@ pub(super) fn became(
             });
             events
         }
-        Entry::Carried { .. } | Entry::History { .. } | Entry::Snapshot(_) => Vec::new(),
+        // What was given up before its end was called off as well.
+        Entry::GivenUp { .. }
+        | Entry::Carried { .. }
+        | Entry::History { .. }
+        | Entry::Snapshot(_) => Vec::new(),
     }
 }
 

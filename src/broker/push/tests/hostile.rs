@@ -1,16 +1,10 @@
 //! What an unlucky operator meets: damage, publishers that hang up, clocks that step back, limits that are met exactly.
 
-use std::path::PathBuf;
-
-use storage::address::Address;
 use storage::dead_letter::Attempt;
 use storage::delivery::limits::ENVELOPE_BYTES_MAX;
 use storage::delivery::{Entry, Outcome, Owes, Verdict};
-use storage::disk::Disk;
 use storage::log_id::LogKind;
 use storage::offset::Offset;
-use storage::partition::PushUpkeep;
-use storage::repair::{Repair, repair};
 
 use super::super::start::watched;
 use super::*;
@@ -20,22 +14,6 @@ fn callback(url: &str) -> Callback {
         url: url.to_owned(),
         ..Callback::default()
     }
-}
-
-/// Flips a bit where a file first holds `text`; returns whether one does.
-fn damage(disk: &SimDisk, text: &str) -> bool {
-    let is_main = |path: &PathBuf| path.extension().is_some_and(|it| it == "log");
-    let mut found = false;
-    for path in disk.paths().into_iter().filter(is_main) {
-        let bytes = disk.read_file(&path).unwrap();
-        let windows = bytes.windows(text.len());
-        if let Some(at) = windows.clone().position(|window| window == text.as_bytes()) {
-            disk.flip_bit(&path, u64::try_from(at).unwrap() * 8)
-                .unwrap();
-            found = true;
-        }
-    }
-    found
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,7 +30,7 @@ async fn a_message_that_cannot_be_read_holds_up_no_other_letter() {
     machine.publish(dying("http://h/whole")).await;
     let damaged = machine.attempt_to("http://h/damaged").await;
     let whole = machine.attempt_to("http://h/whole").await;
-    assert!(damage(&machine.disk, "http://h/damaged"));
+    damage(&machine.disk, "http://h/damaged");
     damaged.answer(500, &[]);
     eventually(&machine, "the outcome is written", |broker| {
         broker.delivery_counts().in_flight == 2
@@ -239,46 +217,4 @@ async fn a_task_that_has_failed_is_a_problem_of_the_broker() {
     let expected =
         "deliveries stand still after a failure inside the broker: restart it".to_owned();
     assert_eq!(problems, [expected]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_whose_record_was_given_up_counts_as_cancelled() {
-    let machine = Machine::new();
-    let later = |url| Envelope {
-        not_before: Some(NOW.saturating_add(60_000)),
-        ..to(url)
-    };
-    let lost = machine.publish(later("http://h/lost")).await;
-    let lost: Address = id(&lost).parse().unwrap();
-    machine.publish(later("http://h/kept")).await;
-    for desk in &machine.broker.push().desks {
-        let upkeep = PushUpkeep {
-            owner: desk.partition.owner(),
-            now: &|| NOW,
-            wait: &|| {},
-            rolled: &|_| {},
-        };
-        upkeep.snapshot().unwrap();
-    }
-    machine.running.abort();
-    machine.running.await.ok();
-    machine.broker.close();
-    drop(machine.broker);
-    let disk = machine.disk.restart_process();
-    assert!(damage(&disk, "http://h/lost"));
-    let request = Repair {
-        partition: lost.partition,
-        kind: LogKind::Main,
-        from: lost.offset,
-        to: lost.offset.next(),
-    };
-    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    repair(&shared, Path::new("/data"), ("test", 1), &request, NOW).unwrap();
-    let machine = Machine::on(disk.restart_process(), machine.clock);
-    machine
-        .until("it is called off", |broker| {
-            let counts = broker.delivery_counts();
-            (counts.cancelled, counts.pending) == (1, 1)
-        })
-        .await;
 }

@@ -10,13 +10,14 @@
 mod aftermath;
 mod cancel;
 mod fates;
+mod given_up;
 mod hostile;
 mod publishing;
 mod turns;
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -272,6 +273,24 @@ fn publication(envelope: Envelope, body: Bytes) -> Publication {
         target: Target::Url,
         created_at: NOW,
     }
+}
+
+/// Returns where the log files hold `text` first: a file and a bit of it.
+fn place_of(disk: &SimDisk, text: &str) -> (PathBuf, u64) {
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|it| it == "log");
+    let found = disk.paths().into_iter().filter(is_log).find_map(|path| {
+        let bytes = disk.read_file(&path).unwrap();
+        let mut windows = bytes.windows(text.len());
+        let at = windows.position(|window| window == text.as_bytes())?;
+        Some((path, u64::try_from(at).unwrap() * 8))
+    });
+    found.unwrap_or_else(|| panic!("no log holds {text:?}"))
+}
+
+/// Flips a bit where the log files hold `text` first.
+fn damage(disk: &SimDisk, text: &str) {
+    let (path, bit) = place_of(disk, text);
+    disk.flip_bit(&path, bit).unwrap();
 }
 
 fn id(published: &Published) -> String {

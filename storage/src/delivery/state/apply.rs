@@ -27,6 +27,7 @@ impl DeliveryState {
                 }
             }
             Entry::Snapshot(_) => {}
+            Entry::GivenUp { message, .. } => self.give_up(*message),
         }
     }
 
@@ -102,6 +103,27 @@ impl DeliveryState {
         let pending = self.messages.get(&message);
         if pending.is_some_and(|p| !matches!(p.phase, Phase::Dying | Phase::Owing)) {
             self.disarm(message);
+            self.counts.cancelled = self.counts.cancelled.saturating_add(1);
+            self.finish(message);
+        }
+    }
+
+    /// Nothing can follow from a message any more: it is not attempted, has no letter and tells nobody.
+    fn give_up(&mut self, message: Offset) {
+        let Some(pending) = self.messages.get_mut(&message) else {
+            return;
+        };
+        pending.owed = 0;
+        let has_ended = pending.phase == Phase::Owing;
+        let owed = &mut self.owed;
+        self.owed_letters
+            .retain(|_, outcome| owed.get(outcome).is_none_or(|it| it.message != message));
+        owed.retain(|_, owed| owed.message != message);
+        self.dying.remove(&message);
+        self.disarm(message);
+        if has_ended {
+            self.remove(message);
+        } else {
             self.counts.cancelled = self.counts.cancelled.saturating_add(1);
             self.finish(message);
         }

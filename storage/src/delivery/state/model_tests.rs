@@ -34,6 +34,8 @@ enum Step {
         owes: (bool, bool),
     },
     Cancel(u8),
+    /// Nothing can follow from a message that is held, wherever it stands.
+    GiveUp(u8),
     /// The letter of a dying message stands.
     Die(u8),
     Copy(u8),
@@ -52,6 +54,7 @@ fn steps() -> impl Strategy<Value = Step> {
         6 => (any::<u8>(), 0..5u8, any::<(bool, bool)>())
             .prop_map(|(which, verdict, owes)| Step::End { which, verdict, owes }),
         1 => any::<u8>().prop_map(Step::Cancel),
+        1 => any::<u8>().prop_map(Step::GiveUp),
         3 => any::<u8>().prop_map(Step::Die),
         1 => any::<u8>().prop_map(Step::Copy),
         1 => Just(Step::Snapshot),
@@ -209,6 +212,7 @@ impl World {
                     self.messages[at].is_in_flight = false;
                 }
             }
+            Step::GiveUp(which) => self.give_up(which),
             Step::Die(which) => {
                 let can = |known: &Known| known.dying_of.is_some() && known.end.is_none();
                 if let Some(at) = self.choose(which, can) {
@@ -232,6 +236,19 @@ impl World {
             Step::Crash => self.crash(),
             Step::Pass(ms) => self.now += ms,
         }
+    }
+
+    fn give_up(&mut self, which: u8) {
+        let held = |known: &Known| known.end.is_none() || self.owes(known);
+        let Some(at) = self.choose(which, held) else {
+            return;
+        };
+        let (message, time) = (Offset(at as u64), TimestampMs(self.now));
+        self.append(Entry::GivenUp { message, time });
+        let known = &mut self.messages[at];
+        known.end = known.end.or(Some("cancelled"));
+        known.is_in_flight = false;
+        known.asks.clear();
     }
 
     fn fire(&mut self, which: u8, count: u8) {

@@ -325,3 +325,43 @@ fn a_period_behind_a_step_back_of_the_clock_counts() {
     let (_, period) = state.periods().next().unwrap();
     assert_eq!((period.start, period.count), (NOW, 2));
 }
+
+#[test]
+fn what_is_given_up_owes_nothing_and_lets_the_next_of_its_queue_go() {
+    let mut state = DeliveryState::default();
+    let queued = || Some(arrival(Some("q")));
+    state.admit(Offset(0), NOW, &[queued(), queued(), queued(), queued()]);
+    let give_up = |state: &mut DeliveryState, message: u64| {
+        let message = Offset(message);
+        state.apply(Offset(99), &Entry::GivenUp { message, time: NOW });
+        assert!(!state.holds(message));
+        assert_eq!(state.owed().count(), 0);
+        check(state);
+    };
+    let mut at = 0..;
+    let mut end = |state: &mut DeliveryState, message: u64, verdict| {
+        assert_eq!(state.take_due(NOW, 9), [Offset(message)]);
+        state.apply(Offset(at.next().unwrap()), &intent(Offset(message), 1));
+        let ended = outcome(Offset(message), 1, verdict, BOTH);
+        state.apply(Offset(at.next().unwrap()), &ended);
+    };
+    // One that waits for its retry and owes a callback, one that dies, one that is dead and owes, one that nothing has begun.
+    let at = NOW.saturating_add(1_000);
+    end(&mut state, 0, Verdict::Retry { at });
+    give_up(&mut state, 0);
+    end(&mut state, 1, DEAD);
+    give_up(&mut state, 1);
+    assert_eq!(state.dying().count(), 0);
+    end(&mut state, 2, DEAD);
+    let dead = Entry::Dead {
+        message: Offset(2),
+        letter: Offset(0),
+        time: NOW,
+    };
+    state.apply(Offset(50), &dead);
+    give_up(&mut state, 2);
+    give_up(&mut state, 3);
+    let counts = state.counts();
+    assert_eq!((counts.cancelled, counts.dead_lettered), (3, 1));
+    assert_eq!(state.queue_lag("q"), 0);
+}

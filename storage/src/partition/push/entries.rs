@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::read::PushReader;
+use super::read::{MessagePlace, PushReader};
 use crate::batch::Records;
 use crate::dead_letter::{Attempt, History};
 use crate::delivery::fold::scan_entries;
@@ -17,7 +17,8 @@ use crate::offset::{Offset, TimestampMs};
 pub type PlacedEntry = (Offset, TimestampMs, Entry);
 
 impl PushReader {
-    /// Reads the attempts of a message, whose newest outcome or history stands at `history_at`.
+    /// Reads the attempts of a message, whose newest outcome or history stands at `history_at`: those behind the newest entry that
+    /// an operator has given up.
     ///
     /// # Errors
     /// As [`PushReader::outcome`].
@@ -28,6 +29,9 @@ impl PushReader {
         let steps_max = u64::from(RETRIES_MAX).saturating_add(1);
         for _ in 0..=steps_max {
             let Some(at) = next else { break };
+            if self.is_given_up(at) {
+                break;
+            }
             match self.entry(at)? {
                 Entry::Outcome(outcome) => {
                     attempts.push(outcome.attempt);
@@ -44,6 +48,22 @@ impl PushReader {
             history.push(attempt);
         }
         Ok(history)
+    }
+
+    /// Returns whether an operator has given up the entry at `at` of the delivery log.
+    #[must_use]
+    pub fn is_given_up(&self, at: Offset) -> bool {
+        self.delivery.get().is_some_and(|log| log.gap_holds(at))
+    }
+
+    /// Returns whether an operator has given up the record of a message, and its copy if it has one.
+    #[must_use]
+    pub fn is_record_given_up(&self, (offset, carried_at): MessagePlace) -> bool {
+        let is_lost = self.main.gap_holds(offset);
+        match carried_at {
+            Some(at) => self.is_given_up(at) && (is_lost || offset < self.main.log_start()),
+            None => is_lost,
+        }
     }
 
     /// Reads the outcome that stands at `at` in the delivery log.
@@ -176,7 +196,9 @@ fn weight(entry: &Entry) -> usize {
         Entry::History { history, .. } => attempts(history.attempts()),
         Entry::Carried { record, .. } => record.weight(),
         Entry::Snapshot(part) => part.bytes.len(),
-        Entry::Intent(_) | Entry::Cancelled { .. } | Entry::Dead { .. } => 0,
+        Entry::Intent(_) | Entry::Cancelled { .. } | Entry::Dead { .. } | Entry::GivenUp { .. } => {
+            0
+        }
     };
     held.saturating_add(FIXED_BYTES)
 }
