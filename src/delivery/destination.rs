@@ -8,6 +8,7 @@
 //! - A fragment is for the one who reads the answer. It is not sent and not kept.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hyper::Uri;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
@@ -18,18 +19,21 @@ use super::host::{Host, HostError};
 /// Longest URL, in bytes: what a dead letter keeps of one.
 pub const URL_BYTES_MAX: usize = storage::dead_letter::limits::URL_BYTES_MAX;
 
-/// A destination. `Debug` shows no query.
+/// A destination. Cheap to clone. `Debug` shows no query.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Destination {
+pub struct Destination(Arc<Parts>);
+
+#[derive(PartialEq, Eq)]
+struct Parts {
     text: String,
     host: Host,
-    authority: String,
+    authority: Arc<str>,
     uri: Uri,
 }
 
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Destination({:?})", HiddenQuery(&self.text))
+        write!(f, "Destination({:?})", HiddenQuery(&self.0.text))
     }
 }
 
@@ -81,37 +85,37 @@ impl Destination {
         }
         let (host, port) = split_port(place, default_port)?;
         let host = Host::parse(host)?;
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             text: text.to_owned(),
-            authority: format!("{host}:{port}"),
+            authority: format!("{host}:{port}").into(),
             uri: uri(scheme, &host, port, default_port, path)?,
             host,
-        })
+        })))
     }
 
     /// Returns the URL as it was written, without its fragment.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// Returns the URL as it is requested: scheme and host in lower case, the default port left out.
     pub fn uri(&self) -> &Uri {
-        &self.uri
+        &self.0.uri
     }
 
     /// Returns host and port, as `api.example:443` or `[::1]:8080`: the same for all URLs that lead to one server.
-    pub fn authority(&self) -> &str {
-        &self.authority
+    pub fn authority(&self) -> &Arc<str> {
+        &self.0.authority
     }
 
     /// Returns the host.
     pub fn host(&self) -> &Host {
-        &self.host
+        &self.0.host
     }
 
     /// Returns whether the connection is encrypted.
     pub fn is_https(&self) -> bool {
-        self.uri.scheme() == Some(&Scheme::HTTPS)
+        self.0.uri.scheme() == Some(&Scheme::HTTPS)
     }
 }
 
@@ -222,7 +226,7 @@ mod tests {
             ("http://[::1]:9/x", "[::1]:9", "http://[::1]:9/x"),
         ] {
             let destination = Destination::parse(url).unwrap();
-            assert_eq!(destination.authority(), authority, "{url}");
+            assert_eq!(&**destination.authority(), authority, "{url}");
             assert_eq!(destination.uri().to_string(), sent);
         }
     }

@@ -141,7 +141,8 @@ impl Outgoing<'_> {
     #[must_use]
     pub fn headers(&self, key: &SigningKey) -> HeaderMap {
         let envelope = self.envelope;
-        let mut headers = HeaderMap::new();
+        let mut headers =
+            HeaderMap::with_capacity(envelope.headers.len().saturating_add(OWN.len()));
         for (name, value) in &envelope.headers {
             if let Ok((name, value)) = check_forwarded(name, value)
                 && is_forwarded(&name)

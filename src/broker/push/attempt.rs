@@ -24,7 +24,7 @@ use crate::delivery::signature::SigningKey;
 /// An attempt that may be made: its message, and the pass for it.
 #[derive(Debug)]
 pub(super) struct Start {
-    pub(super) message: PushedMessage,
+    pub(super) message: Box<PushedMessage>,
     /// Where it goes.
     pub(super) destination: Result<Destination, DestinationError>,
     pub(super) pass: Pass,
@@ -34,10 +34,11 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) fn new(
-        message: PushedMessage,
+        mut message: Box<PushedMessage>,
         destination: Result<Destination, DestinationError>,
         pass: Pass,
     ) -> Self {
+        message.detach();
         Self {
             message,
             destination,
@@ -45,12 +46,6 @@ impl Start {
             number: 0,
         }
     }
-}
-
-/// An attempt that has ended, as it is written down.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) outcome: Outcome,
 }
 
 /// What attempts are made with.
@@ -98,7 +93,7 @@ impl Attempts {
             metrics.retries.inc();
         }
         let next = push.end(&start.pass, place, ended_at);
-        desk.end(Ended { outcome });
+        desk.end(outcome);
         next
     }
 
@@ -171,10 +166,12 @@ fn failed(class: ErrorClass, why: String) -> Answer {
 
 fn outcome(start: &Start, answer: Answer, began: TimestampMs, now: TimestampMs) -> Outcome {
     let envelope = &start.message.envelope;
+    let is_taken = matches!(answer.result, AttemptResult::Status(200..300));
     // An expression was checked when the message was published.
     let retry_delay = envelope
         .retry_delay
         .as_deref()
+        .filter(|_| !is_taken)
         .and_then(|text| Expression::parse(text).ok());
     let policy = Policy {
         retries: envelope.retries,
@@ -185,7 +182,6 @@ fn outcome(start: &Start, answer: Answer, began: TimestampMs, now: TimestampMs) 
         headers: &answer.headers,
     };
     // What spreads retries: what is taken needs no call of the system for it.
-    let is_taken = matches!(answer.result, AttemptResult::Status(200..300));
     let random = if is_taken { Ok(0) } else { getrandom::u64() };
     let random = random.unwrap_or(u64::from(start.number));
     let verdict = match decide(&end, start.number, &policy, now, random) {

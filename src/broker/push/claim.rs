@@ -22,9 +22,9 @@ pub(super) fn claim(
     let places = bytes.div_ceil(PLACE_BYTES).max(1);
     let is_ahead = bytes <= AHEAD_BYTES_MAX && message.envelope.queue.is_none();
     // What does not parse any more is refused when it is attempted, and waits for nobody.
-    let host = destination.as_ref().map_or("", Destination::authority);
+    let host = destination.as_ref().map(Destination::authority);
     Claim {
-        host: Arc::from(host),
+        host: host.map_or_else(|_| Arc::default(), Arc::clone),
         turn: if is_ahead { Turn::Ahead } else { Turn::InOrder },
         places,
     }

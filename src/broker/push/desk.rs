@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use storage::delivery::{DeliveryLog, Phase};
+use storage::delivery::{DeliveryLog, Outcome, Phase};
 use storage::offset::Offset;
 use tokio::sync::Notify;
 
-use super::attempt::{Ended, Start};
+use super::attempt::Start;
 use crate::delivery::gates::{Claim, Pass, Ticket};
 use crate::engine::PartitionHandle;
 
@@ -20,7 +20,7 @@ use crate::engine::PartitionHandle;
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     pub(super) granted: Vec<Pass>,
-    pub(super) ended: Vec<Ended>,
+    pub(super) ended: Vec<Outcome>,
 }
 
 /// What came of putting attempts down.
@@ -147,14 +147,14 @@ impl Desk {
     }
 
     /// Notes that an attempt has ended.
-    pub(super) fn end(&self, ended: Ended) {
+    pub(super) fn end(&self, ended: Outcome) {
         self.inbox.lock().ended.push(ended);
         self.under_way.fetch_sub(1, Ordering::AcqRel);
         self.arrived.notify_one();
     }
 
     /// Puts ended attempts back whose outcomes could not be written.
-    pub(super) fn put_back(&self, ended: Vec<Ended>) {
+    pub(super) fn put_back(&self, ended: Vec<Outcome>) {
         let mut inbox = self.inbox.lock();
         let later = std::mem::replace(&mut inbox.ended, ended);
         inbox.ended.extend(later);

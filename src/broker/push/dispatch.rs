@@ -8,21 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use storage::delivery::DeliveryState;
+use storage::delivery::{DeliveryState, Outcome};
 use storage::error::LogError;
 use storage::log_id::LogKind;
 use storage::offset::Offset;
 use storage::partition::{MessagePlace, PushedMessage, RecentBatches};
 use tokio::sync::watch;
 
-use super::attempt::{Attempts, Ended, Start};
+use super::attempt::{Attempts, Start};
 use super::claim::claim;
 use super::desk::{Desk, Inbox, Prepared};
+use super::destinations::Destinations;
 use super::round::Round;
 use crate::broker::Broker;
 use crate::causes::Causes;
 use crate::delivery::client::AttemptClient;
-use crate::delivery::destination::Destination;
 use crate::delivery::gates::{Pass, Ticket, Turn};
 use crate::limits::ATTEMPT_DRAIN_WAIT_MAX;
 use crate::shutdown::Shutdown;
@@ -47,6 +47,7 @@ pub(super) struct Dispatcher {
     pub(super) client: Arc<dyn AttemptClient>,
     /// What was read a moment ago: a message is looked at when it is due, and again when it may start.
     pub(super) recent: RecentBatches,
+    pub(super) destinations: Destinations,
     /// It was told that the log takes nothing.
     pub(super) is_stuck: bool,
 }
@@ -186,7 +187,7 @@ impl Dispatcher {
         for (pass, message) in passes.into_iter().zip(self.read(&places)) {
             match message {
                 Some(message) => {
-                    let destination = Destination::parse(&message.envelope.url);
+                    let destination = self.destinations.parse(&message.envelope.url);
                     starts.push(Start::new(message, destination, pass));
                 }
                 None => self.give_up(&pass),
@@ -198,21 +199,27 @@ impl Dispatcher {
     /// Lets due messages through the gates; those that may not start wait there.
     fn pass_gates(&mut self, due: &[MessagePlace], starts: &mut Vec<Start>) {
         let messages = self.read(due);
+        let claimed: Vec<_> = messages
+            .into_iter()
+            .flatten()
+            .map(|message| {
+                let destination = self.destinations.parse(&message.envelope.url);
+                let claim = claim(&message, &destination);
+                (message, destination, claim)
+            })
+            .collect();
         let push = self.broker.push();
         let now = self.broker.clock.now();
         let mut has_to_wait = false;
         let mut passes = Vec::new();
         let mut gates = push.gates.lock();
-        for message in messages.into_iter().flatten() {
-            let envelope = &message.envelope;
+        for (message, destination, claim) in claimed {
             let ticket = Ticket {
                 partition: self.desk.index,
                 message: message.offset,
             };
-            let flow = envelope.flow.as_ref();
+            let flow = message.envelope.flow.as_ref();
             let flow = flow.map(|flow| (flow, message.append_time));
-            let destination = Destination::parse(&envelope.url);
-            let claim = claim(&message, &destination);
             let (pass, others) = gates.enter(ticket, flow, claim, now);
             passes.extend(others);
             let Some(pass) = pass else {
@@ -229,7 +236,7 @@ impl Dispatcher {
     }
 
     /// Reads messages. One that cannot be read comes later again: its damage is told, and nothing is lost.
-    fn read(&mut self, places: &[MessagePlace]) -> Vec<Option<PushedMessage>> {
+    fn read(&mut self, places: &[MessagePlace]) -> Vec<Option<Box<PushedMessage>>> {
         if places.is_empty() {
             return Vec::new();
         }
@@ -276,14 +283,15 @@ impl Dispatcher {
     }
 
     /// Writes outcomes and intents, syncs them, and begins the attempts.
-    async fn write(&self, ended: Vec<Ended>, starts: Vec<Start>) -> Result<Next, LogError> {
+    async fn write(&self, ended: Vec<Outcome>, starts: Vec<Start>) -> Result<Next, LogError> {
         let partition = &self.desk.partition;
-        let mut round = Round::new(starts);
+        let has_ended = !ended.is_empty();
+        let mut round = Round::new(starts, ended);
         let appended = partition
             .with_room(
                 LogKind::Delivery,
                 &|| self.broker.clock.now(),
-                |owner, now| round.append(owner, &ended, now),
+                |owner, now| round.append(owner, now),
             )
             .await;
         for pass in std::mem::take(&mut round.given_up) {
@@ -293,7 +301,7 @@ impl Dispatcher {
             Ok(Some(end)) => end,
             Ok(None) => return Ok(Next::AtOnce),
             Err(error) => {
-                self.desk.put_back(ended);
+                self.desk.put_back(round.ended);
                 for start in round.starts {
                     self.give_up(&start.pass);
                 }
@@ -308,7 +316,7 @@ impl Dispatcher {
             }
             return Err(error);
         }
-        if !ended.is_empty() {
+        if has_ended {
             self.desk.aftermath.notify_one();
         }
         Ok(self.begin(round.starts))

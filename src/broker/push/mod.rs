@@ -22,6 +22,7 @@ mod cancel;
 mod claim;
 mod death;
 mod desk;
+mod destinations;
 mod dispatch;
 mod flow;
 mod letters;

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::aftermath::Aftermath;
 use super::cancel::Why;
 use super::desk::Desk;
+use super::destinations::Destinations;
 use super::dispatch::Dispatcher;
 use super::{Firing, Push};
 use crate::broker::{Broker, OpenError, PushSettings};
@@ -266,6 +267,7 @@ impl Broker {
                 desk: Arc::clone(desk),
                 client: Arc::clone(&client),
                 recent: RecentBatches::default(),
+                destinations: Destinations::default(),
                 is_stuck: false,
             };
             let what = format!("deliveries of {PUSH_TOPIC}/{}", desk.index);

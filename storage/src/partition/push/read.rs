@@ -70,7 +70,7 @@ impl PushReader {
         offset: Offset,
         carried_at: Option<Offset>,
     ) -> Result<PushedMessage, LogError> {
-        self.read_message((offset, carried_at), &mut RecentBatches::default())
+        self.message_near((offset, carried_at), &mut RecentBatches::default())
     }
 
     /// Reads a message as [`PushReader::message`] does; messages of `recent` batches are taken from there.
@@ -82,7 +82,9 @@ impl PushReader {
         place: MessagePlace,
         recent: &mut RecentBatches,
     ) -> Result<PushedMessage, LogError> {
-        self.read_message(place, recent)
+        let mut message = self.read_message(place, recent)?;
+        message.detach();
+        Ok(message)
     }
 
     /// Reads messages, each batch of the main log once. They come in the order in which they were asked for, each with what
@@ -92,21 +94,32 @@ impl PushReader {
         &self,
         places: &[MessagePlace],
     ) -> Vec<(Offset, Result<PushedMessage, LogError>)> {
-        self.messages_near(places, &mut RecentBatches::default())
+        let read = self.messages_near(places, &mut RecentBatches::default());
+        let detached = |mut message: Box<PushedMessage>| {
+            message.detach();
+            *message
+        };
+        read.into_iter()
+            .map(|(offset, message)| (offset, message.map(detached)))
+            .collect()
     }
 
-    /// Reads messages as [`PushReader::messages`] does; those of `recent` batches are taken from there.
+    /// Reads messages as [`PushReader::messages`] does; those of `recent` batches are taken from there. Their bodies share the
+    /// memory of these batches: see [`PushedMessage::detach`].
     #[must_use]
     pub fn messages_near(
         &self,
         places: &[MessagePlace],
         recent: &mut RecentBatches,
-    ) -> Vec<(Offset, Result<PushedMessage, LogError>)> {
+    ) -> Vec<(Offset, Result<Box<PushedMessage>, LogError>)> {
         let mut sorted: Vec<_> = places.iter().enumerate().collect();
         sorted.sort_unstable_by_key(|(_, place)| **place);
         let mut read: Vec<_> = sorted
             .into_iter()
-            .map(|(at, place)| (at, place.0, self.read_message(*place, recent)))
+            .map(|(at, place)| {
+                let message = self.read_message(*place, recent);
+                (at, place.0, message.map(Box::new))
+            })
             .collect();
         read.sort_unstable_by_key(|(at, ..)| *at);
         read.into_iter()
@@ -190,6 +203,11 @@ const NO_ENVELOPE: Corruption = Corruption::Field {
 };
 
 impl PushedMessage {
+    /// Copies the body: what the log gives out shares the memory of its whole batch, and a message in flight would keep it.
+    pub fn detach(&mut self) {
+        self.body = Bytes::copy_from_slice(&self.body);
+    }
+
     fn decode(
         offset: Offset,
         append_time: TimestampMs,
@@ -202,8 +220,7 @@ impl PushedMessage {
             offset,
             append_time,
             timestamp: record.timestamp,
-            // A copy: what the log gives out shares the memory of its whole batch, and a message in flight would keep it.
-            body: Bytes::copy_from_slice(record.value.as_deref().unwrap_or_default()),
+            body: record.value.clone().unwrap_or_default(),
             envelope: Envelope::decode(envelope)?,
             cause: cause.transpose()?,
             lineage: lineage.transpose()?,
