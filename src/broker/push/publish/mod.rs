@@ -69,10 +69,10 @@ impl Broker {
             }
         }
         let repeats = self.without_duplicates(&mut fresh, &mut answers).await;
-        let appends = self.batches(fresh).into_iter().map(|(partition, batch)| {
+        let appends = self.batches(fresh).into_iter().map(|(partition, batches)| {
             let broker = Arc::clone(self);
             // A task of its own: a publisher that hangs up must not give its keys back while its messages are being synced.
-            tokio::spawn(async move { broker.append_all(partition, batch).await })
+            tokio::spawn(async move { broker.append_in_order(partition, batches).await })
         });
         for appended in join_all(appends).await {
             answers.extend(appended.unwrap_or_default());
@@ -101,30 +101,50 @@ impl Broker {
         })
     }
 
-    /// Sorts publications into batches, each of one partition.
-    fn batches(&self, fresh: Vec<Checked>) -> Vec<(u32, Vec<Checked>)> {
+    /// Sorts publications into batches, by partition and in their order.
+    fn batches(&self, fresh: Vec<Checked>) -> BTreeMap<u32, Vec<Vec<Checked>>> {
         let push = self.push();
         let anywhere = push.any_partition(fresh.len());
-        let mut batches: Vec<(u32, Vec<Checked>)> = Vec::new();
-        let mut open: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
+        let mut of_partition: BTreeMap<u32, Vec<Vec<Checked>>> = BTreeMap::new();
+        let mut filled: BTreeMap<u32, usize> = BTreeMap::new();
         for one in fresh {
             let queue = one.queue.as_deref();
             let partition = queue.map_or(anywhere, |queue| push.partition_of_name(queue));
             let bytes: usize = one.messages.iter().map(weight).sum();
-            match open.get_mut(&partition) {
-                Some((at, filled)) if filled.saturating_add(bytes) <= BATCH_BYTES_GOAL => {
-                    *filled = filled.saturating_add(bytes);
-                    if let Some((_, batch)) = batches.get_mut(*at) {
-                        batch.push(one);
-                    }
-                }
+            let batches = of_partition.entry(partition).or_default();
+            let filled = filled.entry(partition).or_default();
+            *filled = filled.saturating_add(bytes);
+            match batches.last_mut() {
+                Some(batch) if *filled <= BATCH_BYTES_GOAL => batch.push(one),
                 _ => {
-                    open.insert(partition, (batches.len(), bytes));
-                    batches.push((partition, vec![one]));
+                    *filled = bytes;
+                    batches.push(vec![one]);
                 }
             }
         }
-        batches
+        of_partition
+    }
+
+    /// Appends batches of one partition, each when the one before is synced: those of a queue stand in the order of the request.
+    /// What comes behind one that is refused is refused with it, so that it cannot overtake what is published again.
+    async fn append_in_order(
+        &self,
+        partition: u32,
+        batches: Vec<Vec<Checked>>,
+    ) -> Vec<(usize, Answer)> {
+        let mut answers = Vec::new();
+        let mut refused = None;
+        for batch in batches {
+            if let Some(refusal) = &refused {
+                let refuse = |one: Checked| (one.at, Err(Refusal::clone(refusal)));
+                answers.extend(batch.into_iter().map(refuse));
+                continue;
+            }
+            let appended = self.append_all(partition, batch).await;
+            refused = appended.iter().find_map(|(_, answer)| answer.clone().err());
+            answers.extend(appended);
+        }
+        answers
     }
 
     /// Says whether there is room for more messages.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::task::Poll;
 
+use storage::address::Address;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,4 +127,52 @@ async fn requests_of_any_size_go_to_all_partitions() {
         let found: BTreeSet<_> = (0..65).map(|_| push.any_partition(messages)).collect();
         assert_eq!(found.len(), push.desks.len(), "{messages} in each request");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_of_many_batches_stands_in_its_queue_in_order() {
+    let machine = Machine::new();
+    let body = Bytes::from(vec![b'x'; 900_000]);
+    let queued = |_| {
+        let envelope = Envelope {
+            queue: Some("q".to_owned()),
+            not_before: Some(NOW.saturating_add(60_000)),
+            ..to("http://h/a")
+        };
+        publication(envelope, body.clone())
+    };
+    for _ in 0..2 {
+        let answers = machine.broker.publish((0..20).map(queued).collect()).await;
+        let ids: Vec<Address> = answers
+            .into_iter()
+            .map(|answer| id(&answer.unwrap()).parse().unwrap())
+            .collect();
+        let offsets: Vec<_> = ids.iter().map(|id| id.offset).collect();
+        assert!(offsets.is_sorted(), "{offsets:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_behind_a_refused_batch_of_its_queue_does_not_overtake_it() {
+    let machine = Machine::new();
+    let queued = |bytes: usize| {
+        let envelope = Envelope {
+            queue: Some("q".to_owned()),
+            not_before: Some(NOW.saturating_add(60_000)),
+            ..to("http://h/a")
+        };
+        publication(envelope, Bytes::from(vec![b'x'; bytes]))
+    };
+    // Room for a small batch, and not for a large one.
+    let length = |path: PathBuf| machine.disk.read_file(&path).map_or(0, |bytes| bytes.len());
+    let used: usize = machine.disk.paths().into_iter().map(length).sum();
+    let room = u64::try_from(used + (2 << 20)).unwrap();
+    machine.disk.set_capacity_bytes(Some(room));
+    let sizes = [900_000; 9].into_iter().chain([400_000]);
+    let answers = machine.broker.publish(sizes.map(queued).collect()).await;
+    let taken: Vec<_> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(taken, [false; 10]);
+    machine.disk.set_capacity_bytes(None);
+    let last = machine.broker.publish(vec![queued(10)]).await.pop();
+    assert!(last.unwrap().is_ok());
 }
