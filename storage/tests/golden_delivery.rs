@@ -17,11 +17,15 @@ use storage::delivery::{
 use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::{Offset, TimestampMs};
 
+fn fixture(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", name]
+        .iter()
+        .collect()
+}
+
 /// Compares named bytes with those of a file, or writes them.
 fn assert_golden(name: &str, all: &[(&str, Vec<u8>)]) {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", name]
-        .iter()
-        .collect();
+    let path = fixture(name);
     let mut text = String::new();
     for (what, bytes) in all {
         write!(text, "{what} ").unwrap();
@@ -304,5 +308,20 @@ fn a_delivery_state_is_the_golden_bytes() {
     let again = DeliveryState::decode(&bytes).unwrap();
     assert_eq!(again.encode(), bytes);
     assert_eq!(again.counts(), state().counts());
-    assert_golden("delivery-state-v1.hex", &[("state", bytes)]);
+    assert_golden("delivery-state-v2.hex", &[("state", bytes)]);
+}
+
+/// It ends in front of the limits of flow-control keys.
+#[test]
+fn a_delivery_state_of_version_1_is_still_read() {
+    let golden = std::fs::read_to_string(fixture("delivery-state-v1.hex")).unwrap();
+    let hex = golden.trim().strip_prefix("state ").unwrap();
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    let bytes: Vec<_> = hex.as_bytes().chunks(2).map(byte).collect();
+    let old = DeliveryState::decode(&bytes).unwrap();
+    let new = state();
+    assert_eq!((old.counts(), old.flow_limits().count()), (new.counts(), 0));
+    assert_eq!(new.flow_limits().count(), 1);
+    let (old, new) = (old.encode(), new.encode());
+    assert!(new.starts_with(&old[..old.len() - 8]), "all but the limits");
 }

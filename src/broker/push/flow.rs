@@ -10,7 +10,8 @@ use crate::delivery::api::{FlowView, ParallelismView};
 use crate::delivery::gates::Ticket;
 use crate::delivery::window::DEDUP_WINDOW_MS;
 
-/// How long the attempts of a flow-control period are remembered, in milliseconds: as long as the longest period, a week.
+/// How long the attempts of a flow-control period, and the limits of a key, are remembered, in milliseconds: as long as the longest
+/// period, a week.
 const PERIOD_MEMORY_MS: i64 = 7 * 24 * 3600 * 1000;
 
 impl Broker {
@@ -56,6 +57,7 @@ impl Broker {
             let owner = desk.partition.owner().lock();
             if let Some(state) = owner.delivery() {
                 used.extend(state.flow_keys().map(|(key, _)| key.to_owned()));
+                used.extend(state.flow_limits().map(|(key, _)| key.to_owned()));
             }
         }
         let push = self.push();

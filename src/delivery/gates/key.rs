@@ -2,7 +2,7 @@
 //!
 //! A period begins with the first attempt after the one before has ended.
 
-use storage::delivery::FlowControl;
+use storage::delivery::{FlowControl, FlowLimits};
 use storage::limits::FLOW_PERIOD_MS_MAX;
 use storage::offset::TimestampMs;
 
@@ -45,14 +45,17 @@ impl Key {
     /// Takes the settings of a message; returns whether they have changed anything. One that names no limit leaves them all as they
     /// are: it asks for its turn, and not for the end of everybody's.
     pub(super) fn configure(&mut self, flow: &FlowControl, since: TimestampMs) -> bool {
-        if flow.parallelism.is_none() && flow.rate.is_none() {
+        let limits = FlowLimits::of(flow, since);
+        limits.is_some_and(|limits| self.take(&limits))
+    }
+
+    /// Takes limits, unless newer ones are known; returns whether they have changed anything.
+    pub(super) fn take(&mut self, limits: &FlowLimits) -> bool {
+        if self.since.is_some_and(|known| known > limits.since) {
             return false;
         }
-        if self.since.is_some_and(|known| known > since) {
-            return false;
-        }
-        self.since = Some(since);
-        let next = (flow.parallelism, flow.rate, flow.period_ms);
+        self.since = Some(limits.since);
+        let next = (limits.parallelism, limits.rate, limits.period_ms);
         let before = (self.parallelism, self.rate, self.period_ms);
         (self.parallelism, self.rate, self.period_ms) = next;
         next != before

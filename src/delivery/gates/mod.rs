@@ -13,6 +13,7 @@
 mod key;
 mod line;
 mod pass;
+mod restore;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -185,21 +186,6 @@ impl Gates {
         let mut passes = Vec::new();
         self.drain_key(&Arc::from(key), now, &mut passes);
         Some(passes)
-    }
-
-    /// Takes over a key that messages had before a restart.
-    pub fn know(&mut self, key: &str) {
-        self.key_mut(key);
-    }
-
-    /// Takes over what was decided about a key before a restart: its period goes on.
-    pub fn restore_pin(&mut self, key: &str, pin: &Pin) {
-        self.key_mut(key).restore_pin(pin);
-    }
-
-    /// Takes over attempts that were begun in a period before a restart.
-    pub fn restore_period(&mut self, key: &str, start: TimestampMs, count: u32, now: TimestampMs) {
-        self.key_mut(key).restore(start, count, now);
     }
 
     /// Returns what is known of a key.

@@ -16,6 +16,6 @@ pub use envelope::{Callback, ENVELOPE_HEADER, Envelope, FlowControl, Redaction};
 pub use log::{DeliveryLog, EntriesAppended, EntryCopy};
 pub use snapshots::{Snapshot, SnapshotStep};
 pub use state::{
-    Arrival, DeliveryCounts, DeliveryState, Duplicate, Fired, MessageState, Owed, Period, Phase,
-    QueueRule,
+    Arrival, DeliveryCounts, DeliveryState, Duplicate, Fired, FlowLimits, MessageState, Owed,
+    Period, Phase, QueueRule,
 };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use storage::delivery::{Envelope, FlowControl};
 use storage::offset::Offset;
 
-use super::{Machine, NOW, to};
+use super::{MINUTE, Machine, NOW, to};
 use crate::broker::NewSchedule;
 use crate::delivery::gates::{Claim, Ticket, Turn};
 use crate::names::{QueueName, ScheduleId};
@@ -220,4 +220,55 @@ async fn a_schedule_fires_once_for_each_time_and_once_for_a_downtime() {
         .until("nothing more", |broker| broker.last_firing("s").is_some())
         .await;
     assert_eq!(machine.broker.delivery_counts().accepted, 2);
+}
+
+/// Otherwise those who name the key alone would all go at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_hold_for_those_who_name_the_key_alone_across_restarts_and_sweeps() {
+    let flow = |rate| FlowControl {
+        key: "k".to_owned(),
+        parallelism: rate,
+        rate,
+        period_ms: rate.map(|_| 3_600_000),
+    };
+    let with = |rate| Envelope {
+        flow: Some(flow(rate)),
+        ..to("http://h/a")
+    };
+    let mut machine = Machine::new();
+    machine.publish(with(Some(1))).await;
+    machine.attempt().await.answer(200, &[]);
+    for round in 1..3 {
+        machine.publish(with(None)).await;
+        machine
+            .until("it has come to its turn or waits", |broker| {
+                broker.delivery_counts().delivered == round
+                    && broker.push().gates.lock().waiting_count() == 1
+            })
+            .await;
+        machine = machine.restart().await;
+        machine
+            .until("it waits again", |broker| {
+                broker.push().gates.lock().waiting_count() == 1
+            })
+            .await;
+        machine.advance(MINUTE * 60);
+        machine.attempt().await.answer(200, &[]);
+    }
+    // Nobody has the key any more.
+    machine
+        .until("all are delivered", |broker| {
+            broker.delivery_counts().delivered == 3
+        })
+        .await;
+    machine.advance(MINUTE * 60);
+    machine.broker.sweep_push();
+    machine = machine.restart().await;
+    machine.broker.sweep_push();
+    let view = machine.broker.flow_view("k").unwrap();
+    assert_eq!((view.rate_max, view.parallelism_max), (Some(1), Some(1)));
+    machine.advance(MINUTE * 60 * 24 * 8);
+    machine.broker.sweep_push();
+    machine.broker.sweep_push();
+    assert!(machine.broker.flow_view("k").is_none(), "a week has passed");
 }

@@ -2,7 +2,7 @@
 
 use super::{DeliveryState, Duplicate, Fired, NO_NAME, Owed, Pending, Phase, count_in};
 use crate::cause::{Cause, CauseKind};
-use crate::delivery::envelope::Envelope;
+use crate::delivery::envelope::{Envelope, FlowControl};
 use crate::offset::{Offset, TimestampMs};
 
 /// What the state needs to know of a record that has arrived in the main log.
@@ -14,8 +14,8 @@ pub struct Arrival {
     pub not_before: Option<TimestampMs>,
     /// Its queue.
     pub queue: Option<String>,
-    /// Its flow-control key.
-    pub flow: Option<String>,
+    /// Its flow-control key, with the limits that it names.
+    pub flow: Option<FlowControl>,
     /// Its deduplication key.
     pub dedup: Option<[u8; 16]>,
     /// Of a callback: the message whose place in the queue it keeps.
@@ -32,7 +32,7 @@ impl Arrival {
             created: Some(created),
             not_before: envelope.not_before,
             queue: envelope.queue.clone(),
-            flow: envelope.flow.as_ref().map(|flow| flow.key.clone()),
+            flow: envelope.flow.clone(),
             dedup: envelope.dedup.filter(|_| cause.is_none()),
             root: envelope.root,
             cause,
@@ -73,10 +73,10 @@ impl DeliveryState {
             (Some(queue), None) => self.queues.join(queue, message),
             (None, _) => NO_NAME,
         };
-        let flow = arrival
-            .flow
-            .as_ref()
-            .map_or(NO_NAME, |flow| self.flows.take(flow));
+        let flow = arrival.flow.as_ref().map_or(NO_NAME, |flow| {
+            self.keys.note(flow, append_time);
+            self.flows.take(&flow.key)
+        });
         // Append times do not fall: after the clock was set back they are ahead of it.
         let created = arrival.created.unwrap_or(append_time);
         let pending = Pending {

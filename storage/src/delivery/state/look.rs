@@ -1,6 +1,8 @@
 //! Looking at the state: nothing here changes it.
 
-use super::{DeliveryCounts, DeliveryState, Duplicate, Fired, MessageState, Owed, Period, Phase};
+use super::{
+    DeliveryCounts, DeliveryState, Duplicate, Fired, FlowLimits, MessageState, Owed, Period, Phase,
+};
 use crate::offset::{Offset, TimestampMs};
 
 impl DeliveryState {
@@ -85,6 +87,11 @@ impl DeliveryState {
         self.periods
             .iter()
             .map(|(key, period)| (key.as_str(), *period))
+    }
+
+    /// Returns the limits of flow-control keys, as the newest messages that name any have named them.
+    pub fn flow_limits(&self) -> impl Iterator<Item = (&str, FlowLimits)> {
+        self.keys.iter()
     }
 
     /// Returns the messages that have not come to their end or owe callbacks, from `from` on.

@@ -11,6 +11,7 @@
 //!
 //! A callback's record says by its cause what it answers, so that it is never appended again: see [`crate::cause`].
 
+mod keys;
 mod names;
 mod queues;
 mod timers;
@@ -23,11 +24,13 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::cause::CauseKind;
 use crate::offset::{Offset, TimestampMs};
+use keys::Keys;
 use names::{NO_NAME, NameId, Names};
 use queues::Queues;
 use timers::Timers;
 
 pub use admit::Arrival;
+pub use keys::FlowLimits;
 pub use queues::QueueRule;
 
 #[cfg(test)]
@@ -183,6 +186,8 @@ pub struct DeliveryState {
     duplicates: VecDeque<Duplicate>,
     fired: BTreeMap<String, Fired>,
     periods: HashMap<String, Period>,
+    /// Limits of flow-control keys.
+    keys: Keys,
     counts: DeliveryCounts,
 }
 
@@ -226,7 +231,8 @@ impl DeliveryState {
     }
 
     /// Forgets what no later message can depend on: deduplication keys older than `dedup_from`, flow-control periods that
-    /// began before `periods_from`, firings of schedules that `is_known` does not know.
+    /// began before `periods_from`, limits that were named before and whose keys no message has, firings of schedules that
+    /// `is_known` does not know.
     pub fn forget(
         &mut self,
         dedup_from: TimestampMs,
@@ -242,6 +248,9 @@ impl DeliveryState {
         }
         self.periods
             .retain(|_, period| period.start >= periods_from);
+        let flows = &self.flows;
+        self.keys
+            .retain(|key, limits| limits.since >= periods_from || flows.id(key).is_some());
         self.fired.retain(|id, _| is_known(id));
     }
 

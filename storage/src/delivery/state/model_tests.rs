@@ -16,6 +16,7 @@ use super::*;
 use crate::cause::{Cause, CauseDetail};
 use crate::dead_letter::{Attempt, AttemptResult, Disposition, History};
 use crate::delivery::entry::{Entry, Intent, Outcome, Owes, Verdict};
+use crate::delivery::envelope::FlowControl;
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 
 /// One thing that happens. Numbers choose among what there is.
@@ -189,7 +190,12 @@ impl World {
                     .map(|(queue, flow, key, delay)| Arrival {
                         not_before: (delay > 20).then_some(TimestampMs(self.now + delay)),
                         queue: named("q", queue.saturating_sub(1)),
-                        flow: named("f", flow),
+                        flow: named("f", flow).map(|key| FlowControl {
+                            key,
+                            rate: (delay % 3 == 0).then_some(7),
+                            parallelism: (delay % 2 == 0).then_some(1),
+                            period_ms: None,
+                        }),
                         dedup: (key > 0).then_some([key; 16]),
                         ..Arrival::default()
                     });

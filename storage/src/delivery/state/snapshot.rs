@@ -4,7 +4,7 @@
 //!
 //! | field | content |
 //! |---|---|
-//! | version | u8, [`STATE_VERSION`] |
+//! | version | u8, [`STATE_VERSION`]; version 1, which ends with the periods, is still read |
 //! | admitted up to | u64: the state holds nothing of the main log from this offset on |
 //! | counts | accepted, delivered, cancelled, dead-lettered: u64 each; the others follow from the messages |
 //! | names | list of blocks; messages name them by their place, from 1; 0 is none |
@@ -16,6 +16,7 @@
 //! | duplicates | list of: key 16 bytes, base u64, count u32, time i64 |
 //! | fired | list of: schedule block, due i64, base u64, count u32 |
 //! | periods | list of: key block, start i64, count u32 |
+//! | limits | list of: key block, since i64, bits u8 (0 parallelism, 1 rate, 2 period), those of the three: u32, u32, u64 |
 //!
 //! A message in flight is written as one that waits: its attempt is made again unless the log behind the snapshot knows its
 //! outcome. Equal states have equal bytes.
@@ -23,14 +24,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    DeliveryState, Duplicate, Fired, NO_NAME, NameId, Owed, Pending, Period, Phase, count_in,
+    DeliveryState, Duplicate, Fired, FlowLimits, NO_NAME, NameId, Owed, Pending, Period, Phase,
+    count_in,
 };
 use crate::error::Corruption;
 use crate::fields::{Reader, missing, put_block, text, wrong};
 use crate::offset::{Offset, TimestampMs};
 
 /// The version of the layout above.
-pub(super) const STATE_VERSION: u8 = 1;
+pub(super) const STATE_VERSION: u8 = 2;
+/// The first version that has the limits of flow-control keys.
+const LIMITS_SINCE: u8 = 2;
 
 const PART: &str = "delivery snapshot";
 const NONE: u64 = u64::MAX;
@@ -113,6 +117,12 @@ impl DeliveryState {
             out.extend_from_slice(&period.start.0.to_be_bytes());
             out.extend_from_slice(&period.count.to_be_bytes());
         }
+        let limits: BTreeMap<_, _> = self.keys.iter().collect();
+        put_count(out, limits.len());
+        for (key, limits) in limits {
+            put_block(out, key.as_bytes());
+            put_limits(out, limits);
+        }
     }
 
     /// Decodes a state, to be folded on: [`DeliveryState::finish_fold`] is still to be called.
@@ -122,7 +132,7 @@ impl DeliveryState {
     pub fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
         let mut reader = Reader::new(PART, bytes);
         let version = reader.u8()?;
-        if version != STATE_VERSION {
+        if !(1..=STATE_VERSION).contains(&version) {
             return Err(wrong("delivery snapshot version", u64::from(version)));
         }
         let mut state = Self {
@@ -149,6 +159,9 @@ impl DeliveryState {
             state.restore(message, pending, &names)?;
         }
         state.read_lists(&mut reader)?;
+        if version >= LIMITS_SINCE {
+            state.read_limits(&mut reader)?;
+        }
         reader.finish()?;
         state.place_all();
         Ok(state)
@@ -242,6 +255,15 @@ impl DeliveryState {
         Ok(())
     }
 
+    fn read_limits(&mut self, reader: &mut Reader<'_>) -> Result<(), Corruption> {
+        for _ in 0..reader.u64()? {
+            let key = text("key", reader.block()?)?;
+            let limits = read_limits(reader)?;
+            self.keys.restore(key, limits);
+        }
+        Ok(())
+    }
+
     /// Gives every queue's places to its oldest messages and sets all timers.
     fn place_all(&mut self) {
         let queues: Vec<NameId> = self.queues.names().iter().map(|(id, ..)| id).collect();
@@ -293,6 +315,36 @@ fn read_message(reader: &mut Reader<'_>) -> Result<(Offset, Pending), Corruption
         },
     };
     Ok((message, pending))
+}
+
+fn put_limits(out: &mut Vec<u8>, limits: FlowLimits) {
+    out.extend_from_slice(&limits.since.0.to_be_bytes());
+    out.push(
+        u8::from(limits.parallelism.is_some())
+            | u8::from(limits.rate.is_some()) << 1
+            | u8::from(limits.period_ms.is_some()) << 2,
+    );
+    for limit in [limits.parallelism, limits.rate].into_iter().flatten() {
+        out.extend_from_slice(&limit.to_be_bytes());
+    }
+    if let Some(period_ms) = limits.period_ms {
+        put_u64(out, period_ms);
+    }
+}
+
+fn read_limits(reader: &mut Reader<'_>) -> Result<FlowLimits, Corruption> {
+    let since = TimestampMs(reader.i64()?);
+    let bits = reader.u8()?;
+    if bits & !7 != 0 {
+        return Err(wrong("limits", u64::from(bits)));
+    }
+    let has = |bit: u8| bits & (1 << bit) != 0;
+    Ok(FlowLimits {
+        since,
+        parallelism: has(0).then(|| reader.u32()).transpose()?,
+        rate: has(1).then(|| reader.u32()).transpose()?,
+        period_ms: has(2).then(|| reader.u64()).transpose()?,
+    })
 }
 
 fn read_owed(reader: &mut Reader<'_>) -> Result<Owed, Corruption> {

@@ -8,6 +8,7 @@ use super::*;
 use crate::cause::{Cause, CauseDetail};
 use crate::dead_letter::{Attempt, AttemptResult, Disposition};
 use crate::delivery::entry::{Entry, Intent, Outcome, Owes, Verdict};
+use crate::delivery::envelope::FlowControl;
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 
 const NOW: TimestampMs = TimestampMs(1_000);
@@ -67,6 +68,13 @@ fn outcome(message: Offset, number: u32, verdict: Verdict, owes: Owes) -> Entry 
             are_headers_cut: false,
         },
     })
+}
+
+fn flow(key: &str) -> FlowControl {
+    FlowControl {
+        key: key.to_owned(),
+        ..FlowControl::default()
+    }
 }
 
 const BOTH: Owes = Owes {
@@ -265,7 +273,7 @@ fn duplicates_schedules_and_periods_are_remembered() {
     let keyed = |key: u8| {
         Some(Arrival {
             dedup: Some([key; 16]),
-            flow: Some("f".to_owned()),
+            flow: Some(flow("f")),
             ..Arrival::default()
         })
     };
@@ -307,7 +315,7 @@ fn duplicates_schedules_and_periods_are_remembered() {
 fn a_period_behind_a_step_back_of_the_clock_counts() {
     let mut state = DeliveryState::default();
     let keyed = Some(Arrival {
-        flow: Some("f".to_owned()),
+        flow: Some(flow("f")),
         ..Arrival::default()
     });
     state.admit(Offset(0), NOW, &[keyed.clone(), keyed.clone(), keyed]);
@@ -364,4 +372,52 @@ fn what_is_given_up_owes_nothing_and_lets_the_next_of_its_queue_go() {
     let counts = state.counts();
     assert_eq!((counts.cancelled, counts.dead_lettered), (3, 1));
     assert_eq!(state.queue_lag("q"), 0);
+}
+
+#[test]
+fn limits_outlive_the_messages_that_have_named_them() {
+    let mut state = DeliveryState::default();
+    let limited = |key: &str, rate| {
+        Some(Arrival {
+            flow: Some(FlowControl { rate, ..flow(key) }),
+            ..Arrival::default()
+        })
+    };
+    state.admit(
+        Offset(0),
+        NOW,
+        &[limited("f", Some(3)), limited("g", Some(4))],
+    );
+    let later = NOW.saturating_add(1);
+    state.admit(Offset(2), later, &[limited("f", None), limited("h", None)]);
+    let rates = |state: &DeliveryState| {
+        let mut rates: Vec<_> = state
+            .flow_limits()
+            .map(|(key, limits)| (key.to_owned(), limits.rate, limits.since))
+            .collect();
+        rates.sort_unstable();
+        rates
+    };
+    let both = [
+        ("f".to_owned(), Some(3), NOW),
+        ("g".to_owned(), Some(4), NOW),
+    ];
+    assert_eq!(rates(&state), both);
+    assert_eq!(
+        rates(&DeliveryState::decode(&state.encode()).unwrap()),
+        both
+    );
+    for message in [0, 1] {
+        let message = Offset(message);
+        let time = later;
+        state.apply(message, &Entry::Cancelled { message, time });
+    }
+    assert_eq!(rates(&state), both);
+    check(&state);
+    state.forget(later, later, &|_| false);
+    assert_eq!(
+        rates(&state),
+        both[..1],
+        "a message has the key of the first"
+    );
 }
