@@ -8,7 +8,7 @@ use crate::batch::header::BatchHeader;
 use crate::disk::DiskFile;
 use crate::error::{Corruption, LogError};
 use crate::log_id::LogId;
-use crate::offset::{FilePosition, Offset, TimestampMs};
+use crate::offset::{FilePosition, Offset};
 use crate::segment::{Chain, SEGMENT_HEADER_BYTES_U64, Step, Walker, examine_tail};
 
 /// A batch that was found in a segment.
@@ -74,7 +74,7 @@ impl LogReader {
             });
         let mut at = (FilePosition(position), next_offset);
         loop {
-            let chain = unanchored(self.id(), at.1);
+            let chain = Chain::unanchored(self.id(), at.1);
             let mut walker = Walker::new(file.as_ref(), at.0, extent.end, chain, extent.end);
             let reason = loop {
                 let step = walker.step().map_err(|source| {
@@ -115,7 +115,8 @@ impl LogReader {
     ) -> Result<(DamagedRange, Option<FilePosition>), LogError> {
         let path = self.shared.segment_path(segment.base);
         let extent = segment.extent();
-        let tail = examine_tail(file, position, extent.end, self.id(), from)
+        let chain = Chain::unanchored(self.id(), from);
+        let tail = examine_tail(file, position, extent.end, &chain)
             .map_err(|source| LogError::io("read", &path, source))?;
         let to = tail
             .next
@@ -164,14 +165,5 @@ impl LogReader {
 
 /// Returns what a batch that may be the first to be looked at must be: its own place, behind anything.
 pub(super) fn chain_at(log: LogId, header: &BatchHeader) -> Chain {
-    unanchored(log, header.base_offset)
-}
-
-fn unanchored(log: LogId, next_offset: Offset) -> Chain {
-    Chain {
-        log,
-        next_offset,
-        prev_header_crc: None,
-        append_time: TimestampMs(i64::MIN),
-    }
+    Chain::unanchored(log, header.base_offset)
 }

@@ -2,8 +2,11 @@
 //!
 //! Used to tell a torn tail from damage, and to find where a reader can go on behind damage. The search goes over the bytes
 //! once: each candidate costs one header checksum, and a records section is read only for a header that verifies, so
-//! hostile bytes cannot make it quadratic. A batch counts only when it verifies whole, so that a header quoted inside
-//! somebody's record is not enough unless the record quotes a whole batch of this very log.
+//! hostile bytes cannot make it quadratic.
+//!
+//! A record may quote a header of this very log, or a whole batch. So what stands inside the batch that was expected says nothing
+//! where its own header verifies. Where that is lost too, what its records quote can make damage of a torn tail: it is then told and
+//! kept, instead of cut.
 
 use std::io;
 
@@ -11,8 +14,8 @@ use memchr::memmem;
 
 use crate::batch::header::{BATCH_MAGIC, BatchHeader, HEADER_BYTES};
 use crate::disk::{DiskFile, read_exact_at};
-use crate::log_id::LogId;
 use crate::offset::{FilePosition, Offset};
+use crate::segment::Chain;
 
 const MAGIC: [u8; 4] = BATCH_MAGIC.to_be_bytes();
 const CHUNK_BYTES: u64 = 1 << 20;
@@ -31,7 +34,7 @@ pub struct Tail {
     pub end_offset: Offset,
 }
 
-/// Examines the bytes from `from` to `limit` for headers of `log` with base offsets above `expected`.
+/// Examines the bytes from `from` to `limit` for headers of the log with base offsets above that of the `expected` batch.
 ///
 /// # Errors
 /// Any error of the disk.
@@ -39,9 +42,9 @@ pub fn examine_tail(
     file: &dyn DiskFile,
     from: FilePosition,
     limit: FilePosition,
-    log: LogId,
-    expected: Offset,
+    expected: &Chain,
 ) -> io::Result<Tail> {
+    let behind = behind_expected(file, from, limit, expected)?;
     let mut tail = Tail {
         is_zero: true,
         ..Tail::default()
@@ -56,7 +59,12 @@ pub fn examine_tail(
             tail.is_zero = false;
             for (place, header) in candidates(&chunk) {
                 let position = FilePosition(at.saturating_add(place));
-                note(&mut tail, file, position, limit, (log, expected, header))?;
+                let is_possible = position >= behind
+                    && header.log == Some(expected.log)
+                    && header.base_offset > expected.next_offset;
+                if is_possible {
+                    note(&mut tail, file, position, limit, header)?;
+                }
             }
         }
         // A header may straddle two chunks: the next one starts before the last place where one was cut off.
@@ -85,16 +93,34 @@ fn candidates(chunk: &[u8]) -> impl Iterator<Item = (u64, BatchHeader)> {
     })
 }
 
+/// Returns where the expected batch ends by its own header; where it begins when that does not verify.
+fn behind_expected(
+    file: &dyn DiskFile,
+    from: FilePosition,
+    limit: FilePosition,
+    expected: &Chain,
+) -> io::Result<FilePosition> {
+    let mut bytes = [0; HEADER_BYTES];
+    if from
+        .checked_add(HEADER_BYTES_U64)
+        .is_none_or(|end| end > limit)
+    {
+        return Ok(from);
+    }
+    read_exact_at(file, &mut bytes, from.0)?;
+    let header = BatchHeader::decode(&bytes).ok();
+    let header = header.filter(|header| expected.check(header).is_ok());
+    let length = header.map_or(0, |header| u64::from(header.length));
+    Ok(FilePosition(from.0.saturating_add(length)))
+}
+
 fn note(
     tail: &mut Tail,
     file: &dyn DiskFile,
     position: FilePosition,
     limit: FilePosition,
-    (log, expected, header): (LogId, Offset, BatchHeader),
+    header: BatchHeader,
 ) -> io::Result<()> {
-    if header.log != Some(log) || header.base_offset <= expected {
-        return Ok(());
-    }
     tail.durable_up_to = tail.durable_up_to.max(header.durable_up_to);
     tail.end_offset = tail.end_offset.max(header.next_offset());
     let fits = position

@@ -31,6 +31,17 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// Returns what a batch that may be the first to be looked at must be: of this log and with this base offset, behind anything.
+    #[must_use]
+    pub fn unanchored(log: LogId, next_offset: Offset) -> Self {
+        Self {
+            log,
+            next_offset,
+            prev_header_crc: None,
+            append_time: TimestampMs(i64::MIN),
+        }
+    }
+
     /// Checks that a batch follows.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use super::scan::{LogScan, Segment, failed};
 use crate::error::{Corruption, LogError};
 use crate::offset::{FilePosition, Offset};
 use crate::segment::file_name::{self, FileKind};
-use crate::segment::{Tail, Walker, examine_tail};
+use crate::segment::{Chain, Tail, Walker, examine_tail};
 
 impl LogScan<'_> {
     /// Looks at the end of a file exactly behind a batch. Returns whether all of the segment was there.
@@ -41,7 +41,7 @@ impl LogScan<'_> {
         if segment.next.is_none() && self.is_live {
             return Ok(false);
         }
-        let tail = self.tail(segment, position, expected)?;
+        let tail = self.tail(segment, position, walker.chain())?;
         let end = match segment.next {
             Some(next) if next == expected => {
                 self.wrong_at(segment.path, position, (next, next), Fault::Trailing);
@@ -104,11 +104,10 @@ impl LogScan<'_> {
         &self,
         segment: &Segment<'_>,
         from: FilePosition,
-        expected: Offset,
+        expected: &Chain,
     ) -> Result<Tail, LogError> {
         let limit = FilePosition(segment.bytes);
-        examine_tail(segment.file, from, limit, self.place.id, expected)
-            .map_err(|source| failed(segment, source))
+        examine_tail(segment.file, from, limit, expected).map_err(|source| failed(segment, source))
     }
 
     pub(super) fn path(&self, base: Offset) -> PathBuf {

@@ -230,11 +230,12 @@ impl LogScan<'_> {
                 return Ok(false);
             }
             let start = FilePosition(SEGMENT_HEADER_BYTES_U64.min(segment.bytes));
-            let tail = self.tail(segment, start, segment.base)?;
             let unknown = Chain {
                 prev_header_crc: None,
                 ..*chain
             };
+            let expected = Chain::unanchored(unknown.log, segment.base);
+            let tail = self.tail(segment, start, &expected)?;
             let limit = FilePosition(segment.bytes);
             let mut walker = Walker::new(segment.file, start, limit, unknown, start);
             let first = walker.step().map_err(|source| failed(segment, source))?;

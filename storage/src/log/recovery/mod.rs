@@ -243,9 +243,9 @@ impl Recovery<'_> {
         path: &Path,
         from: FilePosition,
         limit: FilePosition,
-        expected: Offset,
+        expected: &Chain,
     ) -> Result<Tail, LogError> {
-        examine_tail(file, from, limit, self.shared.place.id, expected)
+        examine_tail(file, from, limit, expected)
             .map_err(|source| LogError::io("read", path, source))
     }
 

@@ -80,7 +80,7 @@ impl Recovery<'_> {
             path,
             walker.position(),
             FilePosition(limit),
-            from,
+            walker.chain(),
         )?;
         match tail.next {
             Some((position, header)) if header.base_offset <= gap_end => {

@@ -114,7 +114,9 @@ impl Recovery<'_> {
         if !is_whole {
             // A file that came from elsewhere may stand as successor in the middle of this segment: what it hides ends there.
             let from = scan.extent.end_offset.min(next);
-            let tail = self.tail(file.as_ref(), &path, extent.end, FilePosition(bytes), from)?;
+            let expected = Chain::unanchored(self.shared.place.id, from);
+            let limit = FilePosition(bytes);
+            let tail = self.tail(file.as_ref(), &path, extent.end, limit, &expected)?;
             let to = tail
                 .next
                 .map_or(next, |(_, header)| header.base_offset.min(next));

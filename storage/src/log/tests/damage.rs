@@ -192,3 +192,35 @@ fn a_torn_tail_is_cut_at_the_last_whole_batch() {
     let (_, report) = open_with(&disk, LogConfig::default(), None);
     assert_eq!(report.cut, None, "recovery is idempotent");
 }
+
+#[test]
+fn a_header_that_a_torn_record_quotes_makes_no_damage_of_it() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open_with(&disk, LogConfig::default(), None);
+    for fill in 0..3 {
+        append(&mut log, 1, fill);
+    }
+    let mut unsynced = batch(1, 9, 500);
+    let own = BatchHeader::decode(&unsynced).unwrap();
+    // It claims to come later, and that what is torn here was durable.
+    let quoted = BatchHeader {
+        log: Some(ID),
+        base_offset: Offset(1_000),
+        durable_up_to: Offset(1_000),
+        ..own.clone()
+    };
+    unsynced[300..396].copy_from_slice(&quoted.encode());
+    let own = BatchHeader {
+        body_crc: crc32(&unsynced[96..]),
+        ..own
+    };
+    unsynced[..96].copy_from_slice(&own.encode());
+    let own = BatchHeader::decode(&unsynced).unwrap();
+    log.append(&own, &mut unsynced, NOW).unwrap();
+    drop(log);
+    flip(&disk, Path::new(FIRST), (32 + 3 * 596 + 200) * 8);
+    let (log, report) = open_with(&disk, LogConfig::default(), None);
+    assert_eq!((report.damage, log.poison()), (vec![], None));
+    assert_eq!(report.cut.map(|cut| cut.offset), Some(Offset(3)));
+    assert_eq!(log.next_offset(), Offset(3));
+}
