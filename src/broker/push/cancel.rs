@@ -3,6 +3,7 @@
 //! A message whose attempt is under way is called off too: the attempt may still arrive, and is the last one.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use storage::address::{Address, AddressKind};
@@ -51,10 +52,11 @@ impl Broker {
         count_max: u64,
     ) -> Result<u64, Refusal> {
         let mut cancelled = 0u64;
+        let filter = Arc::new(filter.clone());
         for desk in &self.push().desks {
             let mut from = Offset::ZERO;
             while cancelled < count_max {
-                let Some((mut found, next)) = Self::search(desk, from, filter) else {
+                let Some((mut found, next)) = self.search(desk, from, &filter).await else {
                     break;
                 };
                 let room =
@@ -68,8 +70,28 @@ impl Broker {
         Ok(cancelled)
     }
 
+    /// Makes one step of a search, on a thread that may wait for the disk.
+    async fn search(
+        &self,
+        desk: &Arc<Desk>,
+        from: Offset,
+        filter: &Arc<MessageFilter>,
+    ) -> Option<(Vec<Offset>, Offset)> {
+        let permit = self.may_resolve().await;
+        let (desk, filter) = (Arc::clone(desk), Arc::clone(filter));
+        let found = self.pool.run(move || {
+            let _permit = permit;
+            Self::matching(&desk, from, &filter)
+        });
+        found.await.ok().flatten()
+    }
+
     /// Returns which messages of a step match, and where the next step begins; `None` behind the last message.
-    fn search(desk: &Desk, from: Offset, filter: &MessageFilter) -> Option<(Vec<Offset>, Offset)> {
+    fn matching(
+        desk: &Desk,
+        from: Offset,
+        filter: &MessageFilter,
+    ) -> Option<(Vec<Offset>, Offset)> {
         let places: Vec<_> = {
             let owner = desk.partition.owner().lock();
             let state = owner.delivery()?;
@@ -119,14 +141,15 @@ impl Broker {
         for start in desk.call_off(messages) {
             self.push().leave(&start.pass, self.clock.now());
         }
+        // Before the wait: whoever has asked may not stay for its end.
+        self.push().has_cancelled.store(true, Ordering::Release);
+        // The next one of its queue may have got its place.
+        desk.arrived.notify_one();
         desk.partition.schedule_sync(LogKind::Delivery);
         desk.partition
             .wait_durable_of(LogKind::Delivery, end)
             .await
             .map_err(|error| refusal::of_log(&error))?;
-        self.push().has_cancelled.store(true, Ordering::Release);
-        // The next one of its queue may have got its place.
-        desk.arrived.notify_one();
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
 

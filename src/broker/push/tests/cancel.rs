@@ -1,5 +1,8 @@
 //! Messages that are called off, wherever they wait.
 
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
 use super::super::AHEAD_FACTOR;
 use super::*;
 
@@ -65,4 +68,16 @@ async fn what_is_called_off_while_it_waits_for_a_place_is_not_sent() {
     let counts = machine.broker.delivery_counts();
     assert_eq!(counts.cancelled, 2);
     machine.check();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_called_off_leaves_the_gates_also_when_its_caller_hangs_up() {
+    let machine = Machine::new();
+    let id = id(&machine.publish(to("http://sick/")).await);
+    let ids = [id];
+    let mut cancel = Box::pin(machine.broker.cancel(&ids));
+    let polled = std::future::poll_fn(|cx| Poll::Ready(cancel.as_mut().poll(cx))).await;
+    drop(cancel);
+    let is_noted = machine.broker.push().has_cancelled.load(Ordering::Acquire);
+    assert!(is_noted, "{polled:?}");
 }
