@@ -42,7 +42,7 @@ fn open(disk: &SimDisk, clock: &Arc<ManualClock>) -> Arc<Broker> {
 
 fn new_disk() -> SimDisk {
     let disk = SimDisk::new(7);
-    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    disk.write_file(Path::new("/data/.made"), b"").unwrap();
     disk
 }
 

@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn a_thread_that_syncs_leaves_what_comes_meanwhile_to_the_pool() {
         let disk = SimDisk::new(7);
-        disk.write_file(Path::new("/data/made"), b"").unwrap();
+        disk.write_file(Path::new("/data/.made"), b"").unwrap();
         let place = PartitionPlace {
             disk: Arc::new(disk),
             root: "/data".into(),

@@ -146,7 +146,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
     async fn publishers_an_engine_and_the_upkeep_do_not_stand_in_each_others_way() {
         let disk = SimDisk::new(7);
-        disk.write_file(Path::new("/data/made"), b"").unwrap();
+        disk.write_file(Path::new("/data/.made"), b"").unwrap();
         let pool = WorkPool::start(2).unwrap();
         let metrics = Arc::new(Metrics::new());
         let handle = PartitionHandle::new(open(&disk), Visibility::Synced, pool, metrics);

@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `FORMAT` | one line of text: `redrive data format` and the version, a decimal number |
+//! | `FORMAT` | one line of text: `redrive data format` and the version, a decimal number; locked as `LOCK` is, because that may be removed by somebody who takes it for stale |
 //! | `LOCK` | locked (flock) while a process has the directory; its text names that process |
 //! | `control/` | the control log |
 //! | `{partition number, 10 digits}/{log kind}/` | a log of a partition |
@@ -26,6 +26,8 @@ const FORMAT_MAGIC: &str = "redrive data format ";
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
 const CONTROL_DIR: &str = "control";
+/// What ext4 has at the top of every file system.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// Most bytes of `FORMAT` or `LOCK` that are read: both hold one short line.
 const TEXT_BYTES_MAX: u64 = 512;
@@ -34,7 +36,7 @@ const TEXT_BYTES_MAX: u64 = 512;
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: Arc<dyn DiskFile>,
+    _locks: [Arc<dyn DiskFile>; 2],
 }
 
 impl DataDir {
@@ -42,20 +44,23 @@ impl DataDir {
     ///
     /// # Errors
     /// `Locked` when another process has it, `UnknownVersion` when a newer program made it, `Io` when the disk refuses or
-    /// when it holds something else than Redrive's data.
+    /// when it holds something else than Redrive's data, but for hidden files and what a file system keeps for itself.
     pub fn open(disk: &dyn Disk, path: &Path, program: &str, pid: u32) -> Result<Self, LogError> {
         disk.create_dir(path)
             .map_err(|source| LogError::io("create", path, source))?;
-        read_format(disk, path)?;
+        if !read_format(disk, path)? {
+            check_empty(disk, path)?;
+        }
         let lock = take_lock(disk, path, program, pid)?;
         // Once more: the process that had the lock before may have been the first to write it.
         if !read_format(disk, path)? {
             write_format(disk, path)?;
         }
+        let format = lock_format(disk, path)?;
         make_durable(disk, path)?;
         Ok(Self {
             path: path.to_path_buf(),
-            _lock: lock,
+            _locks: [lock, format],
         })
     }
 
@@ -120,20 +125,47 @@ pub fn is_name(name: &str) -> bool {
         || parse_partition(name).is_some()
 }
 
+/// Refuses a directory that is not ours yet and holds what is somebody else's: ours would be strewn among it.
+fn check_empty(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let entries = disk.list(dir);
+    let entries = entries.map_err(|source| LogError::io("list", dir, source))?;
+    let is_foreign =
+        |name: &str| !is_name(name) && !name.starts_with('.') && name != LOST_AND_FOUND;
+    let mut names = entries.iter().map(|entry| entry.name.as_str());
+    match names.find(|name| is_foreign(name)) {
+        Some(name) => {
+            let text = format!(
+                "it holds {name:?} and no data of a broker: name an empty directory, or a new one"
+            );
+            Err(unrecognised(dir, text))
+        }
+        None => Ok(()),
+    }
+}
+
 /// A lock that was taken, or who has it.
 pub(crate) type Probe = (Option<Arc<dyn DiskFile>>, Option<String>);
 
 /// Takes the lock of a directory without writing to it: the lock, for as long as the value lives, or who has it. A directory
-/// without a lock file, as a copy may be, gives neither.
+/// without the files that are locked gives neither.
 pub(crate) fn probe_lock(disk: &dyn Disk, dir: &Path) -> Result<Probe, LogError> {
-    let path = dir.join(LOCK_FILE);
-    let lock = match disk.open(&path, OpenMode::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
-        opened => opened.map_err(|source| LogError::io("open", &path, source))?,
-    };
+    for name in [LOCK_FILE, FORMAT_FILE] {
+        let path = dir.join(name);
+        match disk.open(&path, OpenMode::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => {
+                let lock = opened.map_err(|source| LogError::io("open", &path, source))?;
+                return probe(lock, &path);
+            }
+        }
+    }
+    Ok((None, None))
+}
+
+fn probe(lock: Arc<dyn DiskFile>, path: &Path) -> Result<Probe, LogError> {
     let is_ours = lock
         .try_lock()
-        .map_err(|source| LogError::io("lock", &path, source))?;
+        .map_err(|source| LogError::io("lock", path, source))?;
     if is_ours {
         return Ok((Some(lock), None));
     }
@@ -145,7 +177,10 @@ pub(crate) fn probe_lock(disk: &dyn Disk, dir: &Path) -> Result<Probe, LogError>
 fn holder_of(lock: &dyn DiskFile) -> String {
     let text = read_text(lock).unwrap_or_default();
     match text.trim() {
-        "" => "another process".to_owned(),
+        // The lock file is gone, and whoever has the directory has the lock of another one.
+        holder if holder.is_empty() || holder.starts_with(FORMAT_MAGIC) => {
+            "another process".to_owned()
+        }
         holder => holder.to_owned(),
     }
 }
@@ -169,6 +204,19 @@ fn take_lock(
     write_text(lock.as_ref(), &format!("{program} (pid {pid})\n"))
         .map_err(|source| LogError::io("write", &path, source))?;
     Ok(lock)
+}
+
+fn lock_format(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn DiskFile>, LogError> {
+    let path = dir.join(FORMAT_FILE);
+    let opened = disk.open(&path, OpenMode::Write);
+    let format = opened.map_err(|source| LogError::io("open", &path, source))?;
+    match probe(format, &path)? {
+        (Some(format), _) => Ok(format),
+        (None, holder) => Err(LogError::Locked {
+            path: dir.to_path_buf(),
+            holder: holder.unwrap_or_default(),
+        }),
+    }
 }
 
 /// Returns whether the directory has its format written, or refuses it.
@@ -305,6 +353,38 @@ mod tests {
         assert_eq!(holder, "redrive serve (pid 42)");
         drop(first);
         DataDir::open(&RealDisk, &path, "redrive verify", 43).unwrap();
+    }
+
+    #[test]
+    fn a_directory_has_one_owner_also_when_its_lock_file_was_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("data");
+        let first = DataDir::open(&RealDisk, &path, "redrive serve", 42).unwrap();
+        for _ in 0..2 {
+            std::fs::remove_file(path.join(LOCK_FILE)).unwrap();
+            let (_, holder) = probe_lock(&RealDisk, &path).unwrap();
+            assert_eq!(holder.as_deref(), Some("another process"));
+            let error = DataDir::open(&RealDisk, &path, "redrive serve", 43).unwrap_err();
+            assert!(matches!(error, LogError::Locked { .. }), "{error}");
+        }
+        drop(first);
+        DataDir::open(&RealDisk, &path, "redrive serve", 43).unwrap();
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_left_alone() {
+        for (name, is_taken) in [("notes.txt", false), (".keep", true), ("lost+found", true)] {
+            let disk = SimDisk::new(1);
+            disk.write_file(&Path::new(DIR).join(name), b"").unwrap();
+            let opened = open(&disk);
+            assert_eq!(opened.is_ok(), is_taken, "{name}: {opened:?}");
+            let names: Vec<_> = disk.paths();
+            assert_eq!(names.len() == 1, !is_taken, "{names:?}");
+            drop(opened);
+            // What comes later is no reason to refuse what is ours.
+            disk.write_file(&Path::new(DIR).join("later"), b"").unwrap();
+            assert_eq!(open(&disk).is_ok(), is_taken, "{name}");
+        }
     }
 
     #[test]

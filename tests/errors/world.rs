@@ -33,7 +33,7 @@ pub(crate) struct Running {
 
 pub(crate) fn new_disk(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
-    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    disk.write_file(Path::new("/data/.made"), b"").unwrap();
     disk
 }
 

@@ -108,7 +108,8 @@ fn run_seed(seed: u64) {
     let world = World::new(seed);
     WORLD.set(Arc::clone(&world)).ok();
     let disk = SimDisk::new(seed);
-    disk.write_file(std::path::Path::new("/made"), b"").unwrap();
+    disk.write_file(std::path::Path::new("/.made"), b"")
+        .unwrap();
     let mut left = Left {
         disk,
         wall_ms: 1_700_000_000_000,

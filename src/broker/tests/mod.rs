@@ -74,7 +74,7 @@ pub(super) fn config_of(more: &[(&str, &str)]) -> ServeConfig {
 
 fn open_at(clock: Arc<ManualClock>) -> (Arc<Broker>, FaultDisk) {
     let disk = SimDisk::new(7);
-    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    disk.write_file(Path::new("/data/.made"), b"").unwrap();
     let disk = FaultDisk::new(Arc::new(disk));
     let config = config_of(&[("storage.sync_threads", "2")]);
     let broker = Broker::open(

@@ -93,7 +93,7 @@ impl Crash {
 /// A new disk with the data directory, all of it durable.
 pub fn new_disk(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
-    let file = PathBuf::from("/data/checkpoints/made");
+    let file = PathBuf::from("/data/checkpoints/.made");
     disk.write_file(&file, b"").unwrap();
     disk
 }

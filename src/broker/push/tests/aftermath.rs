@@ -64,7 +64,7 @@ impl Workers for AtOnce {
 
 fn disk() -> SimDisk {
     let disk = SimDisk::new(7);
-    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    disk.write_file(Path::new("/data/.made"), b"").unwrap();
     disk
 }
 

@@ -122,7 +122,7 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let disk = SimDisk::new(7);
-        disk.write_file(Path::new("/data/made"), b"").unwrap();
+        disk.write_file(Path::new("/data/.made"), b"").unwrap();
         Self::on(disk, Arc::new(ManualClock::new(NOW)))
     }
 

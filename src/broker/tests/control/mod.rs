@@ -69,7 +69,7 @@ struct Machine {
 impl Machine {
     fn new(token: Option<&'static str>) -> Self {
         let disk = SimDisk::new(7);
-        disk.write_file(Path::new("/data/made"), b"").unwrap();
+        disk.write_file(Path::new("/data/.made"), b"").unwrap();
         Self::on(disk, token, Arc::new(ManualClock::new(NOW)))
     }
 
@@ -124,7 +124,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, Refusal>) -> ErrorCode {
 #[test]
 fn a_change_that_is_not_durable_is_shown_to_nobody() {
     let disk = SimDisk::new(7);
-    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    disk.write_file(Path::new("/data/.made"), b"").unwrap();
     let faulty = FaultDisk::new(Arc::new(disk));
     let clock = Arc::new(ManualClock::new(NOW));
     let broker = try_open(Arc::new(faulty.clone()), DEVELOPMENT, clock).unwrap();

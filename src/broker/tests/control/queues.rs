@@ -58,7 +58,7 @@ fn queues_are_changed_in_what_is_given_and_kept() {
 #[test]
 fn the_settings_of_pushed_messages_follow_the_configuration_but_for_the_partitions() {
     let disk = SimDisk::new(7);
-    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    disk.write_file(Path::new("/data/.made"), b"").unwrap();
     let clock = || Arc::new(ManualClock::new(NOW));
     let first = [
         ("delivery.partitions", "3"),

@@ -76,7 +76,7 @@ fn development_keys_are_the_known_ones_at_every_start_and_leave_the_stored_ones_
 #[test]
 fn a_first_start_that_cannot_store_its_signing_keys_is_no_start() {
     let disk = SimDisk::new(7);
-    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    disk.write_file(Path::new("/data/.made"), b"").unwrap();
     let faulty = FaultDisk::new(Arc::new(disk.clone()));
     faulty.add(Rule::new(OpClass::Sync, Effect::Fail(ErrorKind::Other)).at(Site::Append));
     let clock = Arc::new(ManualClock::new(NOW));

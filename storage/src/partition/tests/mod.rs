@@ -59,7 +59,7 @@ fn config() -> PartitionConfig {
 
 fn new_disk() -> SimDisk {
     let disk = SimDisk::new(7);
-    disk.write_file(Path::new("/data/made"), b"").unwrap();
+    disk.write_file(Path::new("/data/.made"), b"").unwrap();
     disk
 }
 

@@ -76,7 +76,7 @@ fn a_record_without_an_envelope_is_no_message() {
 #[test]
 fn a_topic_that_is_not_pushed_takes_no_messages() {
     let disk = SimDisk::new(1);
-    disk.write_file(std::path::Path::new("/data/made"), b"")
+    disk.write_file(std::path::Path::new("/data/.made"), b"")
         .unwrap();
     let place = PartitionPlace {
         disk: Arc::new(disk),

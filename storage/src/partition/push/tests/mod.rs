@@ -29,7 +29,7 @@ const NOW: TimestampMs = TimestampMs(1_000);
 const NUMBER: PartitionNumber = PartitionNumber(4);
 
 fn open(disk: &SimDisk) -> Partition {
-    disk.write_file(std::path::Path::new("/data/made"), b"")
+    disk.write_file(std::path::Path::new("/data/.made"), b"")
         .unwrap();
     let place = PartitionPlace {
         disk: Arc::new(disk.clone()),
