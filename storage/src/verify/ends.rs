@@ -41,7 +41,7 @@ impl LogScan<'_> {
         if segment.next.is_none() && self.is_live {
             return Ok(false);
         }
-        let tail = self.tail(segment, position, walker.chain())?;
+        let tail = tail(segment, position, walker.chain())?;
         let end = match segment.next {
             Some(next) if next == expected => {
                 self.wrong_at(segment.path, position, (next, next), Fault::Trailing);
@@ -98,16 +98,6 @@ impl LogScan<'_> {
     pub(super) fn durable(&self, tail: &Tail) -> Offset {
         let hinted = self.hint.map_or(Offset::ZERO, |hint| hint.durable_end);
         hinted.max(tail.durable_up_to)
-    }
-
-    pub(super) fn tail(
-        &self,
-        segment: &Segment<'_>,
-        from: FilePosition,
-        expected: &Chain,
-    ) -> Result<Tail, LogError> {
-        let limit = FilePosition(segment.bytes);
-        examine_tail(segment.file, from, limit, expected).map_err(|source| failed(segment, source))
     }
 
     pub(super) fn path(&self, base: Offset) -> PathBuf {
@@ -185,4 +175,14 @@ impl LogScan<'_> {
             what,
         });
     }
+}
+
+/// Looks behind the first bytes that do not verify: see [`examine_tail`].
+pub(super) fn tail(
+    segment: &Segment<'_>,
+    from: FilePosition,
+    expected: &Chain,
+) -> Result<Tail, LogError> {
+    let limit = FilePosition(segment.bytes);
+    examine_tail(segment.file, from, limit, expected).map_err(|source| failed(segment, source))
 }

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::Path;
 
+use super::ends::tail;
 use super::hints;
 use super::report::{Fault, Remark, VerifyReport};
 use crate::batch::{BatchHeader, Records, unpack};
@@ -235,7 +236,7 @@ impl LogScan<'_> {
                 ..*chain
             };
             let expected = Chain::unanchored(unknown.log, segment.base);
-            let tail = self.tail(segment, start, &expected)?;
+            let tail = tail(segment, start, &expected)?;
             let limit = FilePosition(segment.bytes);
             let mut walker = Walker::new(segment.file, start, limit, unknown, start);
             let first = walker.step().map_err(|source| failed(segment, source))?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::scan::Scan;
-use super::{Cut, Recovery, Segment, empty_extent};
+use super::{Cut, Recovery, Segment, empty_extent, tail};
 use crate::disk::{DiskFile, OpenMode, Site, read_exact_at};
 use crate::error::{Corruption, LogError, PoisonCause};
 use crate::index::Index;
@@ -90,7 +90,7 @@ impl Recovery<'_> {
         let first = walker
             .step()
             .map_err(|source| LogError::io("read", path, source))?;
-        let tail = self.tail(file, path, start, limit, &unknown)?;
+        let tail = tail(file, path, start, limit, &unknown)?;
         // A header that verifies and belongs elsewhere was never torn: the file has lost its name.
         let is_whole = matches!(
             reason,
@@ -127,7 +127,7 @@ impl Recovery<'_> {
             .filter(|hint| hint.segment_base == base && hint.position <= limit);
         let checked_to = hint.map_or(FilePosition(0), |hint| hint.position);
         let mut scan = self.scan(file, path, limit.0, chain, checked_to)?;
-        let tail = self.tail(file, path, scan.extent.end, limit, &scan.chain)?;
+        let tail = tail(file, path, scan.extent.end, limit, &scan.chain)?;
         if let Some(gap_end) = self.shared.gap_end(scan.chain.next_offset) {
             // Everything up to the gap's end was given up: the log goes on behind it, and whether what stands there is
             // damaged or torn is decided there.

@@ -237,18 +237,6 @@ impl Recovery<'_> {
         }
     }
 
-    fn tail(
-        &self,
-        file: &dyn DiskFile,
-        path: &Path,
-        from: FilePosition,
-        limit: FilePosition,
-        expected: &Chain,
-    ) -> Result<Tail, LogError> {
-        examine_tail(file, from, limit, expected)
-            .map_err(|source| LogError::io("read", path, source))
-    }
-
     fn open_file(&self, path: &Path, mode: OpenMode) -> Result<Arc<dyn DiskFile>, LogError> {
         self.shared
             .place
@@ -303,4 +291,15 @@ fn empty_extent(base: Offset, append_time: TimestampMs, last_header_crc: u32) ->
         last_append_time: append_time,
         last_header_crc,
     }
+}
+
+/// Looks behind the first bytes that do not verify: see [`examine_tail`].
+fn tail(
+    file: &dyn DiskFile,
+    path: &Path,
+    from: FilePosition,
+    limit: FilePosition,
+    expected: &Chain,
+) -> Result<Tail, LogError> {
+    examine_tail(file, from, limit, expected).map_err(|source| LogError::io("read", path, source))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Recovery, empty_extent};
+use super::{Recovery, empty_extent, tail};
 use crate::disk::DiskFile;
 use crate::error::{Corruption, LogError};
 use crate::index::{Extent, Index};
@@ -75,7 +75,7 @@ impl Recovery<'_> {
         let Some(gap_end) = self.shared.gap_end(from) else {
             return Ok(false);
         };
-        let tail = self.tail(
+        let tail = tail(
             walker.file(),
             path,
             walker.position(),

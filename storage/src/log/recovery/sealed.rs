@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::{Recovery, Segment};
+use super::{Recovery, Segment, tail};
 use crate::disk::{DiskFile, OpenMode, read_exact_at};
 use crate::error::{Corruption, LogError};
 use crate::index::{Extent, Index};
@@ -116,7 +116,7 @@ impl Recovery<'_> {
             let from = scan.extent.end_offset.min(next);
             let expected = Chain::unanchored(self.shared.place.id, from);
             let limit = FilePosition(bytes);
-            let tail = self.tail(file.as_ref(), &path, extent.end, limit, &expected)?;
+            let tail = tail(file.as_ref(), &path, extent.end, limit, &expected)?;
             let to = tail
                 .next
                 .map_or(next, |(_, header)| header.base_offset.min(next));

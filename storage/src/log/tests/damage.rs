@@ -207,7 +207,7 @@ fn a_header_that_a_torn_record_quotes_makes_no_damage_of_it() {
         log: Some(ID),
         base_offset: Offset(1_000),
         durable_up_to: Offset(1_000),
-        ..own.clone()
+        ..own
     };
     unsynced[300..396].copy_from_slice(&quoted.encode());
     let own = BatchHeader {
