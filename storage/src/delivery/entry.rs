@@ -42,6 +42,8 @@ pub const ENTRY_KIND_MAX: u8 = 8;
 pub const ENTRY_VERSION: u8 = 1;
 
 const PART: &str = "delivery entry";
+/// Room for most entries: an outcome with a few headers.
+const ENTRY_BYTES: usize = 256;
 const OWES_CALLBACK: u8 = 1;
 const OWES_FAILURE_CALLBACK: u8 = 2;
 
@@ -205,7 +207,8 @@ impl Entry {
     /// Encodes the entry as a record's value.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![self.kind(), ENTRY_VERSION];
+        let mut out = Vec::with_capacity(ENTRY_BYTES);
+        out.extend_from_slice(&[self.kind(), ENTRY_VERSION]);
         if let Some(message) = self.message() {
             out.extend_from_slice(&message.0.to_be_bytes());
         }
