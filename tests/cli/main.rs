@@ -11,6 +11,7 @@
 
 mod broker;
 mod edges;
+mod lost_answers;
 #[path = "../admin/pushed.rs"]
 mod pushed;
 mod pushed_letters;

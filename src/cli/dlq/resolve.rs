@@ -8,6 +8,7 @@ use super::super::output::{Output, Progress};
 use super::super::remote::{self, Patience};
 use super::super::view::counted;
 use super::SelectionArgs;
+use crate::client::ClientError;
 use crate::protocol::error_code::Refusal;
 use crate::protocol::resolve_letters::{DeleteLettersRequest, Republished, RetryLettersRequest};
 use crate::protocol::selection::{Order, Page};
@@ -45,7 +46,8 @@ pub(super) async fn retry(
     remote::client(connection, Patience::None).terms().await?;
     while let Some(page) = work.next_page() {
         request.page = page;
-        let answer = client.retry_letters(&request).await?;
+        let answer = client.retry_letters(&request).await;
+        let answer = answer.map_err(|error| work.stopped(error, &request.page, "republished"))?;
         for (id, result) in answer.letters {
             work.take(&id, result, |republished| {
                 let object = republished_json(&republished);
@@ -75,7 +77,8 @@ pub(super) async fn delete(
     remote::client(connection, Patience::None).terms().await?;
     while let Some(page) = work.next_page() {
         request.page = page;
-        let answer = client.delete_letters(&request).await?;
+        let answer = client.delete_letters(&request).await;
+        let answer = answer.map_err(|error| work.stopped(error, &request.page, "deleted"))?;
         for (id, result) in answer.letters {
             work.take(&id, result, |is_new| (json!({ "is_new": is_new }), is_new));
         }
@@ -181,6 +184,24 @@ impl Work {
         if let Some(results) = &mut self.results {
             results.push(json!({ "id": id, "result": json }));
         }
+    }
+
+    /// Says where the work has stopped. Letters that were not named are not asked for again after a lost answer: the same page
+    /// would hold other ones.
+    fn stopped(&self, error: ClientError, page: &Page, done: &str) -> CliError {
+        if self.results.is_some() || !error.is_outcome_unknown() {
+            return error.into();
+        }
+        let message = format!(
+            "{}: whether up to {} were {done} is unknown; before that, {} were",
+            remote::with_causes(&error),
+            counted(page.limit.into(), "more dead letter"),
+            self.counts.done,
+        );
+        CliError::failed(
+            message,
+            Some("`redrive dlq stats` counts what is left; then give the command again for that"),
+        )
     }
 
     fn report(self, done: &str, before: &str, output: &mut Output) -> Result<(), CliError> {

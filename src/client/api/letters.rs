@@ -5,6 +5,7 @@ use storage::offset::Offset;
 use super::Client;
 use crate::client::error::ClientError;
 use crate::protocol::cursor::Text;
+use crate::protocol::frame::Request;
 use crate::protocol::letter::LetterView;
 use crate::protocol::read_letters::{
     GetLetterRequest, LetterStatsAnswer, LetterStatsRequest, ListLettersAnswer, ListLettersRequest,
@@ -43,26 +44,38 @@ impl Client {
         self.call(&GetLetterRequest { id: id.to_owned() }).await
     }
 
-    /// Republishes a page of dead letters. A letter is republished once, however often this is repeated.
+    /// Republishes a page of dead letters. A letter is republished once, ever. Ids are repeated as [`Client::call`] does; any
+    /// other selection holds other letters once a page of it is gone, and is repeated as [`Client::call_once`] does.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::call`] for ids, else as [`Client::call_once`].
     pub async fn retry_letters(
         &self,
         request: &RetryLettersRequest,
     ) -> Result<RetryLettersAnswer, ClientError> {
-        self.call(request).await
+        self.resolve(request, &request.selection).await
     }
 
-    /// Resolves a page of dead letters by deleting them.
+    /// Resolves a page of dead letters by deleting them, repeated as [`Client::retry_letters`] is.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::retry_letters`].
     pub async fn delete_letters(
         &self,
         request: &DeleteLettersRequest,
     ) -> Result<DeleteLettersAnswer, ClientError> {
-        self.call(request).await
+        self.resolve(request, &request.selection).await
+    }
+
+    async fn resolve<R: Request>(
+        &self,
+        request: &R,
+        selection: &Selection,
+    ) -> Result<R::Answer, ClientError> {
+        match selection {
+            Selection::Ids(_) => self.call(request).await,
+            Selection::Filter(_) | Selection::All => self.call_once(request).await,
+        }
     }
 
     /// Counts dead letters.

@@ -1,7 +1,8 @@
 //! The client: a connection that is made anew when it ends, the requests as methods, and what is known of topics.
 //!
 //! A request whose repetition changes nothing is repeated when it fails for a reason that may pass, for as long as the
-//! options say. One that would (creating and deleting topics) is repeated only when the broker refused it.
+//! options say. One that would (creating and deleting topics, resolving dead letters that are not named) is repeated only when
+//! it was certainly not carried out.
 
 mod topics;
 mod records;
