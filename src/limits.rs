@@ -28,6 +28,14 @@ pub const PARTITIONS_PER_REQUEST_MAX: u32 = 1_024;
 /// Topics in one metadata request or answer: all there can be.
 pub const TOPICS_PER_REQUEST_MAX: u32 = storage::limits::TOPIC_COUNT_MAX;
 
+/// Values of arrays in one request of the binary protocol: as many topics or ids of letters as one may name, and some more, so
+/// that who names too many is told the limit of what was named.
+pub const VALUES_PER_REQUEST_MAX: u32 = 1 << 14;
+
+/// Bytes of memory that a value of an array takes besides those that stand in the frame, at most: what a committed offset with
+/// two short strings does.
+pub const REQUEST_VALUE_BYTES: usize = 128;
+
 /// Longest wait of a long poll, in milliseconds: below the idle timeouts of what stands between client and broker, so that
 /// a dead connection is noticed and a drain ends.
 pub const FETCH_WAIT_MS_MAX: u32 = 30_000;
@@ -94,3 +102,6 @@ pub const CLOCK_DEPARTURE_MS_MAX: i64 = 60_000;
 pub const WRITTEN_UNSYNCED_BYTES_MAX: u64 = 16 << 20;
 
 const _: () = assert!(FETCH_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(TOPICS_PER_REQUEST_MAX < VALUES_PER_REQUEST_MAX);
+const _: () = assert!(LETTERS_PER_CALL_MAX < VALUES_PER_REQUEST_MAX);
+const _: () = assert!(PARTITIONS_PER_REQUEST_MAX < VALUES_PER_REQUEST_MAX);

@@ -40,7 +40,7 @@ impl RequestRoom {
     }
 }
 
-/// The room of one request.
+/// The room of one request: of its bytes, and of what it takes in memory once it is decoded.
 #[derive(Debug)]
 pub struct HeldRoom {
     /// The room of all, and the place of the one that may go beyond.

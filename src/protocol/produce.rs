@@ -103,7 +103,8 @@ impl ProduceRequest<Range<usize>> {
     /// The [`DecodeError`] that was met first, [`DecodeError::Trailing`] included.
     pub fn decode_in_place(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let acks = Acks::read(reader).map_err(|error| error.of("ProduceRequest.acks"))?;
-        let count = u32::read(reader).map_err(|error| error.of("ProduceRequest.batches"))?;
+        let count = reader.count();
+        let count = count.map_err(|error| error.of("ProduceRequest.batches"))?;
         let mut batches = Vec::new();
         for _ in 0..count {
             batches.push(read_in_place(reader)?);

@@ -17,7 +17,7 @@ use super::dispatch::{self, Peer};
 use super::frames::{FrameEnd, Frames};
 use super::listener::Shared;
 use crate::broker::ProducePending;
-use crate::limits::HANDSHAKE_FRAME_BYTES_MAX;
+use crate::limits::{HANDSHAKE_FRAME_BYTES_MAX, REQUEST_VALUE_BYTES};
 use crate::metrics::SurfaceLabel;
 use crate::protocol::cursor::Reader;
 use crate::protocol::error_code::{ErrorCode, Refusal};
@@ -236,7 +236,18 @@ async fn request(
     }
     let id = header.correlation_id;
     Ok(match dispatch::work(shared, peer, header, &mut reader) {
-        Ok(work) => Turn::Request(work, room),
+        Ok(work) => {
+            // Decoded it is larger than its frame. Until there is room for that it is one for each connection.
+            let bytes = reader.values().saturating_mul(REQUEST_VALUE_BYTES);
+            let bytes = bytes.saturating_add(reader.position());
+            frames.release(shared.kept_buffer_bytes());
+            tokio::select! {
+                biased;
+                () = room.grow(bytes) => {}
+                () = shared.broker.shutdown().wait() => return Err(FrameEnd::Closed),
+            }
+            Turn::Request(work, room)
+        }
         Err(refusal) if refusal.code == ErrorCode::MalformedRequest => {
             Turn::Last(refused(id, refusal.code, &refusal.message))
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::listener::Shared;
 use crate::broker::{Broker, ProducePending, ReadAhead};
-use crate::limits::{CLIENT_NAME_BYTES_MAX, PARTITIONS_PER_REQUEST_MAX};
+use crate::limits::{CLIENT_NAME_BYTES_MAX, PARTITIONS_PER_REQUEST_MAX, VALUES_PER_REQUEST_MAX};
 use crate::protocol::api_key::{API_VERSION_MIN, ApiKey};
 use crate::protocol::cursor::{DecodeError, Reader, Wire};
 use crate::protocol::delete_topic::DeleteTopicAnswer;
@@ -105,17 +105,11 @@ pub(super) async fn produce(
     shared.broker.metrics().traffic.produce_requests.inc();
     let mut reader = Reader::new(body);
     reader.take(start).map_err(|error| malformed(&error))?;
+    // Not a refusal for each of too many batches: there may be millions of them.
+    reader.limit_values(PARTITIONS_PER_REQUEST_MAX);
     let request =
         ProduceRequest::decode_in_place(&mut reader).map_err(|error| malformed(&error))?;
-    let count = request.batches.len();
-    if count > usize::try_from(PARTITIONS_PER_REQUEST_MAX).unwrap_or(usize::MAX) {
-        let message = format!(
-            "{count} batches are sent at once, at most {PARTITIONS_PER_REQUEST_MAX} are taken"
-        );
-        // Not a refusal for each: there may be millions of them.
-        return Err(Refusal::new(ErrorCode::LimitExceeded, message));
-    }
-    let is_alone = is_drained && count == 1;
+    let is_alone = is_drained && request.batches.len() == 1;
     let mut pending = ProducePending::default();
     for wanted in request.batches {
         let appended = match body.get_mut(wanted.batch) {
@@ -144,7 +138,7 @@ pub(super) async fn produce(
     Ok(pending)
 }
 
-/// Decodes a request, to be carried out when its turn has come.
+/// Decodes a request, to be carried out when its turn has come. What `reader` has counted then is held in memory until then.
 pub(super) fn work(
     shared: &Arc<Shared>,
     peer: &Peer,
@@ -165,6 +159,7 @@ pub(super) fn work(
         return Err(Refusal::new(ErrorCode::UnsupportedVersion, message));
     }
     reader.set_version(header.api_version);
+    reader.limit_values(VALUES_PER_REQUEST_MAX);
     let call = Call {
         broker: Arc::clone(&shared.broker),
         id: header.correlation_id,
@@ -287,5 +282,12 @@ fn encode_in<T: Wire>(version: u16, id: u32, answer: &Result<T, Refusal>) -> Vec
 }
 
 fn malformed(error: &DecodeError) -> Refusal {
-    Refusal::new(ErrorCode::MalformedRequest, error.to_string())
+    let code = match error {
+        DecodeError::TooMany { .. } => ErrorCode::LimitExceeded,
+        DecodeError::Truncated { .. }
+        | DecodeError::Value { .. }
+        | DecodeError::Utf8 { .. }
+        | DecodeError::Trailing { .. } => ErrorCode::MalformedRequest,
+    };
+    Refusal::new(code, error.to_string())
 }

@@ -33,6 +33,20 @@ pub enum DecodeError {
         /// Where it begins, in bytes from the start of the frame's body.
         position: usize,
     },
+    /// The message has more array values than its reader takes.
+    #[error(
+        "{field} at byte {position} has {count} values, at most {count_max} are taken in one message"
+    )]
+    TooMany {
+        /// The field.
+        field: &'static str,
+        /// Where its values begin, in bytes from the start of the frame's body.
+        position: usize,
+        /// How many values it says it has.
+        count: usize,
+        /// How many values all arrays of a message may have together.
+        count_max: usize,
+    },
     /// Bytes are left behind the message.
     #[error("{bytes} bytes are left behind the message, from byte {position} on")]
     Trailing {
@@ -50,6 +64,7 @@ impl DecodeError {
         match &mut self {
             Self::Truncated { field, .. }
             | Self::Value { field, .. }
+            | Self::TooMany { field, .. }
             | Self::Utf8 { field, .. } => {
                 if field.is_empty() {
                     *field = name;

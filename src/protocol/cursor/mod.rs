@@ -12,8 +12,9 @@
 //! | optional value | 1 or 1 + n | 0; or 1, then the value |
 //! | array | 4 + n | `u32` count, then the values one after the other; each takes at least one byte |
 //!
-//! Invariants: reading allocates in proportion to the bytes that are there, never to a number among them. Neither side
-//! panics: what does not fit is an error with the place.
+//! Invariants: reading allocates in proportion to the bytes that are there, never to a number among them; how many values of
+//! arrays are taken, each of which is larger in memory than on the wire, is the reader's to bound. Neither side panics: what
+//! does not fit is an error with the place.
 
 mod error;
 mod reader;

@@ -12,6 +12,9 @@ pub struct Reader<'a> {
     shared: Option<&'a Bytes>,
     position: usize,
     version: u16,
+    /// Values of arrays that were begun.
+    values: usize,
+    values_max: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -23,6 +26,8 @@ impl<'a> Reader<'a> {
             shared: None,
             position: 0,
             version: API_VERSION_MAX,
+            values: 0,
+            values_max: usize::MAX,
         }
     }
 
@@ -34,6 +39,8 @@ impl<'a> Reader<'a> {
             shared: Some(bytes),
             position: 0,
             version: API_VERSION_MAX,
+            values: 0,
+            values_max: usize::MAX,
         }
     }
 
@@ -46,6 +53,17 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn version(&self) -> u16 {
         self.version
+    }
+
+    /// Takes at most so many values of arrays, over all arrays of the message; without this, as many as there are bytes.
+    pub fn limit_values(&mut self, count_max: u32) {
+        self.values_max = usize::try_from(count_max).unwrap_or(usize::MAX);
+    }
+
+    /// Returns how many values of arrays the message has so far.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        self.values
     }
 
     /// Returns how many bytes were read.
@@ -104,6 +122,28 @@ impl<'a> Reader<'a> {
     pub fn length(&mut self) -> Result<usize, DecodeError> {
         let length = u32::from_be_bytes(self.array()?);
         Ok(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    /// Reads how many values an array has that is about to be read.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when there cannot be so many; [`DecodeError::TooMany`] above the limit.
+    pub fn count(&mut self) -> Result<usize, DecodeError> {
+        let count = self.length()?;
+        // Every value takes at least a byte, so a count above the bytes that are left is a lie.
+        if count > self.remaining() {
+            return Err(self.truncated(wide(count)));
+        }
+        self.values = self.values.saturating_add(count);
+        if self.values > self.values_max {
+            return Err(DecodeError::TooMany {
+                field: "",
+                position: self.position,
+                count,
+                count_max: self.values_max,
+            });
+        }
+        Ok(count)
     }
 
     /// Makes the error of a value, read as the `bytes` bytes before the current position, that means nothing.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use storage::offset::{Offset, TimestampMs};
 
 use super::error::DecodeError;
-use super::reader::{Reader, wide};
+use super::reader::Reader;
 use super::writer::Writer;
 
 /// A value that messages are made of.
@@ -170,11 +170,7 @@ impl<T: Wire> Wire for Vec<T> {
         }
     }
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let count = reader.length()?;
-        // Every value takes at least a byte, so a count above the bytes that are left is a lie.
-        if count > reader.remaining() {
-            return Err(reader.truncated(wide(count)));
-        }
+        let count = reader.count()?;
         let mut values = Self::new();
         for _ in 0..count {
             values.push(T::read(reader)?);

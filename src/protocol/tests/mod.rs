@@ -76,6 +76,45 @@ fn hostile_counts_and_lengths_are_refused_before_anything_is_allocated() {
 }
 
 #[test]
+fn values_above_what_the_reader_takes_are_refused_before_they_are_read() {
+    let names = |count| bytes_of(&vec![String::new(); count]);
+    let two_arrays = [names(3), names(3)].concat();
+    for (bytes, position) in [(names(6), 4), (two_arrays, 14)] {
+        let mut reader = Reader::new(&bytes);
+        reader.limit_values(5);
+        let mut read = || -> Result<(), DecodeError> {
+            while reader.remaining() > 0 {
+                Vec::<String>::read(&mut reader)?;
+            }
+            Ok(())
+        };
+        let Err(DecodeError::TooMany {
+            count_max: 5,
+            position: at,
+            ..
+        }) = read()
+        else {
+            panic!("six values were taken");
+        };
+        assert_eq!(at, position);
+    }
+    let five = names(5);
+    let mut reader = Reader::new(&five);
+    reader.limit_values(5);
+    assert_eq!(Vec::<String>::read(&mut reader).unwrap().len(), 5);
+    assert_eq!(reader.values(), 5);
+    // A batch takes 10 bytes at least.
+    let batches = [&[1, 0, 0, 0, 6][..], &[0; 60]].concat();
+    let mut reader = Reader::new(&batches);
+    reader.limit_values(5);
+    let result = ProduceRequest::decode_in_place(&mut reader);
+    let Err(DecodeError::TooMany { field, .. }) = result else {
+        panic!("{result:?}");
+    };
+    assert_eq!(field, "ProduceRequest.batches");
+}
+
+#[test]
 fn a_string_that_does_not_fit_is_refused_when_it_is_encoded() {
     let mut writer = Writer::new();
     writer.string(&"x".repeat(65_536));

@@ -2,17 +2,20 @@
 
 use bytes::Bytes;
 use redrive::client::{Client, ClientOptions};
+use redrive::protocol::api_key::ApiKey;
 use redrive::protocol::error_code::ErrorCode;
 use redrive::protocol::fetch::{FetchPartition, FetchRequest};
+use redrive::protocol::metadata::MetadataRequest;
 use redrive::protocol::produce::{Acks, ProduceBatch, ProduceRequest};
 use redrive::protocol::selection::{Order, Page, Selection};
 use storage::offset::Offset;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{others_go_on, resident_bytes, start};
 use crate::harness::{Running, batch, bounded, create, read_all, refused};
 use crate::letters::list_request;
 use crate::produce::{fetch_request, produce_request};
-use crate::wire::{Raw, frame};
+use crate::wire::{Raw, frame, frame_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offset_out_of_range_names_the_range() {
@@ -156,6 +159,72 @@ async fn more_partitions_than_a_request_may_name_are_refused() {
     // One refusal, not one for each batch: the connection ends.
     refused(client.produce(&request).await, ErrorCode::LimitExceeded);
     assert_eq!(read_all(&client, "t").await, []);
+    broker.stop().await;
+}
+
+/// A request for topics without names, each of which is 2 bytes on the wire and 24 in memory.
+fn nameless(count: u32) -> Vec<u8> {
+    let names = vec![0; 2 * count as usize];
+    let payload = [&[1], count.to_be_bytes().as_slice(), &names].concat();
+    frame_of(ApiKey::Metadata.number(), 1, 5, &payload)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_full_of_empty_names_is_refused_by_their_number() {
+    let (broker, _client, address) = start().await;
+    let mut raw = Raw::shaken(address).await;
+    for count in [30 << 20, 16_385, 10_001] {
+        raw.send(&nameless(count)).await;
+        let (_, answer) = raw.answer::<MetadataRequest>().await.expect("an answer");
+        let refusal = answer.unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::LimitExceeded);
+        assert!(refusal.message.contains(&count.to_string()), "{refusal}");
+        let limit = if count > 10_001 { "16384" } else { "10000" };
+        assert!(refusal.message.contains(limit), "{refusal}");
+    }
+    raw.send(&nameless(10_000)).await;
+    let (_, answer) = raw.answer::<MetadataRequest>().await.expect("an answer");
+    assert_eq!(answer.unwrap().topics.len(), 10_000);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_wait_decoded_keep_to_the_room() {
+    const CONNECTIONS: usize = 10;
+    let broker = Running::with(&[("limits.in_flight_bytes_max", "64MiB")]).await;
+    let client = broker.client().await;
+    create(&client, "t", 1).await;
+    let before = resident_bytes();
+    // Behind a fetch that waits stand as many requests as a connection takes. As frames all of them have room.
+    let waits = frame(1, &fetch_request("t", 0, 2_000));
+    let many = [waits, nameless(16_000).repeat(200)].concat();
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut raw = Raw::shaken(broker.addresses.protocol).await;
+        let bytes = many.clone();
+        connections.push(tokio::spawn(async move {
+            let (reading, mut writing) = raw.stream.split();
+            let mut reading = tokio::io::BufReader::new(reading);
+            let read = async {
+                let length = reading.read_u32().await.unwrap();
+                let mut body = vec![0; length as usize];
+                reading.read_exact(&mut body).await.unwrap();
+                let grown = resident_bytes().saturating_sub(before);
+                let rest = &mut tokio::io::sink();
+                tokio::io::copy(&mut reading, rest).await.unwrap();
+                grown
+            };
+            let write = async {
+                writing.write_all(&bytes).await.unwrap();
+                writing.shutdown().await.unwrap();
+            };
+            tokio::join!(read, write).0
+        }));
+    }
+    for connection in connections {
+        let grown = bounded(connection).await.unwrap();
+        assert!(grown < 400 << 20, "{grown} bytes");
+    }
     broker.stop().await;
 }
 
