@@ -25,6 +25,10 @@ pub const STRING_BYTES_MAX: usize = 0xFFFF;
 /// Partitions in one produce, fetch or list-offsets request.
 pub const PARTITIONS_PER_REQUEST_MAX: u32 = 1_024;
 
+/// Bytes of answers to produce requests that wait for their turn on one connection: many small refusals take more memory than
+/// their requests did, and a peer need not read them.
+pub const PRODUCE_ANSWERS_BYTES_MAX: u64 = 4 << 20;
+
 /// Topics in one metadata request or answer: all there can be.
 pub const TOPICS_PER_REQUEST_MAX: u32 = storage::limits::TOPIC_COUNT_MAX;
 

@@ -31,6 +31,16 @@ pub struct ProducePending {
 }
 
 impl ProducePending {
+    /// Returns how many bytes of memory it takes until it is answered.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let refused = self.batches.iter().filter_map(|batch| batch.as_ref().err());
+        let messages: usize = refused.map(|refusal| refusal.message.len()).sum();
+        let batches = self.batches.capacity();
+        let batches = batches.saturating_mul(size_of::<Result<PendingAppend, Refusal>>());
+        batches.saturating_add(messages)
+    }
+
     /// Returns whether the answer needs no more waiting.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! The reading side appends produced batches at once, in the order they came, and queues what is to be answered; the writing
 //! side waits for each answer in turn. The queue is bounded: when it is full, the socket is not read, and the producer at the
-//! other end slows down. Requests other than produce are carried out by the writing side when their turn has come.
+//! other end slows down; so it is when answers to produce requests take too much memory. Requests other than produce are
+//! carried out by the writing side when their turn has come.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::dispatch::{self, Peer};
 use super::frames::{FrameEnd, Frames};
 use super::listener::Shared;
 use crate::broker::ProducePending;
-use crate::limits::{HANDSHAKE_FRAME_BYTES_MAX, REQUEST_VALUE_BYTES};
+use crate::limits::{HANDSHAKE_FRAME_BYTES_MAX, PRODUCE_ANSWERS_BYTES_MAX, REQUEST_VALUE_BYTES};
 use crate::metrics::SurfaceLabel;
 use crate::protocol::cursor::Reader;
 use crate::protocol::error_code::{ErrorCode, Refusal};
@@ -40,8 +41,8 @@ const KEEPALIVE_WAIT: Duration = Duration::from_mins(1);
 pub(super) enum Turn {
     /// Send an answer that is ready.
     Answer(Vec<Bytes>),
-    /// Answer a produce request when its batches are durable.
-    Produce(u32, ProducePending),
+    /// Answer a produce request when its batches are durable. The room is that of the answer, of the connection's own.
+    Produce(u32, ProducePending, HeldRoom),
     /// Carry out a request and answer it. Its room is given back then.
     Request(dispatch::Work, HeldRoom),
     /// Send an answer and close: the peer is not understood any more.
@@ -138,6 +139,8 @@ async fn read(
         }
         Ok(Err(None)) | Err(_) => return,
     };
+    // Each connection has its own: who does not read its answers is not read from, and holds up nobody.
+    let answers = RequestRoom::new(PRODUCE_ANSWERS_BYTES_MAX);
     loop {
         let frame_bytes_max = shared.config.frame_bytes_max;
         let length = tokio::select! {
@@ -146,7 +149,7 @@ async fn read(
             () = turns.closed() => return,
         };
         let turn = match length {
-            Ok(length) => request(shared, &peer, frames, length).await,
+            Ok(length) => request(shared, &peer, frames, length, &answers).await,
             Err(end) => Err(end),
         };
         frames.release(shared.kept_buffer_bytes());
@@ -207,6 +210,7 @@ async fn request(
     peer: &Peer,
     frames: &mut Frames<impl AsyncRead + Unpin>,
     length: u32,
+    answers: &RequestRoom,
 ) -> Result<Turn, FrameEnd> {
     // Its room is given back when the request has been carried out.
     let mut room = shared.room.request();
@@ -226,7 +230,19 @@ async fn request(
         let start = reader.position();
         let result = dispatch::produce(shared, start, body, is_drained).await;
         return Ok(match result {
-            Ok(pending) => Turn::Produce(header.correlation_id, pending),
+            Ok(pending) => {
+                // The frame is done with, and its room is for others while this peer takes its time.
+                frames.release(shared.kept_buffer_bytes());
+                drop(room);
+                let mut room = answers.request();
+                // What was appended is answered also when the broker ends meanwhile.
+                tokio::select! {
+                    biased;
+                    () = room.grow(pending.bytes()) => {}
+                    () = shared.broker.shutdown().wait() => {}
+                }
+                Turn::Produce(header.correlation_id, pending, room)
+            }
             Err(refusal) => Turn::Last(refused(
                 header.correlation_id,
                 refusal.code,
@@ -277,7 +293,7 @@ async fn write(
         let (parts, is_last) = match turn {
             Turn::Answer(parts) => (parts, false),
             Turn::Last(parts) => (parts, true),
-            Turn::Produce(id, pending) => {
+            Turn::Produce(id, pending, _room) => {
                 if !pending.is_ready() && !sent(wait_max, stream.flush()).await {
                     return;
                 }

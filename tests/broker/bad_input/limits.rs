@@ -265,6 +265,67 @@ async fn who_never_reads_is_not_read_from_and_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn refusals_that_nobody_reads_keep_to_their_room() {
+    const REQUESTS: usize = 250;
+    let (broker, client, address) = start().await;
+    // Each batch is refused in more bytes than it takes in the frame.
+    let batch = ProduceBatch {
+        topic: "n".repeat(240),
+        partition: 0,
+        batch: Bytes::new(),
+    };
+    let request = ProduceRequest {
+        acks: Acks::TopicDefault,
+        batches: vec![batch; 1_024],
+    };
+    let request = Bytes::from(frame(1, &request));
+    let before = resident_bytes();
+    let senders: Vec<_> = (0..4)
+        .map(|_| {
+            let request = request.clone();
+            tokio::spawn(async move {
+                let mut raw = Raw::shaken(address).await;
+                for _ in 0..REQUESTS {
+                    raw.send(&request).await;
+                }
+                raw
+            })
+        })
+        .collect();
+    for _ in 0..300 {
+        bounded(others_go_on(&client)).await;
+    }
+    assert!(senders.iter().all(|sender| !sender.is_finished()));
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 512 << 20, "{grown} bytes");
+    for sender in senders {
+        sender.abort();
+    }
+    // Who reads them gets them all.
+    let mut raw = Raw::shaken(address).await;
+    let (mut reading, mut writing) = raw.stream.split();
+    let write = async {
+        for _ in 0..REQUESTS {
+            writing.write_all(&request).await.unwrap();
+        }
+    };
+    let read = async {
+        let mut bytes = 0_u64;
+        for _ in 0..REQUESTS {
+            let length = reading.read_u32().await.unwrap();
+            let mut answer = (&mut reading).take(length.into());
+            bytes += tokio::io::copy(&mut answer, &mut tokio::io::sink())
+                .await
+                .unwrap();
+        }
+        bytes
+    };
+    let ((), bytes) = bounded(async { tokio::join!(write, read) }).await;
+    assert!(bytes > request.len() as u64 * REQUESTS as u64, "{bytes}");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_name_of_a_client_does_not_stand_in_the_way_of_its_markers() {
     let (broker, client, _address) = start().await;
     crate::letters::fill(&client, "t", 50).await;
