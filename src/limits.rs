@@ -22,7 +22,7 @@ pub const CLIENT_NAME_BYTES_MAX: u32 = 255;
 /// Longest string of the binary protocol, in bytes: its length is a `u16`.
 pub const STRING_BYTES_MAX: usize = 0xFFFF;
 
-/// Partitions in one produce, fetch or list-offsets request.
+/// Partitions in one produce, fetch, list-offsets or commit-offsets request.
 pub const PARTITIONS_PER_REQUEST_MAX: u32 = 1_024;
 
 /// Bytes of answers to produce requests that wait for their turn on one connection: many small refusals take more memory than

@@ -3,7 +3,7 @@
 //! Invariant: everything below a committed offset is durable, also on a written topic. A power cut that took records from below
 //! it would give their offsets to others, which the group would pass over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use storage::control::{Commit, ControlState, Entry};
@@ -12,6 +12,7 @@ use storage::offset::Offset;
 
 use super::{Broker, partition_of, refusal};
 use crate::engine::PartitionHandle;
+use crate::limits::{PARTITIONS_PER_REQUEST_MAX, TOPICS_PER_REQUEST_MAX};
 use crate::metrics::LagLabel;
 use crate::names::GroupName;
 use crate::protocol::error_code::{ErrorCode, Refusal};
@@ -25,13 +26,20 @@ impl Broker {
     /// together share one.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidGroupName`], [`ErrorCode::UnknownTopic`], [`ErrorCode::UnknownPartition`],
-    /// [`ErrorCode::OffsetOutOfRange`] above the log end, the main log's when it cannot be synced, or the control log's.
+    /// [`ErrorCode::InvalidGroupName`], [`ErrorCode::LimitExceeded`] when there are too many, [`ErrorCode::UnknownTopic`],
+    /// [`ErrorCode::UnknownPartition`], [`ErrorCode::OffsetOutOfRange`] above the log end, the main log's when it cannot be synced,
+    /// or the control log's.
     pub async fn commit_offsets(
         self: &Arc<Self>,
         request: &CommitOffsetsRequest,
     ) -> Result<(), Refusal> {
         let group = parse_group(&request.group)?;
+        let count = request.offsets.len();
+        at_most(
+            "offsets are committed at once",
+            count,
+            PARTITIONS_PER_REQUEST_MAX,
+        )?;
         let mut commits: BTreeMap<PartitionNumber, Commit> = BTreeMap::new();
         let mut unsynced = Vec::new();
         for offset in &request.offsets {
@@ -94,25 +102,20 @@ impl Broker {
     /// Returns what a group has committed; nothing for a group that never did.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidGroupName`].
+    /// [`ErrorCode::InvalidGroupName`], [`ErrorCode::LimitExceeded`] when too many topics are named.
     pub fn fetch_offsets(
         &self,
         request: &FetchOffsetsRequest,
     ) -> Result<FetchOffsetsAnswer, Refusal> {
         let group = parse_group(&request.group)?;
-        let is_wanted = |topic: &str| {
-            request
-                .topics
-                .as_ref()
-                .is_none_or(|topics| topics.iter().any(|name| name == topic))
-        };
-        let offsets = self.control.look(|state| committed(state, group.as_str()));
-        Ok(FetchOffsetsAnswer {
-            offsets: offsets
-                .into_iter()
-                .filter(|offset| is_wanted(&offset.topic))
-                .collect(),
-        })
+        let count = request.topics.as_ref().map_or(0, Vec::len);
+        at_most("topics are asked for", count, TOPICS_PER_REQUEST_MAX)?;
+        let mut offsets = self.control.look(|state| committed(state, group.as_str()));
+        if let Some(topics) = &request.topics {
+            let wanted: HashSet<&str> = topics.iter().map(String::as_str).collect();
+            offsets.retain(|offset| wanted.contains(offset.topic.as_str()));
+        }
+        Ok(FetchOffsetsAnswer { offsets })
     }
 
     /// Lists the groups with what they committed and how far they are behind.
@@ -207,6 +210,14 @@ fn committed(state: &ControlState, group: &str) -> Vec<CommittedOffset> {
         })
     };
     offsets.iter().filter_map(view).collect()
+}
+
+fn at_most(what: &str, count: usize, count_max: u32) -> Result<(), Refusal> {
+    if count <= usize::try_from(count_max).unwrap_or(usize::MAX) {
+        return Ok(());
+    }
+    let message = format!("{count} {what}, at most {count_max} are taken");
+    Err(Refusal::new(ErrorCode::LimitExceeded, message))
 }
 
 fn parse_group(name: &str) -> Result<GroupName, Refusal> {

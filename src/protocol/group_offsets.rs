@@ -4,7 +4,7 @@
 //! | `CommitOffsets` | type | meaning |
 //! |---|---|---|
 //! | group | string | |
-//! | offsets | array of committed | all or nothing |
+//! | offsets | array of committed | all or nothing; at most [`PARTITIONS_PER_REQUEST_MAX`](crate::limits::PARTITIONS_PER_REQUEST_MAX) |
 //!
 //! | committed | type | meaning |
 //! |---|---|---|
@@ -17,7 +17,7 @@
 //! | `FetchOffsets` | type | meaning |
 //! |---|---|---|
 //! | group | string | |
-//! | topics | optional array of string | none: all |
+//! | topics | optional array of string | none: all; at most [`TOPICS_PER_REQUEST_MAX`](crate::limits::TOPICS_PER_REQUEST_MAX) |
 //! | answer: offsets | array of committed | only where something is committed |
 //!
 //! | `ListGroups` | type | meaning |

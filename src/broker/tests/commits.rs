@@ -124,3 +124,35 @@ async fn commits_hold_one_thread_of_the_pool_however_many_there_are() {
         bounded(call).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn more_offsets_or_topics_than_a_request_may_name_are_refused() {
+    let (broker, _disk) = open();
+    partition(&broker);
+    let mut request = commit("g", 0);
+    let one = request.offsets.remove(0);
+    for (count, is_taken) in [(1_024, true), (1_025, false)] {
+        request.offsets = vec![one.clone(); count];
+        let result = bounded(broker.commit_offsets(&request)).await;
+        assert_eq!(result.is_ok(), is_taken, "{result:?}");
+        if let Err(refusal) = result {
+            assert_eq!(refusal.code, ErrorCode::LimitExceeded);
+            assert!(refusal.message.contains("1025") && refusal.message.contains("1024"));
+        }
+    }
+    // However often a topic is named, its offsets come once.
+    for (count, is_taken) in [(10_000, true), (10_001, false)] {
+        let mut topics = vec!["u".to_owned(); count - 2];
+        topics.extend(["t".to_owned(), "t".to_owned()]);
+        let group = "g".to_owned();
+        let topics = Some(topics);
+        let result = broker.fetch_offsets(&FetchOffsetsRequest { group, topics });
+        match result {
+            Ok(answer) => assert!(is_taken && answer.offsets == [one.clone()]),
+            Err(refusal) => {
+                assert!(!is_taken, "{refusal}");
+                assert_eq!(refusal.code, ErrorCode::LimitExceeded);
+            }
+        }
+    }
+}

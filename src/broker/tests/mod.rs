@@ -41,7 +41,7 @@ use crate::protocol::create_topic::CreateTopicRequest;
 use crate::protocol::cursor::Text;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::fetch::{FetchPartition, FetchRequest};
-use crate::protocol::group_offsets::{CommitOffsetsRequest, CommittedOffset};
+use crate::protocol::group_offsets::{CommitOffsetsRequest, CommittedOffset, FetchOffsetsRequest};
 use crate::protocol::reject::RejectRequest;
 use crate::protocol::resolve_letters::RetryLettersRequest;
 use crate::protocol::selection::{Order, Page, Selection};
