@@ -19,7 +19,7 @@ use super::super::api::Client;
 use super::super::error::ClientError;
 use super::super::retry::Retry;
 use super::decode::split;
-use super::position::{FetchRules, Position, next_fetch};
+use super::position::{FetchRules, Position, next_fetch, rise};
 use crate::client::connection::PendingAnswer;
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::fetch::{FetchAnswer, FetchPartition, FetchRequest, FetchedPartition};
@@ -41,7 +41,7 @@ impl Fetched {
     /// Returns the batch and its partition. A gap has none: what was consumed then ends behind it.
     pub(super) fn batch(self, consumed: &mut BTreeMap<u32, Offset>) -> Option<(u32, Batch)> {
         if self.batch.is_none() {
-            consumed.insert(self.partition, self.next);
+            rise(consumed, self.partition, self.next);
         }
         Some((self.partition, self.batch?))
     }

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use self::decode::{Reader, records_from};
 use self::fetcher::{Fetched, Fetcher, wait_ms};
-use self::position::{FetchRules, Position};
+use self::position::{FetchRules, Position, distinct, rise};
 use super::api::{Client, rejection};
 use super::error::ClientError;
 use crate::limits::FETCH_WAIT_MS_MAX;
@@ -50,7 +50,7 @@ pub enum Start {
     reason = "three independent choices, each named where it is made"
 )]
 pub struct ConsumerOptions {
-    /// The partitions; `None` for all that the topic has now.
+    /// The partitions, each read once however often it is named; `None` for all that the topic has now.
     pub partitions: Option<Vec<u32>>,
     /// Where to begin; with a group, where it has committed nothing.
     pub start: Start,
@@ -180,7 +180,7 @@ impl Consumer {
     pub async fn next(&mut self) -> Result<Option<Record>, ClientError> {
         loop {
             if let Some(record) = self.ready.pop_front() {
-                self.consumed.insert(record.partition, record.offset.next());
+                rise(&mut self.consumed, record.partition, record.offset.next());
                 return Ok(Some(record));
             }
             self.pass_ready();
@@ -198,7 +198,7 @@ impl Consumer {
     pub fn next_ready(&mut self) -> Result<Option<Record>, ClientError> {
         loop {
             if let Some(record) = self.ready.pop_front() {
-                self.consumed.insert(record.partition, record.offset.next());
+                rise(&mut self.consumed, record.partition, record.offset.next());
                 return Ok(Some(record));
             }
             self.pass_ready();
@@ -219,8 +219,8 @@ impl Consumer {
     pub async fn next_batch(&mut self) -> Result<Option<(u32, Batch)>, ClientError> {
         let next = self.receive().await?;
         if let Some((partition, batch)) = &next {
-            self.consumed
-                .insert(*partition, batch.header().next_offset());
+            let next = batch.header().next_offset();
+            rise(&mut self.consumed, *partition, next);
         }
         Ok(next)
     }
@@ -283,7 +283,7 @@ impl Consumer {
     /// Moves behind a batch whose last records were passed over.
     fn pass_ready(&mut self) {
         if let Some((partition, next)) = self.behind_ready.take() {
-            self.consumed.insert(partition, next);
+            rise(&mut self.consumed, partition, next);
         }
     }
 
@@ -331,7 +331,7 @@ async fn positions(
     let partitions = options
         .partitions
         .clone()
-        .unwrap_or_else(|| (0..count).collect());
+        .map_or_else(|| (0..count).collect(), distinct);
     if let Some(partition) = partitions.iter().find(|partition| **partition >= count) {
         return Err(ClientError::NoPartition {
             topic: topic.clone(),

@@ -1,5 +1,7 @@
 //! How far a consumer has got in its partitions, and what it fetches next. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use storage::offset::Offset;
 
 use crate::protocol::fetch::{FetchPartition, FetchRequest};
@@ -20,6 +22,21 @@ impl Position {
     pub(super) fn is_done(&self) -> bool {
         self.end.is_some_and(|end| self.next >= end)
     }
+}
+
+/// Leaves out what was named before: two positions in one partition would hand out its records twice.
+pub(super) fn distinct(partitions: Vec<u32>) -> Vec<u32> {
+    let mut seen = BTreeSet::new();
+    let first = partitions
+        .into_iter()
+        .filter(|partition| seen.insert(*partition));
+    first.collect()
+}
+
+/// Moves what was consumed of a partition up to `next`, and never back: what was committed for a group would be read again.
+pub(super) fn rise(consumed: &mut BTreeMap<u32, Offset>, partition: u32, next: Offset) {
+    let reached = consumed.entry(partition).or_insert(next);
+    *reached = next.max(*reached);
 }
 
 /// How much to fetch, and how long to wait for it.
@@ -89,6 +106,15 @@ mod tests {
         let a = first(next_fetch("t", &mut positions, RULES).unwrap());
         let b = first(next_fetch("t", &mut positions, RULES).unwrap());
         assert_ne!(a, b);
+    }
+
+    #[test]
+    fn what_was_consumed_only_rises() {
+        let mut consumed = BTreeMap::new();
+        for (next, reached) in [(5, 5), (7, 7), (6, 7)] {
+            rise(&mut consumed, 3, Offset(next));
+            assert_eq!(consumed, BTreeMap::from([(3, Offset(reached))]));
+        }
     }
 
     #[test]

@@ -122,3 +122,29 @@ async fn a_consumer_that_is_dropped_with_a_fetch_under_way_ends_its_connection()
     drop(consumer);
     closed.await;
 }
+
+#[tokio::test]
+async fn a_partition_that_is_named_twice_is_read_once() {
+    let (fake, client) = filled(2).await;
+    let options = ConsumerOptions {
+        partitions: Some(vec![1, 0, 1, 1]),
+        ..batch_by_batch()
+    };
+    let mut consumer = Consumer::open(&client, TOPIC, options).await.unwrap();
+    let mut read = Vec::new();
+    let mut before = consumer.positions().clone();
+    while let Some(record) = consumer.next().await.unwrap() {
+        let after = consumer.positions().clone();
+        assert!(
+            before
+                .iter()
+                .all(|(partition, next)| after[partition] >= *next)
+        );
+        before = after;
+        read.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
+    }
+    let mut stored = [fake.values(0), fake.values(1)].concat();
+    stored.sort();
+    read.sort();
+    assert_eq!(read, stored);
+}
