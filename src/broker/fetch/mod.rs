@@ -1,6 +1,7 @@
 //! Fetch: whole batches from where a consumer asks, and a wait that ends when there is enough.
 
 mod ahead;
+mod enough;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use storage::log_id::LogKind;
 use tokio::time::Instant;
 
 use ahead::{Behind, ReadAll};
+use enough::Found;
 
 use super::{Broker, partition_of, refusal};
 use crate::causes::Causes;
@@ -85,17 +87,37 @@ impl Broker {
                 }
                 return Ok(answer);
             };
+            let found = Found::new(self, request, &answer);
             // Nothing is kept in memory by a fetch that waits.
             drop((answer, share));
             read.clear();
+            let may_be_enough = || found.may_be_enough(self, request, bytes_max);
+            if !self.wait(request, changes, deadline, may_be_enough).await {
+                // What came in the last moment is still served.
+                let (answer, _) = self.read_all(request, bytes_max, &mut read);
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Waits until a change may have made it enough, or the wait is over. Returns whether the broker goes on.
+    async fn wait(
+        &self,
+        request: &FetchRequest,
+        mut changes: Vec<Change>,
+        deadline: Instant,
+        may_be_enough: impl Fn() -> bool,
+    ) -> bool {
+        loop {
             tokio::select! {
                 () = first_of(changes) => {}
-                () = tokio::time::sleep_until(deadline) => {}
-                () = self.shutdown.wait() => {
-                    // What came in the last moment is still served.
-                    let (answer, _) = self.read_all(request, bytes_max, &mut read);
-                    return Ok(answer);
-                }
+                () = tokio::time::sleep_until(deadline) => return true,
+                () = self.shutdown.wait() => return false,
+            }
+            // Subscribed before the look, for the same reason as before a read.
+            changes = self.changes(request);
+            if may_be_enough() {
+                return true;
             }
         }
     }

@@ -206,3 +206,78 @@ async fn what_came_since_is_not_kept_from_who_asks() {
     let batches = fetch_all(&broker, 1, &ahead).await;
     assert!(batches.len() > 3 * RECORD_BYTES);
 }
+
+/// Bytes that a batch of [`fill`] takes in the log.
+async fn batch_bytes(broker: &Broker) -> usize {
+    fetch(broker, 0, &ReadAhead::default()).await.batches.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_waits_for_much_reads_when_it_is_there() {
+    let (broker, disk) = filled();
+    let bytes = batch_bytes(&broker).await;
+    let mut wanted = request(0, (8 << 20, 8 << 20));
+    wanted.bytes_min = u32::try_from(7 * bytes).unwrap();
+    wanted.wait_ms_max = 30_000;
+    let (reading, request) = (Arc::clone(&broker), wanted.clone());
+    let waiting = tokio::spawn(async move { reading.fetch(&request, &ReadAhead::default()).await });
+    rest().await;
+    let reads = disk.count(OpClass::Read);
+    for _ in 4..6 {
+        fill(&broker, 1);
+        rest().await;
+        assert!(!waiting.is_finished());
+        assert_eq!(disk.count(OpClass::Read), reads);
+    }
+    fill(&broker, 1);
+    let answer = waiting.await.unwrap().unwrap();
+    assert_eq!(answer.partitions[0].batches.len(), 7 * bytes);
+    // When the wait is over, what there is is enough.
+    wanted.bytes_min = u32::MAX;
+    let answer = broker.fetch(&wanted, &ReadAhead::default()).await.unwrap();
+    assert_eq!(answer.partitions[0].batches.len(), 7 * bytes);
+}
+
+#[tokio::test]
+async fn a_fetch_that_waits_ends_when_its_limits_are_reached() {
+    let (broker, _disk) = filled();
+    let bytes = u32::try_from(batch_bytes(&broker).await).unwrap();
+    for limits in [(5 * bytes, u32::MAX), (u32::MAX, 5 * bytes)] {
+        let (broker, _disk) = filled();
+        let mut wanted = request(0, limits);
+        wanted.bytes_min = u32::MAX;
+        wanted.wait_ms_max = 30_000;
+        let reading = Arc::clone(&broker);
+        let waiting =
+            tokio::spawn(async move { reading.fetch(&wanted, &ReadAhead::default()).await });
+        rest().await;
+        fill(&broker, 1);
+        rest().await;
+        assert!(!waiting.is_finished());
+        fill(&broker, 1);
+        let answer = waiting.await.unwrap().unwrap();
+        assert_eq!(answer.partitions[0].batches.len(), 5 * bytes as usize);
+    }
+}
+
+/// Whoever waits learns at once that there is nothing to wait for.
+#[tokio::test]
+async fn a_fetch_that_waits_for_much_is_refused_when_its_topic_goes() {
+    let (broker, _disk) = filled();
+    let mut wanted = request(0, (8 << 20, 8 << 20));
+    wanted.bytes_min = u32::MAX;
+    wanted.wait_ms_max = 30_000;
+    let reading = Arc::clone(&broker);
+    let waiting = tokio::spawn(async move { reading.fetch(&wanted, &ReadAhead::default()).await });
+    rest().await;
+    let partition = broker.topic("t").unwrap().partition(0).unwrap();
+    let request = DeleteTopicRequest {
+        name: "t".to_owned(),
+        force: true,
+    };
+    broker.delete_topic(&request).unwrap();
+    partition.notify(LogKind::Main);
+    let answer = waiting.await.unwrap().unwrap();
+    let refusal = answer.partitions[0].refusal.as_ref().unwrap();
+    assert_eq!(refusal.code, ErrorCode::UnknownTopic);
+}

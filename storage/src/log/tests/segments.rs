@@ -112,3 +112,36 @@ fn a_file_that_retention_has_taken_is_not_kept_open() {
     unlink.run().unwrap();
     assert!(log.shared.file(Offset(0)).is_err());
 }
+
+#[test]
+fn what_comes_behind_a_mark_is_counted_without_reading() {
+    let sim = SimDisk::new(1);
+    let fault = FaultDisk::new(Arc::new(sim.clone()));
+    let (mut log, _) = Log::open(place_on(&fault, &sim), small(), None, NOW).unwrap();
+    let reader = log.reader();
+    append(&mut log, 3, 1);
+    let reads = fault.count(OpClass::Read);
+    let (start, end) = (
+        reader.mark(Offset(0)).unwrap(),
+        reader.mark(Offset(3)).unwrap(),
+    );
+    assert_eq!(reader.bytes_behind(start), Some(596));
+    assert_eq!(reader.bytes_behind(end), Some(0));
+    append(&mut log, 2, 2);
+    assert_eq!(reader.bytes_behind(end), Some(596));
+    // Not the log end any more: it may be counted from a little before.
+    let within = reader.mark(Offset(3)).unwrap();
+    assert!(reader.bytes_behind(within) >= Some(596));
+    // What is written counts before it is seen.
+    let mut unsynced = batch(1, 3, 500);
+    let header = BatchHeader::decode(&unsynced).unwrap();
+    log.append(&header, &mut unsynced, NOW).unwrap();
+    assert_eq!(reader.bytes_behind(end), Some(2 * 596));
+    for fill in 4..9 {
+        append(&mut log, 1, fill);
+    }
+    assert!(reader.segments().len() > 1);
+    assert_eq!(reader.bytes_behind(end), None);
+    assert_eq!(reader.mark(Offset(0)), None);
+    assert_eq!(fault.count(OpClass::Read), reads);
+}
