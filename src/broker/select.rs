@@ -268,8 +268,10 @@ fn select_ids(topic: &Arc<Topic>, ids: &[String], bytes_max: u32) -> Result<Sele
 
 fn select_id(topic: &Topic, id: &str) -> Result<Selected, Refusal> {
     let address = parse_id(id)?;
-    let (index, partition) =
-        find_partition(topic, address.partition).ok_or_else(|| unknown_letter(id))?;
+    let (index, partition) = find_partition(topic, address.partition).ok_or_else(|| {
+        let message = format!("{id} is no dead letter of topic {}", topic.name());
+        Refusal::new(ErrorCode::UnknownLetter, message)
+    })?;
     let view = partition.dead_letters().ok_or_else(|| unknown_letter(id))?;
     let letter = view
         .get(address.offset)

@@ -101,6 +101,25 @@ impl Connection {
         self.token.as_deref().unwrap_or(development::TOKEN)
     }
 
+    /// Checks that the protocol's address is one.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`].
+    pub fn check_addr(&self) -> Result<(), CliError> {
+        let addr = self.addr();
+        let is_address = addr.rsplit_once(':').is_some_and(|(host, port)| {
+            let is_bracketed = host.starts_with('[') && host.ends_with(']');
+            let is_host = !host.is_empty() && (is_bracketed || !host.contains([':', '/']));
+            is_host && port.parse::<u16>().is_ok()
+        });
+        if is_address {
+            return Ok(());
+        }
+        Err(CliError::usage(format!(
+            "{addr:?} is no address: --addr or REDRIVE_ADDR takes HOST:PORT, as in {ADDR_DEFAULT}"
+        )))
+    }
+
     /// Checks that what goes to HTTP does not go to another broker than the one whose other address was given.
     ///
     /// # Errors
@@ -181,6 +200,27 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+}
+
+impl Command {
+    /// Returns whether it speaks to a broker.
+    pub(super) fn has_peer(&self) -> bool {
+        match self {
+            Self::Topic(_)
+            | Self::Produce(_)
+            | Self::Consume(_)
+            | Self::Reject(_)
+            | Self::Dlq(_)
+            | Self::Group(_)
+            | Self::Retention(_)
+            | Self::Bench(_) => true,
+            Self::Serve(_)
+            | Self::Verify(_)
+            | Self::Repair(_)
+            | Self::Config(_)
+            | Self::Completions { .. } => false,
+        }
+    }
 }
 
 /// Writes the completion script for `shell`.

@@ -45,6 +45,12 @@ pub(super) async fn post(connection: &Connection, path: &str) -> Result<Value, C
 
 async fn call(connection: &Connection, method: Method, path: &str) -> Result<Value, CliError> {
     let url = format!("{}{path}", connection.url());
+    if !connection.url().starts_with("http://") {
+        return Err(CliError::usage(format!(
+            "{:?} is no URL of a broker: --url or REDRIVE_URL takes http://HOST:PORT, as in http://127.0.0.1:8080",
+            connection.url()
+        )));
+    }
     let request = Request::builder()
         .method(method)
         .uri(&url)

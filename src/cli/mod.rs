@@ -63,6 +63,9 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<(), CliError> {
         Some(value.to_string_lossy().into_owned())
     };
     let connection = cli.connection.over(variable);
+    if cli.command.has_peer() {
+        connection.check_addr()?;
+    }
     match cli.command {
         Command::Serve(command) => serve::run(&command, output),
         Command::Topic(command) => topic::run(&command, &connection, output),

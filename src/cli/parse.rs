@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use storage::address::{Address, AddressError, AddressKind};
 use storage::offset::{Offset, TimestampMs};
 
 use crate::config::{parse_bytes, parse_duration_ms};
@@ -122,6 +123,17 @@ pub(super) fn count<T: FromStr>(text: &str) -> Result<T, String> {
 pub(super) fn status(text: &str) -> Result<u16, String> {
     let status = text.parse().ok().filter(|code| (100..=999).contains(code));
     status.ok_or_else(|| "expected the status of an HTTP answer, as 503".to_owned())
+}
+
+/// Parses the id of a dead letter.
+pub(super) fn letter_id(text: &str) -> Result<String, String> {
+    let address: Address = text
+        .parse()
+        .map_err(|error: AddressError| error.to_string())?;
+    match address.kind {
+        AddressKind::Letter => Ok(text.to_owned()),
+        AddressKind::Message => Err("it is the id of a message".to_owned()),
+    }
 }
 
 /// Parses `FROM..TO`.

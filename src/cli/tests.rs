@@ -34,8 +34,8 @@ fn the_documented_commands_parse() {
         "consume t --from @2026-01-31T12:00:00Z --partition 3 --group g --follow",
         "reject t 0 17 --reason no --group g",
         "dlq list t --group g --fingerprint f --died-from 0 --died-to 2026-01-31T12:00:00Z --order newest",
-        "dlq get t id",
-        "dlq retry t a b c --request-id r",
+        "dlq get t 0Fa84QlfX3yut8ICwDxtWsc",
+        "dlq retry t 0Fa84QlfX3yut8ICwDxtWsc 0Fa84QlfX3yut8ICwINXATk --request-id r",
         "dlq delete t --all",
         "dlq stats t",
         "group describe g",
@@ -72,7 +72,7 @@ fn wrong_usage_is_exit_code_2() {
         "topic create a/b",
         "topic create _a",
         "repair --partition 3 --drop 5..1",
-        "dlq retry t id --all",
+        "dlq retry t 0Fa84QlfX3yut8ICwDxtWsc --all",
         "serve --set novalue",
     ] {
         assert_eq!(parsed(line).unwrap_err().exit_code(), 2, "{line}");
@@ -87,10 +87,10 @@ fn nothing_is_selected_by_saying_nothing() {
         ("dlq retry t", false),
         ("dlq retry t --limit 5", false),
         ("dlq retry t --all --group g", false),
-        ("dlq retry t id --group g", false),
+        ("dlq retry t 0Fa84QlfX3yut8ICwDxtWsc --group g", false),
         ("dlq retry t --all", true),
         ("dlq retry t --status 500", true),
-        ("dlq retry t id", true),
+        ("dlq retry t 0Fa84QlfX3yut8ICwDxtWsc", true),
     ] {
         let Command::Dlq(dlq::DlqCommand::Retry { selection, .. }) = parsed(line).unwrap().command
         else {
@@ -130,6 +130,26 @@ fn serve_takes_its_token_on_either_side() {
             text.contains("token is set, not shown  # flag --token"),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn an_address_is_a_host_and_a_port() {
+    for (addr, is_one) in [
+        ("127.0.0.1:7733", true),
+        ("localhost:0", true),
+        ("[::1]:7733", true),
+        ("foo", false),
+        (":7733", false),
+        ("a:", false),
+        ("a:65536", false),
+        ("::1", false),
+        ("::1:7733", false),
+        ("http://a:1", false),
+    ] {
+        let line = format!("--addr {addr} topic list");
+        let checked = parsed(&line).unwrap().connection.check_addr();
+        assert_eq!(checked.is_ok(), is_one, "{addr}: {checked:?}");
     }
 }
 

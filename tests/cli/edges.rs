@@ -54,6 +54,20 @@ fn a_record_that_is_too_large_or_has_no_key_is_told_by_its_line_or_counted() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     let expected = "line 2: the record has 1025 bytes, topic t takes at most 1024";
     assert!(text.contains(expected), "{text}");
+    let go_on = "hint: the topic has 1 line of the input: send the rest from line 2 on";
+    assert!(text.contains(go_on), "{text}");
+    fs::write(&file, "{}\n{}\n7\n{}\n").unwrap();
+    let output = run(broker.command(&["produce", "t", path, "--key-field", "k"]));
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("2 records acknowledged"), "{text}");
+    assert!(text.contains("error: line 3: "), "{text}");
+    assert!(
+        text.contains(", expected a JSON object at column 1"),
+        "{text}"
+    );
+    let go_on = "hint: the topic has 2 lines of the input: send the rest from line 3 on";
+    assert!(text.contains(go_on), "{text}");
     let output = broker.pipe(
         &["produce", "t", "--key-field", "nope"],
         b"{}\n{\"nope\":1}\n{\"nope\":null}\n",
@@ -183,6 +197,28 @@ fn a_record_that_comes_back_shows_no_bytes_of_the_broker() {
     let headers = line["headers"].as_array().unwrap();
     let names: Vec<_> = headers.iter().map(|header| &header["name"]).collect();
     assert_eq!(names, ["redrive.group"]);
+}
+
+#[test]
+fn a_letter_of_another_topic_is_told_by_its_topic() {
+    let broker = Broker::start();
+    broker.pipe(&["produce", "t"], b"a\n");
+    broker.pipe(&["produce", "u"], b"a\n");
+    let reject = ["reject", "t", "0", "0", "--reason", "no", "--group", "g"];
+    let letter = stdout(&run(broker.command(&reject)));
+    let letter = letter.trim();
+    let expected = format!("{letter} is a dead letter of topic t, not of u");
+    for word in ["get", "retry", "delete"] {
+        let output = run(broker.command(&["dlq", word, "u", letter]));
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(&expected), "{word}: {text}");
+    }
+    // Once it is gone it is nobody's.
+    run(broker.command(&["dlq", "delete", "t", letter]));
+    let text = stderr(&run(broker.command(&["dlq", "retry", "u", letter])));
+    let expected = format!("{letter} is no dead letter of topic u");
+    assert!(text.contains(&expected), "{text}");
 }
 
 #[test]

@@ -192,7 +192,6 @@ fn failures_say_what_is_wrong_and_exit_with_1() {
         (&["consume", "t", "--partition", "3"], "has no partition 3"),
         (&["consume", "t", "--from", "17"], "it holds 0 to 1"),
         (&["topic", "create", "t"], "exists"),
-        (&["dlq", "get", "t", "foo"], "23 characters"),
         (&["group", "describe", "nope"], "no group nope"),
         (
             &["produce", "t", "/does/not/exist"],
@@ -221,18 +220,54 @@ fn failures_say_what_is_wrong_and_exit_with_1() {
             "{arguments:?}: {text}"
         );
     }
-    for wrong in [
-        &["consume", "t", "--from", "yesterday"][..],
-        &["topic", "create", "a/b"],
-        &["reject", "t", "0", "0", "--reason", "two\nlines"],
-        &["serve", "--http", "foo"],
-        &["serve", "--retention-ms", "5x"],
-        &["serve", "--segment-bytes", "1KB"],
-        &["serve", "--set", "foo=bar"],
+}
+
+#[test]
+fn wrong_usage_is_told_by_what_would_be_right_and_exits_with_2() {
+    let broker = Broker::start();
+    for (wrong, said) in [
+        (
+            &["consume", "t", "--from", "yesterday"][..],
+            "expected earliest",
+        ),
+        (&["topic", "create", "a/b"], "'a/b'"),
+        (
+            &["reject", "t", "0", "0", "--reason", "two\nlines"],
+            "more than one line",
+        ),
+        (&["dlq", "get", "t", "foo"], "23 characters"),
+        (&["dlq", "retry", "t", "foo"], "23 characters"),
+        (&["dlq", "delete", "t", "foo"], "23 characters"),
+        (&["topic", "list", "--addr", "foo"], "takes HOST:PORT"),
+        (&["produce", "t", "--addr", "foo"], "takes HOST:PORT"),
+        (
+            &["retention", "run", "t", "--url", "ftp://x"],
+            "takes http://HOST:PORT",
+        ),
+        (
+            &["retention", "run", "t", "--url", "foo"],
+            "takes http://HOST:PORT",
+        ),
+        (&["serve", "--http", "foo"], "foo"),
+        (&["serve", "--retention-ms", "5x"], "5x"),
+        (&["serve", "--segment-bytes", "1KB"], "1KB"),
+        (&["serve", "--set", "foo=bar"], "foo"),
     ] {
         let output = run(broker.command(wrong));
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {text}");
+        assert!(text.contains(said), "{wrong:?}: {text}");
+    }
+    for (variable, command) in [
+        ("REDRIVE_ADDR", &["topic", "list"][..]),
+        ("REDRIVE_URL", &["retention", "run"]),
+    ] {
+        let mut command = broker.command(command);
+        command.env(variable, "foo");
+        let output = run(command);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{variable}: {text}");
+        assert!(text.contains(variable) && !text.contains("hint"), "{text}");
     }
 }
 

@@ -15,7 +15,9 @@ use super::remote::{self, Patience};
 use super::view;
 use crate::admin::letter_views::Letter;
 use crate::client::Client;
-use crate::protocol::letter::{disposition_choices, disposition_name, disposition_number};
+use crate::protocol::letter::{
+    LetterView, disposition_choices, disposition_name, disposition_number,
+};
 use crate::protocol::read_letters::ListLettersRequest;
 use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
 
@@ -59,6 +61,7 @@ Examples:
         /// Topic
         topic: String,
         /// Id of the letter
+        #[arg(value_parser = parse::letter_id)]
         id: String,
     },
     /// Send dead letters back to where they came from, each exactly once
@@ -178,6 +181,7 @@ impl FilterArgs {
 #[derive(Debug, Clone, Args)]
 pub struct SelectionArgs {
     /// Ids of letters
+    #[arg(value_parser = parse::letter_id)]
     pub ids: Vec<String>,
     /// All dead letters of the topic that are live now
     #[arg(long, conflicts_with = "ids")]
@@ -371,16 +375,16 @@ async fn list(
     Ok(())
 }
 
+/// Says of which topic a letter is that was looked for in another one.
+fn elsewhere(letter: &LetterView, topic: &str) -> String {
+    let LetterView { id, topic: of, .. } = letter;
+    format!("{id} is a dead letter of topic {of}, not of {topic}")
+}
+
 async fn get(client: &Client, topic: &str, id: &str, output: &mut Output) -> Result<(), CliError> {
     let letter = client.letter(id).await?;
     if letter.topic != topic {
-        return Err(CliError::failed(
-            format!(
-                "{id} is a dead letter of topic {}, not of {topic}",
-                letter.topic
-            ),
-            None,
-        ));
+        return Err(CliError::failed(elsewhere(&letter, topic), None));
     }
     if output.is_json() {
         return output.json(&Letter::from(letter));

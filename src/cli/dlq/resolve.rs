@@ -7,9 +7,9 @@ use super::super::error::CliError;
 use super::super::output::{Output, Progress};
 use super::super::remote::{self, Patience};
 use super::super::view::counted;
-use super::SelectionArgs;
-use crate::client::ClientError;
-use crate::protocol::error_code::Refusal;
+use super::{SelectionArgs, elsewhere};
+use crate::client::{Client, ClientError};
+use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::resolve_letters::{DeleteLettersRequest, Republished, RetryLettersRequest};
 use crate::protocol::selection::{Order, Page};
 
@@ -56,6 +56,7 @@ pub(super) async fn retry(
         }
         work.go_on(answer.cursor);
     }
+    work.look_elsewhere(&client, topic).await;
     work.report("republished", "had been republished before", output)
 }
 
@@ -84,6 +85,7 @@ pub(super) async fn delete(
         }
         work.go_on(answer.cursor);
     }
+    work.look_elsewhere(&client, topic).await;
     work.report("deleted", "had been deleted before", output)
 }
 
@@ -117,7 +119,7 @@ struct Work {
     counts: Counts,
     /// What became of each letter: only of letters that were named, of the others there may be any number.
     results: Option<Vec<Value>>,
-    refusals: Vec<String>,
+    refusals: Vec<(String, Refusal)>,
     progress: Progress,
 }
 
@@ -176,13 +178,27 @@ impl Work {
             Err(refusal) => {
                 self.counts.refused += 1;
                 if self.refusals.len() < REFUSALS_TOLD {
-                    self.refusals.push(format!("{id}: {refusal}"));
+                    self.refusals.push((id.to_owned(), refusal.clone()));
                 }
                 json!({ "error": refusal.to_string() })
             }
         };
         if let Some(results) = &mut self.results {
             results.push(json!({ "id": id, "result": json }));
+        }
+    }
+
+    /// Says of letters that are not there whether they are another topic's.
+    async fn look_elsewhere(&mut self, client: &Client, topic: &str) {
+        for (id, refusal) in &mut self.refusals {
+            if refusal.code != ErrorCode::UnknownLetter {
+                continue;
+            }
+            if let Ok(letter) = client.letter(id).await
+                && letter.topic != topic
+            {
+                refusal.message = elsewhere(&letter, topic);
+            }
         }
     }
 
@@ -224,8 +240,8 @@ impl Work {
             }
         }
         output.finish()?;
-        for refusal in &self.refusals {
-            remote::note(refusal);
+        for (id, refusal) in &self.refusals {
+            remote::note(&format!("{id}: {refusal}"));
         }
         if counts.refused > 0 {
             return Err(CliError::failed(

@@ -17,7 +17,10 @@ pub(super) fn of<'a>(line: &'a [u8], field: &str) -> Result<Option<Cow<'a, [u8]>
     let raw = json
         .deserialize_map(FieldOf(field))
         .and_then(|raw| json.end().map(|()| raw))
-        .map_err(|error| format!("--key-field needs a JSON object in each line: {error}"))?;
+        .map_err(|error| {
+            let why = within_line(&error);
+            format!("--key-field needs a JSON object in each line: {why}")
+        })?;
     let Some(raw) = raw else {
         return Ok(None);
     };
@@ -28,8 +31,18 @@ pub(super) fn of<'a>(line: &'a [u8], field: &str) -> Result<Option<Cow<'a, [u8]>
     if !text.starts_with('"') {
         return Ok(Some(Cow::Borrowed(text.as_bytes())));
     }
-    let text: String = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let text: String = serde_json::from_str(text).map_err(|error| within_line(&error))?;
     Ok(Some(Cow::Owned(text.into_bytes())))
+}
+
+/// Says what is wrong, by its column alone: to the parser each line is the first one.
+fn within_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    match text.strip_suffix(&place) {
+        Some(why) => format!("{why} at column {}", error.column()),
+        None => text,
+    }
 }
 
 struct FieldOf<'f>(&'f str);

@@ -183,6 +183,7 @@ async fn produce(
             ),
             None,
         )),
+        (Err(error), None) if unsettled == 0 => Some(resumable(error, counts.accepted)),
         (Err(error), None) => Some(error),
         (Ok(()), None) => (unsettled > 0).then(|| {
             CliError::failed(
@@ -196,6 +197,24 @@ async fn produce(
         keyless,
         failure,
     })
+}
+
+/// Adds where to go on when what stopped it is mended: each line is a record, and those that were read are acknowledged.
+fn resumable(error: CliError, lines: u64) -> CliError {
+    match error {
+        CliError::Failed {
+            message,
+            hint: None,
+        } if lines > 0 => CliError::Failed {
+            message,
+            hint: Some(format!(
+                "the topic has {} of the input: send the rest from line {} on",
+                counted(lines, "line"),
+                lines.saturating_add(1)
+            )),
+        },
+        other => other,
+    }
 }
 
 /// Says on stderr why batches are sent again, once each time that this begins.
