@@ -1,5 +1,6 @@
 //! What the broker does by itself: syncs of written topics, checkpoints, healing, retention, free space, the clocks, metrics.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub struct Upkeep {
     round: u64,
     /// It was told that checkpoints cannot be stored.
     is_behind: bool,
+    /// What is wrong with partitions, as far as it was told.
+    told: BTreeSet<String>,
 }
 
 impl Upkeep {
@@ -43,9 +46,11 @@ impl Upkeep {
     #[must_use]
     pub fn new(broker: Arc<Broker>) -> Self {
         Self {
-            broker,
             round: 0,
             is_behind: false,
+            // What was found when the broker was opened was told then.
+            told: broker.partition_problems().collect(),
+            broker,
         }
     }
 
@@ -90,6 +95,24 @@ impl Upkeep {
         }
         broker.sweep_push();
         broker.measure();
+        self.tell_problems();
+    }
+
+    #[cfg(test)]
+    pub(super) fn told(&self) -> Vec<String> {
+        self.told.iter().cloned().collect()
+    }
+
+    /// Says what has come to be wrong with partitions since the last round, and what no longer is.
+    fn tell_problems(&mut self) {
+        let problems: BTreeSet<_> = self.broker.partition_problems().collect();
+        for problem in problems.difference(&self.told) {
+            tracing::error!("{problem}");
+        }
+        for problem in self.told.difference(&problems) {
+            tracing::info!("no longer so: {problem}");
+        }
+        self.told = problems;
     }
 }
 
@@ -124,11 +147,7 @@ impl Broker {
                 self.min_free_bytes
             ));
         }
-        for topic in self.all_topics() {
-            for (index, partition) in topic.partitions().iter().enumerate() {
-                problems.extend(problems_of(&topic, index, partition));
-            }
-        }
+        problems.extend(self.partition_problems());
         if let Some(cause) = self.control.with(|log| log.poison()) {
             let why = because(self.control.with(|log| log.trouble()));
             problems.push(format!("the control log takes no changes: {cause}{why}"));
@@ -138,6 +157,21 @@ impl Broker {
             format!("{what} stand still after a failure inside the broker: restart it")
         }));
         Health { problems }
+    }
+
+    /// Returns what is wrong with partitions, a line each.
+    fn partition_problems(&self) -> impl Iterator<Item = String> {
+        self.all_topics().into_iter().flat_map(|topic| {
+            let partitions = topic.partitions();
+            let of = |(index, partition): (usize, &Arc<PartitionHandle>)| {
+                problems_of(&topic, index, partition)
+            };
+            partitions
+                .iter()
+                .enumerate()
+                .flat_map(of)
+                .collect::<Vec<_>>()
+        })
     }
 
     /// Measures the free space, and asks producers to wait or lets them go on.

@@ -48,6 +48,25 @@ async fn a_dead_letter_log_whose_sync_failed_is_told_and_counted() {
     assert!(problems[0].starts_with(&expected), "{problems:?}");
 }
 
+#[test]
+fn what_comes_to_be_wrong_with_a_partition_is_told_once() {
+    let (broker, disk) = open();
+    let mut upkeep = Upkeep::new(Arc::clone(&broker));
+    upkeep.round();
+    assert_eq!(upkeep.told(), [""; 0]);
+    let partition = partition(&broker);
+    append(&partition).unwrap();
+    disk.add(Rule::new(OpClass::Sync, FAIL).at(Site::Append));
+    sync_all(&partition, LogKind::Main).unwrap_err();
+    for _ in 0..2 {
+        upkeep.round();
+        assert_eq!(upkeep.told(), broker.health().problems);
+        assert_eq!(upkeep.told().len(), 1);
+    }
+    // A later one begins with what is known.
+    assert_eq!(Upkeep::new(broker).told().len(), 1);
+}
+
 #[tokio::test]
 async fn a_sync_that_fails_in_upkeep_is_told_to_waiting_producers() {
     let (broker, disk) = open();

@@ -30,7 +30,7 @@ use storage::log_id::{LogId, LogKind};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::AppendOutcome;
 
-use super::upkeep::sync_all;
+use super::upkeep::{Upkeep, sync_all};
 use super::{Broker, RESOLVING_MAX, ReadAhead};
 use crate::clock::ManualClock;
 use crate::config::{FlagValue, ServeConfig, Settings};
