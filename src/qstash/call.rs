@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::headers::PublishHeaders;
 use crate::broker::Broker;
+use crate::delivery::settings::PublishSettings;
 use crate::http::parameters::Query;
 use crate::http::refusal::refused;
 use crate::http::{ApiError, Response, response};
@@ -49,6 +50,13 @@ impl Call {
         let headers = self.headers.iter();
         let pairs = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
         Ok(PublishHeaders::parse(pairs, self.broker.now())?)
+    }
+
+    /// Reads what the headers of a retry override.
+    pub(super) fn overrides(&self) -> Result<PublishSettings, ApiError> {
+        let headers = self.headers.iter();
+        let pairs = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        Ok(PublishHeaders::overrides(pairs, self.broker.now())?)
     }
 
     /// Returns who asks, for markers.

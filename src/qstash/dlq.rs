@@ -125,17 +125,13 @@ pub(super) async fn retry_many(call: Call) -> Answer {
     Ok(response::json(StatusCode::CREATED, &shown))
 }
 
-/// Retries letters; any header of a publish overrides what the message was published with. Returns the new messages' ids.
+/// Retries letters; the headers of a publish override what the message was published with. Returns the new messages' ids.
 async fn retried(
     call: &Call,
     selection: Selection,
     page: Page,
 ) -> Result<(Vec<String>, Option<String>), ApiError> {
-    // A request without a body has a content type of its own with some clients: it overrides nothing.
-    let mut overrides = call.publish_headers()?.settings;
-    if call.body.is_empty() {
-        overrides.headers.retain(|(name, _)| name != "content-type");
-    }
+    let overrides = call.overrides()?;
     let request = RetryLettersRequest {
         topic: PUSH_TOPIC.to_owned(),
         selection,

@@ -66,6 +66,38 @@ async fn a_dead_letter_is_found_retried_once_and_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_keeps_the_content_type_and_refuses_what_it_cannot_override() {
+    let world = World::start().await;
+    let other = ("upstash-forward-content-type", "text/plain");
+    for (asked, expected) in [(None, "text/csv"), (Some(other), "text/plain")] {
+        let letter = world.dead(&[("content-type", "text/csv")]).await;
+        let id = text(&letter, "dlqId");
+        for (name, value) in [
+            ("upstash-queue-name", "other"),
+            ("upstash-deduplication-id", "x"),
+        ] {
+            let target = format!("/v2/dlq/retry/{id}");
+            let headers = [(name, value)];
+            let refused = world.send(Method::POST, &target, &headers, "");
+            let error = refused.await.error(400);
+            assert!(error.contains(value), "{error}");
+        }
+        let mut headers = vec![
+            ("content-type", "application/json"),
+            ("upstash-delay", "1h"),
+        ];
+        headers.extend(asked);
+        let body = json!({"dlqIds": [id]}).to_string();
+        let retried = world.send(Method::POST, "/v2/dlq/retry", &headers, &body);
+        let retried = retried.await.expect(201);
+        let id = text(&retried["responses"][0], "messageId");
+        let message = world.get(&format!("/v2/messages/{id}")).await.expect(200);
+        assert_eq!(message["header"]["Content-Type"], json!([expected]));
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bulk_calls_take_ids_filters_or_all_page_by_page() {
     let world = World::start().await;
     let mut ids = Vec::new();

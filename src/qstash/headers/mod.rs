@@ -83,6 +83,39 @@ impl PublishHeaders {
         parser.finish()
     }
 
+    /// Reads the headers of a retry, which override what the message was published with. The request's own content type is of its
+    /// own body, and no override: that is `Upstash-Forward-Content-Type` alone.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and for a header that a retry cannot override.
+    pub fn overrides<'h>(
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+        now: TimestampMs,
+    ) -> Result<PublishSettings, HeaderError> {
+        let is_override = |(name, _): &(&str, &[u8])| !name.eq_ignore_ascii_case("content-type");
+        let found = Self::parse(headers.into_iter().filter(is_override), now)?;
+        let content = (found.dedup == Dedup::Content).then(|| "true".to_owned());
+        let id = match found.dedup {
+            Dedup::Id(id) => Some(id),
+            Dedup::None | Dedup::Content => None,
+        };
+        let stays = "a retry leaves the message where it was, in its queue or in none";
+        let once = "a dead letter is retried once, so that a retry takes no deduplication";
+        let of_schedule = "it belongs to a schedule, which POST /v2/schedules makes";
+        for (name, value, expected) in [
+            ("upstash-queue-name", found.queue, stays),
+            ("upstash-deduplication-id", id, once),
+            ("upstash-content-based-deduplication", content, once),
+            ("upstash-cron", found.cron, of_schedule),
+            ("upstash-schedule-id", found.schedule_id, of_schedule),
+        ] {
+            if let Some(value) = value {
+                return Err(HeaderError::value(name, &value, expected));
+            }
+        }
+        Ok(found.settings)
+    }
+
     /// Returns whether they say anything at all that would change an envelope.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -231,6 +231,39 @@ fn a_forwarded_content_type_stands_in_place_of_the_request_s() {
 }
 
 #[test]
+fn a_retry_overrides_settings_and_not_where_the_message_stands() {
+    let overrides = |headers: &[(&str, &str)]| {
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes()));
+        PublishHeaders::overrides(pairs, NOW).map_err(|error| error.to_string())
+    };
+    let own = ("Content-Type", "application/json");
+    let settings = overrides(&[own, ("Upstash-Retries", "7")]).unwrap();
+    assert_eq!((settings.retries, settings.headers), (Some(7), vec![]));
+    let settings = overrides(&[own, ("Upstash-Forward-Content-Type", "a/b")]).unwrap();
+    assert_eq!(settings.headers, [header("content-type", "a/b")]);
+    let switched_off = ("Upstash-Content-Based-Deduplication", "false");
+    overrides(&[switched_off]).unwrap();
+    for (name, value, expected) in [
+        ("Upstash-Queue-Name", "q", "where it was"),
+        ("Upstash-Deduplication-Id", "x", "no deduplication"),
+        (
+            "Upstash-Content-Based-Deduplication",
+            "true",
+            "no deduplication",
+        ),
+        ("Upstash-Cron", "* * * * *", "belongs to a schedule"),
+        ("Upstash-Schedule-Id", "s", "belongs to a schedule"),
+    ] {
+        let error = overrides(&[(name, value)]).unwrap_err();
+        let named = format!("header {name} is {value:?}: ");
+        assert!(error.starts_with(&named), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn what_is_malformed_is_named_with_its_value() {
     let long = "x".repeat(10_000);
     for (name, value, expected) in [
