@@ -10,11 +10,11 @@ use std::net::IpAddr;
 use hyper::Uri;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 
+use super::parameters::TOKEN_PARAMETER;
 use super::query;
 use crate::config::{AccessConfig, Secret};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const TOKEN_PARAMETER: &str = "qstash_token";
 
 /// The rules in force.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ use storage::hidden::HiddenQuery;
 use crate::delivery::destination::Destination;
 use crate::http::ApiError;
 use crate::http::parameters::TOKEN_PARAMETER;
+use crate::http::query::pairs;
 use crate::names::UrlGroupName;
 use crate::qstash::headers::{cut, cut_url};
 
@@ -95,12 +96,10 @@ fn has_scheme(text: &str, colon: &str) -> bool {
     })
 }
 
-/// Returns a query without the token, byte for byte; `None` if nothing else stands in it.
+/// Returns a query without the token, byte for byte; `None` if nothing else stands in it. What is let in as a token, by a name
+/// that is decoded, goes no further.
 fn without_token(query: &str) -> Option<String> {
-    let is_token = |pair: &&str| {
-        let (name, _) = pair.split_once('=').unwrap_or((pair, ""));
-        name == TOKEN_PARAMETER
-    };
+    let is_token = |pair: &&str| pairs(pair).any(|(name, _)| name == TOKEN_PARAMETER);
     let kept: Vec<&str> = query.split('&').filter(|pair| !is_token(pair)).collect();
     (!kept.is_empty()).then(|| kept.join("&"))
 }
@@ -134,6 +133,12 @@ mod tests {
                 "https://h/a",
                 Some("b=1&qstash_token=t&&c"),
                 "https://h/a?b=1&&c",
+            ),
+            ("https://h/a", Some("qstash%5Ftoken=t"), "https://h/a"),
+            (
+                "https://h/a",
+                Some("%71stash_toke%6e=t&b%5f=%5F"),
+                "https://h/a?b%5f=%5F",
             ),
             (
                 "https://h/a",
