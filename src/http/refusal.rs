@@ -8,10 +8,18 @@ use crate::protocol::error_code::{ErrorCode, Refusal};
 /// Seconds after which a client may ask again: a failed write is healed, and space is measured, about once a second.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// Returns a refusal as an answer.
+/// What an answer says besides where nobody can know what became of the request.
+const MAY_BE_STORED: &str =
+    "what was asked for may be stored and done all the same, so look before asking again";
+
+/// Returns a refusal as an answer. Only what was surely not done is 503: clients ask that again by themselves, and a publish that
+/// was stored would be two messages.
 #[must_use]
 pub fn refused(refusal: &Refusal) -> ApiError {
     let status = status(refusal.code);
+    if refusal.code == ErrorCode::OutcomeUnknown {
+        return ApiError::new(status, format!("{}: {MAY_BE_STORED}", refusal.message));
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         ApiError::unavailable(refusal.message.clone(), RETRY_AFTER_SECONDS)
     } else {
@@ -59,11 +67,11 @@ fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::StorageFull
         | ErrorCode::Overloaded
         | ErrorCode::ShuttingDown
-        | ErrorCode::OutcomeUnknown
         | ErrorCode::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorCode::DamagedRecords | ErrorCode::StorageFailed | ErrorCode::Internal => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        ErrorCode::OutcomeUnknown
+        | ErrorCode::DamagedRecords
+        | ErrorCode::StorageFailed
+        | ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -75,8 +83,10 @@ mod tests {
     fn what_may_succeed_later_is_503_with_retry_after() {
         for code in ErrorCode::ALL {
             let response = refused(&Refusal::new(*code, "why")).to_response();
-            // A batch that was damaged on its way comes by the binary protocol only.
-            let is_retryable = code.is_retryable() && *code != ErrorCode::CorruptBatch;
+            // A batch that was damaged on its way comes by the binary protocol only, and so does a producer who may ask again
+            // whatever became of the first request.
+            let is_retryable = code.is_retryable()
+                && !matches!(code, ErrorCode::CorruptBatch | ErrorCode::OutcomeUnknown);
             assert_eq!(response.status() == 503, is_retryable, "{code:?}");
             assert_eq!(
                 response.headers().contains_key("retry-after"),
@@ -85,5 +95,18 @@ mod tests {
             );
             assert!(response.status().as_u16() >= 400, "{code:?}");
         }
+    }
+
+    #[test]
+    fn what_may_have_been_done_does_not_invite_to_ask_again() {
+        let error = refused(&Refusal::new(ErrorCode::OutcomeUnknown, "the sync failed"));
+        assert_eq!(error.status, 500);
+        assert!(
+            error
+                .message
+                .starts_with("the sync failed: what was asked for may be stored"),
+            "{error}"
+        );
+        assert!(!error.to_response().headers().contains_key("retry-after"));
     }
 }

@@ -43,7 +43,14 @@ pub(super) fn deleted(
 
 pub(super) fn still_busy() -> Refusal {
     Refusal::new(
-        ErrorCode::OutcomeUnknown,
+        ErrorCode::TimedOut,
         "somebody else is resolving the letter, ask again",
+    )
+}
+
+pub(super) fn unknown_outcome() -> Refusal {
+    Refusal::new(
+        ErrorCode::OutcomeUnknown,
+        "what became of the letter is not known",
     )
 }

@@ -20,7 +20,7 @@ use storage::offset::Offset;
 use storage::partition::{Hooks, Outcome, Resolver, Step, Who};
 use tokio::sync::OwnedSemaphorePermit;
 
-use answers::{deleted, still_busy};
+use answers::{deleted, still_busy, unknown_outcome};
 pub(super) use share::Change;
 use share::share_out;
 
@@ -199,7 +199,7 @@ type Settled = (Offset, Result<Outcome, Option<Refusal>>);
 /// Says what became of a letter, with the error that made letters of its batch fail.
 fn settle(offset: Offset, outcome: Outcome, error: Option<&Refusal>) -> Settled {
     let result = match outcome {
-        Outcome::Failed => Err(Some(error.cloned().unwrap_or_else(still_busy))),
+        Outcome::Failed => Err(Some(error.cloned().unwrap_or_else(unknown_outcome))),
         outcome => Ok(outcome),
     };
     (offset, result)

@@ -7,7 +7,7 @@ use storage::dead_letter::{DeadLetter, PlacedLetter};
 use storage::offset::Offset;
 use storage::partition::Republished;
 
-use super::answers::still_busy;
+use super::answers::unknown_outcome;
 use crate::broker::select::Selected;
 use crate::engine::PartitionHandle;
 use crate::protocol::error_code::Refusal;
@@ -58,7 +58,7 @@ pub(super) fn share_out<T>(
                 continue;
             }
         };
-        answers.push((id, Err(still_busy())));
+        answers.push((id, Err(unknown_outcome())));
         let letter = (at, (selected.offset, selected.letter));
         match shares
             .iter_mut()
