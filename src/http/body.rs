@@ -1,12 +1,16 @@
-//! Reads a request's body whole, within a size and a time.
+//! Reads a request's body whole, within a size and a time. The time is the sender's: while what has arrived waits for room, it stands
+//! still, and that wait has an end of its own.
 
+use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use tokio::time::Instant;
 
+use super::limits::ROOM_WAIT_MAX;
 use crate::request_room::HeldRoom;
 
 /// Why a body was not read.
@@ -24,13 +28,18 @@ pub enum BodyError {
         /// Time for the whole body.
         time_max: Duration,
     },
+    /// There was no room for it in time.
+    #[error(
+        "other requests took the room in memory for {} s (limits.in_flight_bytes_max), send it again later", ROOM_WAIT_MAX.as_secs()
+    )]
+    NoRoom,
     /// The connection or the framing broke.
     #[error("the body ended early, or its framing is wrong")]
     Broken,
 }
 
 /// Reads the whole body. A declared length above the limit is refused before a byte is read; nothing is allocated from a
-/// declared length, and what has arrived waits for room before more is read.
+/// declared length, and what has arrived waits for room before more is read. `time_max` is what the sender may take.
 ///
 /// # Errors
 /// [`BodyError`].
@@ -46,21 +55,20 @@ where
     if body.size_hint().lower() > bytes_max {
         return Err(BodyError::TooLarge { bytes_max });
     }
-    tokio::time::timeout(time_max, collect(body, bytes_max, room))
-        .await
-        .map_err(|_elapsed| BodyError::TooSlow { time_max })?
-}
-
-async fn collect<B>(body: B, bytes_max: u64, room: &mut HeldRoom) -> Result<Bytes, BodyError>
-where
-    B: Body<Data = Bytes>,
-{
+    let mut arriving = Clock { left: time_max };
+    let mut waiting = Clock {
+        left: ROOM_WAIT_MAX,
+    };
     let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     let mut body = pin!(body);
     let mut first = Bytes::new();
     let mut gathered = Vec::new();
     let mut bytes = 0usize;
-    while let Some(frame) = body.frame().await {
+    loop {
+        let frame = arriving.within(body.frame()).await;
+        let Some(frame) = frame.ok_or(BodyError::TooSlow { time_max })? else {
+            break;
+        };
         let Ok(data) = frame.map_err(|_broken| BodyError::Broken)?.into_data() else {
             continue;
         };
@@ -68,7 +76,8 @@ where
         if bytes > limit {
             return Err(BodyError::TooLarge { bytes_max });
         }
-        room.grow(bytes).await;
+        let has_room = waiting.within(room.grow(bytes)).await;
+        has_room.ok_or(BodyError::NoRoom)?;
         // Most bodies are one frame, and are not copied. More of them are: a frame of one byte would take the room of many, and
         // keep the whole buffer that it was read into.
         if bytes == data.len() {
@@ -85,6 +94,21 @@ where
     } else {
         gathered.into()
     })
+}
+
+/// Time that is used up only while something is waited for.
+struct Clock {
+    left: Duration,
+}
+
+impl Clock {
+    /// Waits for as long as is left; `None` when that is over.
+    async fn within<T>(&mut self, wait: impl Future<Output = T>) -> Option<T> {
+        let began = Instant::now();
+        let ended = tokio::time::timeout(self.left, wait).await.ok();
+        self.left = self.left.saturating_sub(began.elapsed());
+        ended
+    }
 }
 
 #[cfg(test)]
@@ -166,9 +190,23 @@ mod tests {
         read(whole(1_024), 4_096, TIME, &mut first).await.unwrap();
         read(whole(1_024), 4_096, TIME, &mut second).await.unwrap();
         let waited = read(whole(10), 4_096, TIME, &mut third).await;
-        assert_eq!(waited, Err(BodyError::TooSlow { time_max: TIME }));
+        assert_eq!(waited, Err(BodyError::NoRoom));
         drop(first);
         let mut third = all.request();
         read(whole(10), 4_096, TIME, &mut third).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_room_is_no_time_of_the_sender_s() {
+        let all = RequestRoom::new(2 << 10);
+        let whole = |bytes: usize| Full::new(Bytes::from(vec![b'x'; bytes]));
+        let mut first = all.request();
+        read(whole(2_048), 4_096, TIME, &mut first).await.unwrap();
+        let mut second = all.request();
+        let short = ROOM_WAIT_MAX / 4;
+        let waiting = tokio::spawn(async move { read(whole(10), 4_096, short, &mut second).await });
+        tokio::time::sleep(ROOM_WAIT_MAX / 2).await;
+        drop(first);
+        waiting.await.unwrap().unwrap();
     }
 }

@@ -9,6 +9,9 @@ use super::body::BodyError;
 use super::response::{self, Response};
 use super::route::RouteError;
 
+/// Seconds after which a request that had no room may come again: it has waited for long already.
+const ROOM_RETRY_AFTER_SECONDS: u32 = 1;
+
 /// An error that a surface answers with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -107,13 +110,14 @@ impl From<Denied> for ApiError {
 impl From<BodyError> for ApiError {
     fn from(error: BodyError) -> Self {
         let message = error.to_string();
-        let status = match error {
-            BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            BodyError::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            BodyError::Broken => StatusCode::BAD_REQUEST,
+        let refused = match error {
+            BodyError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, message),
+            BodyError::TooSlow { .. } => Self::new(StatusCode::REQUEST_TIMEOUT, message),
+            BodyError::NoRoom => Self::unavailable(message, ROOM_RETRY_AFTER_SECONDS),
+            BodyError::Broken => Self::bad_request(message),
         };
         // The rest of the body is not read, so that the connection cannot go on.
-        Self::new(status, message).with_header(CONNECTION, HeaderValue::from_static("close"))
+        refused.with_header(CONNECTION, HeaderValue::from_static("close"))
     }
 }
 
@@ -143,5 +147,9 @@ mod tests {
             ApiError::unavailable("full", 5).to_response().headers()["retry-after"],
             "5"
         );
+        let response = ApiError::from(BodyError::NoRoom).to_response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(response.headers()["connection"], "close");
     }
 }

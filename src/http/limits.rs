@@ -18,5 +18,8 @@ pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_hours(1);
 /// Time that a connection has to finish its answer once it has been told to end.
 pub const DRAIN_MAX: Duration = Duration::from_secs(8);
 
+/// Longest wait for room for a body that has arrived, over all of its pieces.
+pub const ROOM_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// Pause before accepting again after accepting failed (as when no file descriptor is left).
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
