@@ -4,13 +4,15 @@
 //! no request under way, the longest waiting first. Without one the next connection waits. A connection ends when its next
 //! request's head does not arrive in time, when its peer does not take its answer, when it has lived for its maximum, or
 //! when the broker drains: then accepting stops first, answers under way are finished, and what is not finished in time is
-//! dropped.
+//! dropped. Who has no answer to come, as a peer that sent half a head, is dropped at once.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::Request;
@@ -226,11 +228,18 @@ async fn converse<S, F>(
     S: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response>,
 {
+    let answering = AtomicUsize::new(0);
     let service = service_fn(|request: Request<Incoming>| {
+        let under_way = UnderWay::count(&answering);
         let answer = surface(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        async move {
+            let answer = answer.await;
+            drop(under_way);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let stream = TimedWrites::new(stream, limits.write_max);
+    let is_stuck = stream.is_stuck();
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_max)
@@ -239,25 +248,54 @@ async fn converse<S, F>(
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
+    let mut is_drained = false;
     let ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),
-        _ = draining.changed() => None,
+        _ = draining.changed() => {
+            is_drained = true;
+            None
+        }
         () = tokio::time::sleep(limits.lifetime_max) => None,
     };
     let ended = if let Some(ended) = ended {
-        Ok(ended)
+        Ok(Some(ended))
     } else {
         serving.as_mut().graceful_shutdown();
-        tokio::time::timeout(limits.drain_max, serving).await
+        // Each poll writes what the peer takes: what is still to come is an answer that is being made, or one that is stuck.
+        let has_answer = || answering.load(Ordering::Relaxed) > 0 || is_stuck.get();
+        let ending = std::future::poll_fn(|cx| match serving.as_mut().poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if is_drained && !has_answer() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        tokio::time::timeout(limits.drain_max, ending).await
     };
     match ended {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
+        Ok(Some(Ok(())) | None) => {}
+        Ok(Some(Err(error))) => {
             tracing::debug!(%peer, error = %Causes(&error), "an HTTP connection ended with an error");
         }
         Err(_elapsed) => {
             tracing::warn!(%peer, "an HTTP connection did not end in time and was dropped");
         }
+    }
+}
+
+/// Counts an answer as under way for as long as it is being made.
+struct UnderWay<'a> {
+    answering: &'a AtomicUsize,
+}
+
+impl<'a> UnderWay<'a> {
+    fn count(answering: &'a AtomicUsize) -> Self {
+        answering.fetch_add(1, Ordering::Relaxed);
+        Self { answering }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.answering.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -9,9 +9,11 @@ use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
-use super::{ApiError, HttpLimits, PeerAddress, Response, Visitor, body, response, serve};
+use super::{
+    ApiError, HttpLimits, PeerAddress, Response, Visitor, body, connection, response, serve,
+};
 use crate::metrics::Metrics;
 use crate::request_room::RequestRoom;
 
@@ -306,6 +308,52 @@ async fn drain_finishes_the_answer_under_way_and_refuses_new_connections() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     server.served.await.unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_does_not_wait_for_who_has_asked_nothing() {
+    let mut server = Server::start(LIMITS).await;
+    let mut silent = server.connect().await;
+    silent.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+    let mut again = server.connect().await;
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    again.write_all(request).await.unwrap();
+    assert!(again.read(&mut [0; 512]).await.unwrap() > 0);
+    again.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+    // The clock is paused: it moves on once everything that was sent has been read.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let began = tokio::time::Instant::now();
+    server.stop();
+    server.served.await.unwrap();
+    assert!(began.elapsed() < LIMITS.drain_max, "{:?}", began.elapsed());
+    assert_eq!(read_to_end(&mut silent).await, "");
+    assert_eq!(read_to_end(&mut again).await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_finishes_an_answer_that_its_reader_takes_slowly() {
+    let (mut peer, stream) = tokio::io::duplex(16);
+    let (drain, draining) = watch::channel(());
+    let body = vec![b'x'; 1 << 16];
+    let whole = body.clone();
+    let answer = move |_request| {
+        let body = body.clone();
+        async move { response::text(StatusCode::OK, body) }
+    };
+    let served = tokio::spawn(async move {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let metrics = Metrics::new();
+        connection(stream, address, LIMITS, &metrics, answer, draining).await;
+    });
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    peer.write_all(request).await.unwrap();
+    assert_eq!(peer.read_u8().await.unwrap(), b'H');
+    drop(drain);
+    tokio::time::sleep(LIMITS.drain_max / 2).await;
+    let mut rest = Vec::new();
+    peer.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.ends_with(&whole), "{}", rest.len());
+    served.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +17,17 @@ pub(super) struct TimedWrites<S> {
     wait_max: Duration,
     /// Runs while a write waits for the peer.
     waiting: Option<Pin<Box<Sleep>>>,
+    is_stuck: IsStuck,
+}
+
+/// Whether a write waits for the peer, for whoever has given the connection away.
+#[derive(Debug, Clone, Default)]
+pub(super) struct IsStuck(Arc<AtomicBool>);
+
+impl IsStuck {
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<S> TimedWrites<S> {
@@ -23,7 +36,12 @@ impl<S> TimedWrites<S> {
             stream,
             wait_max,
             waiting: None,
+            is_stuck: IsStuck::default(),
         }
+    }
+
+    pub(super) fn is_stuck(&self) -> IsStuck {
+        self.is_stuck.clone()
     }
 
     fn within<T>(
@@ -31,6 +49,9 @@ impl<S> TimedWrites<S> {
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        self.is_stuck
+            .0
+            .store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.waiting = None;
             return written;
