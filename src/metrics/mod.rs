@@ -151,6 +151,8 @@ pub struct DeadLetterMetrics {
     pub deleted: Counter,
     /// Live letters that retention deleted.
     pub expired: Counter,
+    /// Letters that a retry or a deletion over `/v2/dlq` could not resolve.
+    pub left_out: Counter,
     /// Letters not resolved, by disposition.
     pub live: Family<DispositionLabel, Gauge>,
     /// Seconds since the oldest live letter died; 0 without one.

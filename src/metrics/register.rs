@@ -120,6 +120,11 @@ pub(super) fn dead_letters(registry: &mut Registry, metrics: &DeadLetterMetrics)
         metrics.expired.clone(),
     );
     registry.register(
+        "dead_letters_left_out",
+        "Dead letters that a retry or a deletion over /v2/dlq could not resolve",
+        metrics.left_out.clone(),
+    );
+    registry.register(
         "dead_letters_live",
         "Dead letters not resolved",
         metrics.live.clone(),

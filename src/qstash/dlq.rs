@@ -1,4 +1,8 @@
 //! `/v2/dlq`: messages that failed for good.
+//!
+//! An answer has no place for a letter that could not be resolved now. So the cursor of a page by filter leads to the same page
+//! again while some letter of it may be resolved later: those that were are found no more. A page of which nothing was resolved is
+//! refused, so that whoever follows the cursors comes to an end; and so is a call by ids, which may be asked again as it is.
 
 use hyper::StatusCode;
 use serde::Serialize;
@@ -6,9 +10,9 @@ use serde::Serialize;
 use super::call::{Answer, Call, done, ok};
 use super::filters::letters;
 use super::headers::cut;
+use super::resolved::Letters;
 use super::views::DeadLetterJson;
 use crate::http::{ApiError, response};
-use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::resolve_letters::{DeleteLettersRequest, RetryLettersRequest};
 use crate::protocol::selection::{Order, Page, Selection};
 use crate::topic::PUSH_TOPIC;
@@ -84,13 +88,14 @@ pub(super) async fn delete_many(call: Call) -> Answer {
     let Some(selection) = asked.selection else {
         return ok(&Deleted::default());
     };
-    let request = deletion(selection, asked.page);
+    let (is_by_id, page) = (is_by_id(&selection), begun(&call, &selection, asked.page)?);
+    let request = deletion(selection, page.clone());
     let answer = call.broker.delete_letters(request, call.who()).await;
     let answer = answer.map_err(|refusal| call.refused(&refusal))?;
-    let results = answer.letters.into_iter().map(|(_, result)| result);
-    let results = settled(&call, results.collect())?;
+    let letters = Letters::sort(answer.letters);
+    let (results, cursor) = resolved(&call, letters, is_by_id, (page.cursor, answer.cursor))?;
     ok(&Deleted {
-        cursor: answer.cursor,
+        cursor,
         deleted: results.into_iter().filter(|is_new| *is_new).count(),
     })
 }
@@ -110,7 +115,7 @@ pub(super) async fn retry_many(call: Call) -> Answer {
     let Some(selection) = asked.selection else {
         return Ok(response::json(StatusCode::CREATED, &Retried::default()));
     };
-    let is_by_id = matches!(selection, Selection::Ids(_));
+    let is_by_id = is_by_id(&selection);
     let (ids, cursor) = retried(&call, selection, asked.page).await?;
     if is_by_id && ids.is_empty() {
         return Err(ApiError::not_found("there is none of these dead letters"));
@@ -132,6 +137,8 @@ async fn retried(
     page: Page,
 ) -> Result<(Vec<String>, Option<String>), ApiError> {
     let overrides = call.overrides()?;
+    let (is_by_id, page) = (is_by_id(&selection), begun(call, &selection, page)?);
+    let begin = page.cursor.clone();
     let request = RetryLettersRequest {
         topic: PUSH_TOPIC.to_owned(),
         selection,
@@ -143,36 +150,42 @@ async fn retried(
         .retry_messages(request, overrides, call.who())
         .await;
     let answer = answer.map_err(|refusal| call.refused(&refusal))?;
-    let results = answer.letters.into_iter().map(|(_, result)| result);
-    let republished = settled(call, results.collect())?;
+    let letters = Letters::sort(answer.letters);
+    let (republished, cursor) = resolved(call, letters, is_by_id, (begin, answer.cursor))?;
     let ids = republished.into_iter().map(|one| one.message_id).collect();
-    Ok((ids, answer.cursor))
+    Ok((ids, cursor))
 }
 
-/// Leaves out letters that are not there. Any other failure counts if nothing was done besides.
-fn settled<T>(call: &Call, results: Vec<Result<T, Refusal>>) -> Result<Vec<T>, ApiError> {
-    let mut done = Vec::new();
-    let mut failure = None;
-    for result in results {
-        match result {
-            Ok(one) => done.push(one),
-            Err(refusal) => {
-                let is_gone = matches!(
-                    refusal.code,
-                    ErrorCode::UnknownLetter
-                        | ErrorCode::InvalidLetterId
-                        | ErrorCode::LetterResolved
-                );
-                if !is_gone {
-                    failure.get_or_insert(refusal);
-                }
-            }
-        }
+/// Returns a page that can be asked for again.
+fn begun(call: &Call, selection: &Selection, mut page: Page) -> Result<Page, ApiError> {
+    if page.cursor.is_none() {
+        let first = call.broker.first_cursor(PUSH_TOPIC, selection, &page);
+        page.cursor = first.map_err(|refusal| call.refused(&refusal))?;
     }
-    match failure {
-        Some(refusal) if done.is_empty() => Err(call.refused(&refusal)),
-        _ => Ok(done),
+    Ok(page)
+}
+
+/// Returns the letters that were resolved, and the cursor to go on with: in front of the page, or behind it.
+fn resolved<T>(
+    call: &Call,
+    letters: Letters<T>,
+    is_by_id: bool,
+    (in_front, behind): (Option<String>, Option<String>),
+) -> Result<(Vec<T>, Option<String>), ApiError> {
+    if let Some((id, refusal)) = letters.failed.first() {
+        let count = letters.failed.len();
+        let left_out = &call.broker.metrics().dead_letters.left_out;
+        left_out.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        tracing::warn!(count, id, error = %refusal, "dead letters could not be resolved");
     }
+    let is_again = letters.is_again();
+    let done = letters.answer(is_by_id);
+    let done = done.map_err(|refusal| call.refused(&refusal))?;
+    Ok((done, if is_again { in_front } else { behind }))
+}
+
+fn is_by_id(selection: &Selection) -> bool {
+    matches!(selection, Selection::Ids(_))
 }
 
 fn one(id: &str) -> Selection {

@@ -19,6 +19,7 @@ mod messages;
 mod queues;
 mod url_groups;
 mod schedules;
+mod resolved;
 mod dlq;
 mod flow_control;
 mod keys;

@@ -98,6 +98,41 @@ async fn a_retry_keeps_the_content_type_and_refuses_what_it_cannot_override() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_cannot_be_retried_is_named_or_counted() {
+    let world = World::start().await;
+    let long = "x".repeat(30_000);
+    let large = [("upstash-forward-a", long.as_str())];
+    let (large, small) = (world.dead(&large).await, world.dead(&[]).await);
+    // It is too much for the one and not for the other.
+    let much = "y".repeat(40_000);
+    let headers = [
+        ("upstash-forward-b", much.as_str()),
+        ("upstash-delay", "1h"),
+    ];
+    let page = world
+        .send(Method::POST, "/v2/dlq/retry", &headers, "")
+        .await;
+    let page = page.expect(201);
+    assert_eq!(page["responses"].as_array().unwrap().len(), 1);
+    // The letter stays as it is however often it is asked for: the cursor does not lead back to it.
+    assert_eq!(page.get("cursor"), None);
+    let metrics = world.get("/metrics").await.text;
+    let counted = "redrive_dead_letters_left_out_total 1";
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+    let other = world.dead(&[]).await;
+    let ids = [&large, &small, &other].map(|letter| text(letter, "dlqId"));
+    let target = format!("/v2/dlq/retry?dlqIds={}", ids.join(","));
+    let refused = world.send(Method::POST, &target, &headers, "").await;
+    let error = refused.error(400);
+    assert!(
+        error.contains(&ids[0]) && error.contains("2 others"),
+        "{error}"
+    );
+    world.get(&format!("/v2/dlq/{}", ids[0])).await.expect(200);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bulk_calls_take_ids_filters_or_all_page_by_page() {
     let world = World::start().await;
     let mut ids = Vec::new();

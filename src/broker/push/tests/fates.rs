@@ -7,7 +7,7 @@ use storage::delivery::{Callback, Envelope};
 use super::{Machine, NOW, id, to};
 use crate::delivery::api::{LogFilter, MessageState};
 use crate::delivery::settings::PublishSettings;
-use crate::protocol::resolve_letters::RetryLettersRequest;
+use crate::protocol::resolve_letters::{DeleteLettersRequest, RetryLettersRequest};
 use crate::protocol::selection::{Order, Page, Selection};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,6 +110,51 @@ async fn a_message_that_keeps_failing_dies_and_comes_back_with_other_settings() 
         })
         .await;
     assert!(machine.letters().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cursor_in_front_of_a_page_leads_to_what_is_left_of_it() {
+    let mut machine = Machine::new();
+    let page = Page::first(Order::OldestFirst, 2);
+    let first = |machine: &Machine| {
+        let cursor = machine.broker.first_cursor("_push", &Selection::All, &page);
+        cursor.unwrap()
+    };
+    for n in 0..4 {
+        let once = Envelope {
+            retries: 0,
+            ..to(&format!("http://h/{n}"))
+        };
+        machine.publish(once).await;
+        machine.attempt().await.answer(500, &[]);
+        machine
+            .until("dead", |broker| {
+                broker.delivery_counts().dead_lettered == n + 1
+            })
+            .await;
+    }
+    let again = Page {
+        cursor: first(&machine),
+        ..page.clone()
+    };
+    let found = |page: &Page| {
+        let (letters, _) = machine.broker.dead_messages(&Selection::All, page).unwrap();
+        letters
+            .into_iter()
+            .map(|letter| letter.id)
+            .collect::<Vec<_>>()
+    };
+    let before = found(&page);
+    assert_eq!((before.len(), &found(&again)), (2, &before));
+    let request = DeleteLettersRequest {
+        topic: "_push".to_owned(),
+        selection: Selection::Ids(vec![before[0].clone()]),
+        page: page.clone(),
+        request_id: None,
+    };
+    let deleted = machine.broker.delete_letters(request, "test".to_owned());
+    assert!(deleted.await.unwrap().letters[0].1.as_ref().unwrap());
+    assert_eq!(found(&again)[0], before[1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,18 +1,22 @@
 //! Selecting dead letters: by ids, by their fields, page by page.
 
+mod filter;
+
 use std::sync::Arc;
 
 use storage::address::{Address, AddressKind};
 use storage::dead_letter::select::{
     Cursor, LetterFilter, MergedPage, Order, PartitionPage, PartitionRange, merge,
 };
-use storage::dead_letter::{DeadLetter, DeadLetterView, Disposition, Fingerprint, PlacedLetter};
+use storage::dead_letter::{DeadLetter, DeadLetterView, PlacedLetter};
 use storage::log_id::PartitionNumber;
 use storage::offset::Offset;
 
-use super::refusal;
+pub(super) use filter::filter_of;
+
+use super::{Broker, refusal};
 use crate::engine::PartitionHandle;
-use crate::limits::{FILTER_VALUE_COUNT_MAX, LETTERS_PER_CALL_MAX};
+use crate::limits::LETTERS_PER_CALL_MAX;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::selection::{self as wire, Page, Selection};
 use crate::topic::Topic;
@@ -43,6 +47,26 @@ struct Found {
     weights: Vec<usize>,
 }
 
+impl Broker {
+    /// Returns the cursor in front of a selection's first page, which fixes its end as the first page does: with it a page can be
+    /// asked for again. `None` for a selection by ids.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidSelection`], [`ErrorCode::UnknownTopic`].
+    pub fn first_cursor(
+        &self,
+        topic: &str,
+        selection: &Selection,
+        page: &Page,
+    ) -> Result<Option<String>, Refusal> {
+        if matches!(selection, Selection::Ids(_)) {
+            return Ok(None);
+        }
+        let ranges = first_ranges(self.topic(topic)?.as_ref());
+        cursor(order_of(page), &filter_of(selection)?, &ranges)
+    }
+}
+
 /// Returns one page of a selection, in its order.
 pub(super) fn select(
     topic: &Arc<Topic>,
@@ -61,10 +85,7 @@ pub(super) fn select(
         return select_ids(topic, ids, bytes_max);
     }
     let filter = filter_of(selection)?;
-    let order = match page.order {
-        wire::Order::OldestFirst => Order::OldestFirst,
-        wire::Order::NewestFirst => Order::NewestFirst,
-    };
+    let order = order_of(page);
     let ranges = match &page.cursor {
         None => first_ranges(topic),
         Some(text) => cursor_ranges(text, order, &filter)?,
@@ -104,7 +125,7 @@ pub(super) fn select(
     if fit < merged.picks.len() {
         merged = merge(order, &pages, fit);
     }
-    let cursor = next_cursor(order, &filter, &merged)?;
+    let cursor = cursor(order, &filter, &merged.remaining)?;
     Ok(SelectedPage {
         letters: pick(found, &merged),
         cursor,
@@ -198,17 +219,25 @@ fn cursor_ranges(
         .map_err(invalid)
 }
 
-fn next_cursor(
+/// Returns the cursor to what is left of a selection; `None` if nothing is.
+fn cursor(
     order: Order,
     filter: &LetterFilter,
-    merged: &MergedPage,
+    remaining: &[PartitionRange],
 ) -> Result<Option<String>, Refusal> {
-    if merged.remaining.is_empty() {
+    if remaining.is_empty() {
         return Ok(None);
     }
-    let cursor = Cursor::new(order, filter, &merged.remaining)
+    let cursor = Cursor::new(order, filter, remaining)
         .map_err(|error| Refusal::new(ErrorCode::InvalidSelection, error.to_string()))?;
     Ok(Some(cursor.to_string()))
+}
+
+fn order_of(page: &Page) -> Order {
+    match page.order {
+        wire::Order::OldestFirst => Order::OldestFirst,
+        wire::Order::NewestFirst => Order::NewestFirst,
+    }
 }
 
 /// Takes the picked letters out of what the partitions found.
@@ -316,75 +345,4 @@ pub(super) fn find_partition(
     let mut all = (0u32..).zip(partitions.iter());
     all.find(|(_, partition)| partition.number() == number)
         .map(|(index, partition)| (index, Arc::clone(partition)))
-}
-
-/// Returns the filter of a selection that is not by ids.
-pub(super) fn filter_of(selection: &Selection) -> Result<LetterFilter, Refusal> {
-    let wire = match selection {
-        Selection::Filter(filter) => filter,
-        Selection::All => return Ok(LetterFilter::default()),
-        Selection::Ids(_) => {
-            return Err(Refusal::new(
-                ErrorCode::InvalidSelection,
-                "select by fields here, not by ids",
-            ));
-        }
-    };
-    let most = [
-        wire.groups.len(),
-        wire.fingerprints.len(),
-        wire.dispositions.len(),
-        wire.urls.len(),
-        wire.labels.len(),
-        wire.message_ids.len(),
-        wire.callers.len(),
-        wire.statuses.len(),
-        wire.url_groups.len(),
-        wire.endpoints.len(),
-        wire.queues.len(),
-        wire.schedules.len(),
-        wire.flow_control_keys.len(),
-    ]
-    .into_iter()
-    .max()
-    .unwrap_or(0);
-    if most > usize::try_from(FILTER_VALUE_COUNT_MAX).unwrap_or(usize::MAX) {
-        let message = format!(
-            "a field of the filter has {most} values, at most {FILTER_VALUE_COUNT_MAX} are taken"
-        );
-        return Err(Refusal::new(ErrorCode::InvalidSelection, message));
-    }
-    let fingerprint = |text: &String| {
-        text.parse::<Fingerprint>().map_err(|error| {
-            Refusal::new(
-                ErrorCode::InvalidSelection,
-                format!("{text:?} is no fingerprint: {error}"),
-            )
-        })
-    };
-    Ok(LetterFilter {
-        groups: wire.groups.clone(),
-        fingerprints: wire
-            .fingerprints
-            .iter()
-            .map(fingerprint)
-            .collect::<Result<_, _>>()?,
-        dispositions: wire
-            .dispositions
-            .iter()
-            .map(|number| Disposition(*number))
-            .collect(),
-        statuses: wire.statuses.clone(),
-        urls: wire.urls.clone(),
-        labels: wire.labels.clone(),
-        message_ids: wire.message_ids.clone(),
-        callers: wire.callers.clone(),
-        url_groups: wire.url_groups.clone(),
-        endpoints: wire.endpoints.clone(),
-        queues: wire.queues.clone(),
-        schedules: wire.schedules.clone(),
-        flow_control_keys: wire.flow_control_keys.clone(),
-        died_from: wire.died_from,
-        died_to: wire.died_to,
-    })
 }
