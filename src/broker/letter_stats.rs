@@ -33,11 +33,7 @@ impl Broker {
             ..Stats::default()
         };
         for partition in topic.partitions().iter() {
-            let counts = letter_counts(partition);
-            stats.counts.live = stats.counts.live.saturating_add(counts.live);
-            stats.counts.republished = stats.counts.republished.saturating_add(counts.republished);
-            stats.counts.deleted = stats.counts.deleted.saturating_add(counts.deleted);
-            stats.counts.expired = stats.counts.expired.saturating_add(counts.expired);
+            stats.counts += letter_counts(partition);
             let Some(view) = partition.dead_letters() else {
                 continue;
             };

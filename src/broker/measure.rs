@@ -5,15 +5,19 @@ use storage::offset::TimestampMs;
 
 use super::Broker;
 use super::letter_stats::first_letter;
+use super::topics::letter_counts;
 use crate::engine::PartitionHandle;
-use crate::metrics::{DispositionLabel, gauge_value};
+use crate::metrics::{LetterTotals, gauge_value};
 
 impl Broker {
     /// Brings the gauges up to date.
     pub(crate) fn measure(&self) {
+        // Held to the end: of two who measure at once the later one has the later counts.
+        let gone = self.gone_letters.lock();
+        let mut letters = *gone;
         let control = self.control.with(|log| log.poison());
         let mut poisoned = u64::from(control.is_some());
-        let (mut damaged, mut live) = (0, 0);
+        let mut damaged = 0;
         let (mut oldest, mut first_expiry) = (None, None);
         let now = self.clock.now();
         for topic in self.all_topics() {
@@ -22,7 +26,7 @@ impl Broker {
                     poisoned += u64::from(log.poison().is_some());
                     damaged += log.damage().len();
                 }
-                live += super::topics::letter_counts(partition).live;
+                letters += letter_counts(partition);
                 let Some(died_at) = oldest_death(partition) else {
                     continue;
                 };
@@ -38,12 +42,13 @@ impl Broker {
             .logs
             .damaged_ranges
             .set(i64::try_from(damaged).unwrap_or(i64::MAX));
-        let rejected = DispositionLabel::new(storage::dead_letter::Disposition::REJECTED.0);
-        self.metrics
-            .dead_letters
-            .live
-            .get_or_create(&rejected)
-            .set(gauge_value(live));
+        self.metrics.set_letters(LetterTotals {
+            live: letters.live,
+            republished: letters.republished,
+            deleted: letters.deleted,
+            expired: letters.expired,
+        });
+        drop(gone);
         let letters = &self.metrics.dead_letters;
         letters
             .oldest_age_seconds

@@ -56,6 +56,7 @@ use crate::engine::{Unfinished, WorkPool};
 use crate::metrics::Metrics;
 use crate::names::TopicName;
 use crate::protocol::error_code::{ErrorCode, Refusal};
+use crate::protocol::metadata::LetterCounts;
 use crate::shutdown::Shutdown;
 use crate::topic::Topic;
 
@@ -107,6 +108,8 @@ pub struct Broker {
     is_clock_off: AtomicBool,
     next_producer_id: Mutex<std::ops::Range<u64>>,
     resolving: Arc<Semaphore>,
+    /// What became of the letters of topics that were deleted since the start. Held while letters are counted.
+    gone_letters: Mutex<LetterCounts>,
     rejects: reject::RejectQueue,
     fetch_room: fetch::FetchRoom,
     fetch_memory: Arc<FetchMemory>,

@@ -146,6 +146,7 @@ impl Broker {
             is_clock_off: AtomicBool::new(false),
             next_producer_id: Mutex::new(0..0),
             resolving: Arc::new(Semaphore::new(RESOLVING_MAX)),
+            gone_letters: Mutex::default(),
             rejects: super::reject::RejectQueue::default(),
             fetch_room: FetchRoom::new(config.fetches.answer_bytes_max),
             fetch_memory: Arc::new(FetchMemory::new(config.fetches.recent_bytes_max)),

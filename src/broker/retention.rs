@@ -151,14 +151,7 @@ impl Broker {
         self.store_log_start(partition, kind, start)?;
         let unlink = {
             let mut owner = partition.owner().lock();
-            let expired = owner.dead_letters().map_or(0, |log| log.counts().expired);
-            let unlink = owner.apply_log_start(kind, start);
-            let after = owner.dead_letters().map_or(0, |log| log.counts().expired);
-            self.metrics
-                .dead_letters
-                .expired
-                .inc_by(after.saturating_sub(expired));
-            unlink
+            owner.apply_log_start(kind, start)
         };
         let Some(unlink) = unlink else { return Ok(0) };
         let count = u64::try_from(unlink.segment_count()).unwrap_or(u64::MAX);

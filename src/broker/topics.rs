@@ -213,9 +213,23 @@ impl Broker {
             let numbers = state.topic(&request.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
             Ok((Entry::TopicDeleted { name: request.name.clone() }, numbers))
         })?;
-        self.topics.write().remove(topic.name().as_str());
+        self.forget_topic(&topic);
         self.forget_partitions(&numbers);
         Ok(())
+    }
+
+    /// Takes a deleted topic out of the map. Its letters stay among those that there ever were; the live ones are deleted.
+    fn forget_topic(&self, topic: &Topic) {
+        let mut gone = self.gone_letters.lock();
+        self.topics.write().remove(topic.name().as_str());
+        for partition in topic.partitions().iter() {
+            let counts = letter_counts(partition);
+            *gone += LetterCounts {
+                live: 0,
+                deleted: counts.deleted.saturating_add(counts.live),
+                ..counts
+            };
+        }
     }
 
     /// Forgets what a deleted topic's partitions hold, and unlinks it.

@@ -48,7 +48,7 @@ pub(super) struct PartitionLabel {
 pub struct DeliveryMetrics {
     /// Messages published by requests.
     pub published: Counter,
-    /// Publications refused because too many messages wait.
+    /// Publish requests refused for want of room: too many messages wait, or the disk has too little space.
     pub publish_refusals: Counter,
     /// Firings of schedules.
     pub scheduled: Counter,
@@ -161,7 +161,7 @@ impl DeliveryMetrics {
         );
         counter(
             "publish_refusals",
-            "Publications refused because too many messages wait",
+            "Publish requests refused because too many messages wait, or the disk has too little space",
             &self.publish_refusals,
         );
         counter(

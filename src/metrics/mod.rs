@@ -10,6 +10,7 @@ mod register;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -140,25 +141,36 @@ impl Default for LogMetrics {
     }
 }
 
-/// Dead letters. Letters ever = live + republished + deleted + expired.
+/// Dead letters. Letters ever = live + republished + deleted + expired, as the logs have them, also from before a restart:
+/// [`Metrics::set_letters`] sets these five.
 #[derive(Debug, Clone, Default)]
 pub struct DeadLetterMetrics {
-    /// Letters appended, by disposition.
-    pub letters: Family<DispositionLabel, Counter>,
-    /// Letters resolved by republish.
-    pub republished: Counter,
-    /// Letters resolved by delete.
-    pub deleted: Counter,
-    /// Live letters that retention deleted.
-    pub expired: Counter,
+    /// Letters appended since the start, by disposition.
+    pub appended: Family<DispositionLabel, Counter>,
+    ever: Counter,
+    republished: Counter,
+    deleted: Counter,
+    expired: Counter,
+    live: Gauge,
     /// Letters that a retry or a deletion over `/v2/dlq` could not resolve.
     pub left_out: Counter,
-    /// Letters not resolved, by disposition.
-    pub live: Family<DispositionLabel, Gauge>,
     /// Seconds since the oldest live letter died; 0 without one.
     pub oldest_age_seconds: Gauge,
     /// Seconds until retention may take the first live letter; -1 when it takes none.
     pub first_expiry_seconds: Gauge,
+}
+
+/// How many dead letters there are, and what became of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LetterTotals {
+    /// Neither resolved nor expired.
+    pub live: u64,
+    /// Resolved by republish.
+    pub republished: u64,
+    /// Resolved by delete.
+    pub deleted: u64,
+    /// Live letters that retention deleted.
+    pub expired: u64,
 }
 
 /// Connections and HTTP answers.
@@ -259,6 +271,26 @@ impl Metrics {
         drop(registry);
     }
 
+    /// Sets how many dead letters there are and what became of the others, all at once: a scrape finds that they add up.
+    pub fn set_letters(&self, counts: LetterTotals) {
+        let letters = &self.dead_letters;
+        let gone = [
+            (&letters.republished, counts.republished),
+            (&letters.deleted, counts.deleted),
+            (&letters.expired, counts.expired),
+        ];
+        let ever = gone
+            .iter()
+            .fold(counts.live, |sum, (_, count)| sum.saturating_add(*count));
+        let registry = self.registry.lock();
+        for (counter, count) in gone {
+            counter.inner().store(count, Ordering::Relaxed);
+        }
+        letters.ever.inner().store(ever, Ordering::Relaxed);
+        letters.live.set(gauge_value(counts.live));
+        drop(registry);
+    }
+
     /// Returns everything as `OpenMetrics` text.
     pub fn encode(&self) -> String {
         let mut text = String::new();
@@ -299,14 +331,15 @@ mod tests {
         observe_duration(&metrics.logs.sync_seconds, Duration::from_micros(15));
         metrics
             .dead_letters
-            .letters
+            .appended
             .get_or_create(&DispositionLabel::new(3))
             .inc();
-        metrics
-            .dead_letters
-            .live
-            .get_or_create(&DispositionLabel::new(200))
-            .set(4);
+        metrics.set_letters(LetterTotals {
+            live: 4,
+            republished: 3,
+            deleted: 2,
+            expired: 1,
+        });
         let text = metrics.encode();
         for line in [
             "redrive_produce_records_total 1000",
@@ -314,8 +347,10 @@ mod tests {
             "redrive_disk_free_bytes 77",
             "redrive_sync_seconds_bucket{le=\"0.00002\"} 1",
             "redrive_sync_seconds_count 1",
-            "redrive_dead_letters_total{disposition=\"rejected\"} 1",
-            "redrive_dead_letters_live{disposition=\"unknown\"} 4",
+            "redrive_dead_letters_appended_total{disposition=\"rejected\"} 1",
+            "redrive_dead_letters_total 10",
+            "redrive_dead_letters_live 4",
+            "redrive_dead_letters_republished_total 3",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");

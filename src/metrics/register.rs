@@ -101,8 +101,13 @@ pub(super) fn logs(registry: &mut Registry, metrics: &LogMetrics) {
 pub(super) fn dead_letters(registry: &mut Registry, metrics: &DeadLetterMetrics) {
     registry.register(
         "dead_letters",
-        "Dead letters appended",
-        metrics.letters.clone(),
+        "Dead letters ever: live, republished, deleted and expired",
+        metrics.ever.clone(),
+    );
+    registry.register(
+        "dead_letters_appended",
+        "Dead letters appended since the broker started",
+        metrics.appended.clone(),
     );
     registry.register(
         "dead_letters_republished",
@@ -111,7 +116,7 @@ pub(super) fn dead_letters(registry: &mut Registry, metrics: &DeadLetterMetrics)
     );
     registry.register(
         "dead_letters_deleted",
-        "Dead letters deleted by a person or a program",
+        "Dead letters deleted by a person or a program, alone or with their topic",
         metrics.deleted.clone(),
     );
     registry.register(

@@ -22,6 +22,8 @@
 //! | log start, high watermark, log end | offset, offset, offset | first readable; end of the readable; next to assign |
 //! | letters | `u64`, `u64`, `u64`, `u64` | live, republished, deleted, expired |
 
+use std::ops::AddAssign;
+
 use storage::offset::Offset;
 
 use super::api_key::ApiKey;
@@ -101,6 +103,14 @@ pub struct LetterCounts {
     pub deleted: u64,
     /// Gone with their segment before they were resolved.
     pub expired: u64,
+}
+impl AddAssign for LetterCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.live = self.live.saturating_add(other.live);
+        self.republished = self.republished.saturating_add(other.republished);
+        self.deleted = self.deleted.saturating_add(other.deleted);
+        self.expired = self.expired.saturating_add(other.expired);
+    }
 }
 wire_struct!(LetterCounts {
     live,

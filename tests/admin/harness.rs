@@ -133,6 +133,15 @@ impl Broker {
         self.dir.close().unwrap();
     }
 
+    /// Ends the broker in good order and starts another one on what it has left.
+    pub(crate) async fn restart(self, keys: &[(&str, &str)]) -> Self {
+        drop(self.client);
+        drop(self.requests);
+        self.shutdown.trigger();
+        self.running.await.unwrap();
+        Self::start_in(self.dir, keys).await
+    }
+
     pub(crate) async fn send(
         &self,
         method: Method,

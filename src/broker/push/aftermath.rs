@@ -142,7 +142,7 @@ impl Aftermath {
             .await?;
         for (_, letter) in &letters {
             let label = DispositionLabel::new(letter.disposition.0);
-            let counter = &self.broker.metrics.dead_letters.letters;
+            let counter = &self.broker.metrics.dead_letters.appended;
             counter.get_or_create(&label).inc();
         }
         self.make_durable(LogKind::Delivery, appended.next_offset)

@@ -139,7 +139,7 @@ impl Broker {
         let is_new = matches!(outcome, RejectOutcome::Appended { .. });
         if is_new {
             let label = DispositionLabel::new(storage::dead_letter::Disposition::REJECTED.0);
-            let letters = &self.metrics.dead_letters.letters;
+            let letters = &self.metrics.dead_letters.appended;
             letters.get_or_create(&label).inc();
         }
         let letter_id = Address::letter(partition.number(), outcome.letter()).to_string();

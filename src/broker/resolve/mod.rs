@@ -86,18 +86,7 @@ impl Broker {
             let (partition, _, letters, places) = share.into_parts();
             let outcomes = self.until_not_busy(&partition, letters, |batch| {
                 let offsets: Vec<_> = batch.iter().map(|(offset, _)| *offset).collect();
-                let outcomes =
-                    self.with_resolver(&partition, who, |resolver| resolver.delete(&offsets));
-                let deleted = outcomes
-                    .letters
-                    .iter()
-                    .filter(|(_, outcome)| *outcome == Outcome::Deleted)
-                    .count();
-                self.metrics
-                    .dead_letters
-                    .deleted
-                    .inc_by(u64::try_from(deleted).unwrap_or(u64::MAX));
-                outcomes
+                self.with_resolver(&partition, who, |resolver| resolver.delete(&offsets))
             });
             for (offset, outcome) in outcomes {
                 let Some(at) = places.get(&offset) else {

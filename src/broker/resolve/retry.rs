@@ -323,9 +323,7 @@ impl Retry<'_> {
     }
 
     fn note(&mut self, partition: &Arc<PartitionHandle>, done: Option<Committed>) {
-        let Some(done) = done else { return };
-        let count = u64::try_from(done.letters.len()).unwrap_or(u64::MAX);
-        self.broker.metrics.dead_letters.republished.inc_by(count);
-        self.committed.push((Arc::clone(partition), done));
+        let done = done.map(|done| (Arc::clone(partition), done));
+        self.committed.extend(done);
     }
 }

@@ -8,6 +8,7 @@ use storage::partition::Claim;
 
 use crate::broker::Broker;
 use crate::broker::tests::{append_value, bounded, open, partition, rejection};
+use crate::broker::topics::letter_counts;
 use crate::broker::upkeep::sync_all;
 use crate::engine::PartitionHandle;
 use crate::protocol::create_topic::CreateTopicRequest;
@@ -71,9 +72,8 @@ async fn whoever_waits_for_a_letter_holds_no_other_one() {
         tokio::spawn(async move { broker.retry_letters(retry_all(), "tester".to_owned()).await })
     };
     // The other one of its part is sent back; then it waits for the first letter.
-    let republished = &broker.metrics().dead_letters.republished;
     bounded(async {
-        while republished.get() < 1 {
+        while letter_counts(&partition).republished < 1 {
             changes.changed().await.unwrap();
         }
     })
@@ -127,9 +127,9 @@ async fn what_is_written_in_all_partitions_is_committed_before_a_letter_is_waite
         let broker = Arc::clone(&broker);
         tokio::spawn(async move { broker.retry_letters(request, "tester".to_owned()).await })
     };
-    let republished = &broker.metrics().dead_letters.republished;
+    let other = topic.partition(1).unwrap();
     bounded(async {
-        while republished.get() < 1 {
+        while letter_counts(&other).republished < 1 {
             changes.changed().await.unwrap();
         }
     })
