@@ -261,9 +261,9 @@ pub(super) async fn list(call: Call) -> Answer {
         page: page(&call.query)?,
         bytes_max: 0,
     };
-    let answer = call
-        .blocking(move |broker| broker.list_letters(&request))
-        .await?;
+    let permit = call.broker.may_list().await;
+    let listed = call.blocking(move |broker| Ok((broker.list_letters(&request)?, permit)));
+    let (answer, _permit) = listed.await?;
     ok(&LetterPage {
         letters: answer.letters.into_iter().map(Letter::from).collect(),
         cursor: answer.cursor,

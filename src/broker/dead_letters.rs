@@ -1,6 +1,11 @@
 //! Looking at dead letters: a page of a selection, or one by its id.
 
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::letter_view::letter_view;
+use super::resolve::ended;
 use super::select::{Selected, find_partition, parse_id, select, unknown_letter};
 use super::{Broker, refusal};
 use crate::limits::LETTER_PAGE_BYTES_MAX;
@@ -9,6 +14,28 @@ use crate::protocol::letter::LetterView;
 use crate::protocol::read_letters::{GetLetterRequest, ListLettersAnswer, ListLettersRequest};
 
 impl Broker {
+    /// Waits until one more list may be made. The permit goes with the work, and with its answer until that is encoded.
+    pub async fn may_list(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.listing).acquire_owned().await.ok()
+    }
+
+    /// As [`Broker::list_letters`], in turn, where it may block.
+    ///
+    /// # Errors
+    /// As [`Broker::list_letters`].
+    pub async fn list_letters_in_turn(
+        self: &Arc<Self>,
+        request: ListLettersRequest,
+    ) -> Result<ListLettersAnswer, Refusal> {
+        let permit = self.may_list().await;
+        let this = Arc::clone(self);
+        let listed = self.run(move || {
+            let _permit = permit;
+            this.list_letters(&request)
+        });
+        listed.await.unwrap_or_else(|_| Err(ended()))
+    }
+
     /// Lists live letters. Blocks on the disk.
     ///
     /// # Errors

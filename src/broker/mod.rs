@@ -80,6 +80,10 @@ pub use url_groups::EndpointMatch;
 /// Retries and deletions of dead letters that may be under way at once: each holds a thread and a batch in memory.
 const RESOLVING_MAX: usize = 8;
 
+/// Lists of dead letters that may be made at once: each holds a page in memory, and its answer. They are read at once, so that
+/// whoever waits does not wait long.
+const LISTING_MAX: usize = 4;
+
 /// The broker. Shared by all surfaces.
 #[derive(Debug)]
 pub struct Broker {
@@ -108,6 +112,7 @@ pub struct Broker {
     is_clock_off: AtomicBool,
     next_producer_id: Mutex<std::ops::Range<u64>>,
     resolving: Arc<Semaphore>,
+    listing: Arc<Semaphore>,
     /// What became of the letters of topics that were deleted since the start. Held while letters are counted.
     gone_letters: Mutex<LetterCounts>,
     rejects: reject::RejectQueue,

@@ -22,7 +22,7 @@ use super::checkpoints::Checkpoints;
 use super::control::Control;
 use super::fetch::FetchRoom;
 use super::push_settings::PushSettings;
-use super::{Broker, Host, RESOLVING_MAX, push, signing_keys};
+use super::{Broker, Host, LISTING_MAX, RESOLVING_MAX, push, signing_keys};
 use crate::clock::{ClockWatch, SharedClock};
 use crate::config::ServeConfig;
 use crate::engine::{PartitionHandle, WorkPool};
@@ -146,6 +146,7 @@ impl Broker {
             is_clock_off: AtomicBool::new(false),
             next_producer_id: Mutex::new(0..0),
             resolving: Arc::new(Semaphore::new(RESOLVING_MAX)),
+            listing: Arc::new(Semaphore::new(LISTING_MAX)),
             gone_letters: Mutex::default(),
             rejects: super::reject::RejectQueue::default(),
             fetch_room: FetchRoom::new(config.fetches.answer_bytes_max),

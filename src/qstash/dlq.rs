@@ -51,8 +51,9 @@ pub(super) async fn list(call: Call) -> Answer {
         return ok(&DeadLetterPage::default());
     };
     let page = asked.page;
-    let found = call.blocking(move |broker| broker.dead_messages(&selection, &page));
-    let (messages, cursor) = found.await?;
+    let permit = call.broker.may_list().await;
+    let found = call.blocking(move |broker| Ok((broker.dead_messages(&selection, &page)?, permit)));
+    let ((messages, cursor), _permit) = found.await?;
     ok(&DeadLetterPage {
         cursor,
         messages: messages.into_iter().map(DeadLetterJson::from).collect(),

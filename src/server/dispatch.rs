@@ -197,7 +197,9 @@ pub(super) fn work(
             reader,
             |b, r: RejectRequest| async move { b.reject(r).await },
         ),
-        ApiKey::ListLetters => call.blocking(reader, |b, r: ListLettersRequest| b.list_letters(&r)),
+        ApiKey::ListLetters => call.run(reader, |b, r: ListLettersRequest| async move {
+            b.list_letters_in_turn(r).await
+        }),
         ApiKey::GetLetter => call.blocking(reader, |b, r: GetLetterRequest| b.get_letter(&r)),
         ApiKey::LetterStats => call.blocking(reader, |b, r: LetterStatsRequest| b.letter_stats(&r)),
         ApiKey::RetryLetters => call.run(reader, |b, r: RetryLettersRequest| async move {

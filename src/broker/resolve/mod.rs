@@ -13,7 +13,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use storage::dead_letter::PlacedLetter;
 use storage::error::LogError;
 use storage::log_id::LogKind;
 use storage::offset::Offset;
@@ -24,7 +23,7 @@ use answers::{deleted, still_busy, unknown_outcome};
 pub(super) use share::Change;
 use share::share_out;
 
-use super::select::select;
+use super::select::select_places;
 use super::{Broker, refusal};
 use crate::engine::PartitionHandle;
 use crate::failpoint;
@@ -80,12 +79,12 @@ impl Broker {
             REQUEST_ID_BYTES_MAX,
         )?;
         let topic = self.topic(&request.topic)?;
-        let page = select(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
-        let (mut answers, shares) = share_out::<bool>(page.letters);
+        let page = select_places(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
+        let (mut answers, shares) = share_out::<bool, ()>(page.letters);
         for share in shares {
             let (partition, _, letters, places) = share.into_parts();
             let outcomes = self.until_not_busy(&partition, letters, |batch| {
-                let offsets: Vec<_> = batch.iter().map(|(offset, _)| *offset).collect();
+                let offsets: Vec<_> = batch.iter().map(|(offset, ())| *offset).collect();
                 self.with_resolver(&partition, who, |resolver| resolver.delete(&offsets))
             });
             for (offset, outcome) in outcomes {
@@ -104,11 +103,11 @@ impl Broker {
     }
 
     /// Calls `act` with the letters, then with those that were busy, until none is or the wait is over.
-    fn until_not_busy(
+    fn until_not_busy<L>(
         &self,
         partition: &PartitionHandle,
-        mut letters: Vec<PlacedLetter>,
-        mut act: impl FnMut(&[PlacedLetter]) -> storage::partition::Outcomes,
+        mut letters: Vec<(Offset, L)>,
+        mut act: impl FnMut(&[(Offset, L)]) -> storage::partition::Outcomes,
     ) -> Vec<Settled> {
         let mut results = Vec::new();
         let started = self.clock.monotonic();
@@ -194,7 +193,7 @@ fn settle(offset: Offset, outcome: Outcome, error: Option<&Refusal>) -> Settled 
     (offset, result)
 }
 
-pub(super) fn ended() -> Refusal {
+pub(in crate::broker) fn ended() -> Refusal {
     Refusal::new(ErrorCode::ShuttingDown, "the broker is ending")
 }
 

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use storage::dead_letter::{DeadLetter, PlacedLetter};
+use storage::dead_letter::DeadLetter;
 use storage::offset::Offset;
 use storage::partition::Republished;
 
 use super::answers::unknown_outcome;
-use crate::broker::select::Selected;
+use crate::broker::select::SelectedLetters;
 use crate::engine::PartitionHandle;
 use crate::protocol::error_code::Refusal;
 
@@ -19,16 +19,16 @@ pub(in crate::broker) type Change =
 pub(super) type Answers<T> = Vec<(String, Result<T, Refusal>)>;
 
 /// Letters of one partition that are resolved together, with their places in the answer.
-pub(super) struct Share {
+pub(super) struct Share<L = Box<DeadLetter>> {
     pub(super) partition: Arc<PartitionHandle>,
     pub(super) index: u32,
-    pub(super) letters: Vec<(usize, PlacedLetter)>,
+    pub(super) letters: Vec<(usize, (Offset, L))>,
 }
 
-impl Share {
+impl<L> Share<L> {
     /// Returns the partition, its index, the letters, and the places of their answers by offset: there may be thousands of
     /// them, and their outcomes come in any order.
-    pub(super) fn into_parts(self) -> Parts {
+    pub(super) fn into_parts(self) -> Parts<L> {
         let places = self.letters.iter().map(|(at, (offset, _))| (*offset, *at));
         let places = places.collect();
         let letters = self.letters.into_iter();
@@ -37,19 +37,17 @@ impl Share {
     }
 }
 
-pub(super) type Parts = (
+pub(super) type Parts<L> = (
     Arc<PartitionHandle>,
     u32,
-    Vec<PlacedLetter>,
+    Vec<(Offset, L)>,
     HashMap<Offset, usize>,
 );
 
 /// Sorts selected letters by partition. Those that led nowhere are answered already.
-pub(super) fn share_out<T>(
-    letters: Vec<(String, Result<Selected, Refusal>)>,
-) -> (Answers<T>, Vec<Share>) {
+pub(super) fn share_out<T, L>(letters: SelectedLetters<L>) -> (Answers<T>, Vec<Share<L>>) {
     let mut answers = Vec::new();
-    let mut shares: Vec<Share> = Vec::new();
+    let mut shares: Vec<Share<L>> = Vec::new();
     for (at, (id, selected)) in letters.into_iter().enumerate() {
         let selected = match selected {
             Ok(selected) => selected,

@@ -1,50 +1,49 @@
 //! Selecting dead letters: by ids, by their fields, page by page.
 
+mod by_id;
 mod filter;
+mod pages;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use storage::address::{Address, AddressKind};
-use storage::dead_letter::select::{
-    Cursor, LetterFilter, MergedPage, Order, PartitionPage, PartitionRange, merge,
-};
-use storage::dead_letter::{DeadLetter, DeadLetterView, PlacedLetter};
+use storage::dead_letter::DeadLetter;
+use storage::dead_letter::select::{Cursor, LetterFilter, Order, PartitionRange};
 use storage::log_id::PartitionNumber;
 use storage::offset::Offset;
 
+use by_id::select_ids;
 pub(super) use filter::filter_of;
+use pages::{PageLimits, Pages};
 
-use super::{Broker, refusal};
+use super::Broker;
 use crate::engine::PartitionHandle;
 use crate::limits::LETTERS_PER_CALL_MAX;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::selection::{self as wire, Page, Selection};
 use crate::topic::Topic;
 
-/// Bytes that a letter takes in an answer besides its own: ids, lengths, numbers.
-const LETTER_FIELDS_BYTES: usize = 512;
+/// Bytes of letters that a partition holds for a page however many partitions there are: letters beyond are read again if the page
+/// has them, which is rare and slow where letters are few or small.
+const HELD_BYTES_MIN: usize = 2 << 20;
 
-/// A letter that was selected.
-pub(super) struct Selected {
+/// A letter that was selected: itself, or only where it stands.
+pub(super) struct Selected<L = Box<DeadLetter>> {
     pub(super) partition: Arc<PartitionHandle>,
     pub(super) index: u32,
     pub(super) offset: Offset,
-    pub(super) letter: Box<DeadLetter>,
+    pub(super) letter: L,
 }
 
-/// One page of a selection. What was asked for by an id that leads nowhere stands in `refused`.
-pub(super) struct SelectedPage {
-    pub(super) letters: Vec<(String, Result<Selected, Refusal>)>,
+/// Letters with their ids.
+pub(super) type SelectedLetters<L = Box<DeadLetter>> = Vec<(String, Result<Selected<L>, Refusal>)>;
+
+/// One page of a selection. What was asked for by an id that leads nowhere stands in it as a refusal.
+pub(super) struct SelectedPage<L = Box<DeadLetter>> {
+    pub(super) letters: SelectedLetters<L>,
     pub(super) cursor: Option<String>,
-}
-
-/// What one partition has found of a page.
-struct Found {
-    partition: Arc<PartitionHandle>,
-    index: u32,
-    letters: Vec<PlacedLetter>,
-    /// What each of them weighs.
-    weights: Vec<usize>,
 }
 
 impl Broker {
@@ -67,13 +66,69 @@ impl Broker {
     }
 }
 
-/// Returns one page of a selection, in its order.
+/// Returns one page of a selection, in its order. In memory are the letters of the page, and of those that were looked at besides
+/// about as many.
 pub(super) fn select(
-    topic: &Arc<Topic>,
+    topic: &Topic,
     selection: &Selection,
     page: &Page,
     bytes_max: u32,
 ) -> Result<SelectedPage, Refusal> {
+    check_limit(page)?;
+    if let Selection::Ids(ids) = selection {
+        return select_ids(topic, ids, bytes_max, |letter| letter);
+    }
+    let held = |partitions| held_bytes_max(bytes_max, partitions);
+    let (pages, cursor) = look(topic, selection, page, (bytes_max, &held))?;
+    Ok(SelectedPage {
+        letters: pages.letters()?,
+        cursor,
+    })
+}
+
+/// As [`select`], of the letters only where they stand: none is held.
+pub(super) fn select_places(
+    topic: &Topic,
+    selection: &Selection,
+    page: &Page,
+    bytes_max: u32,
+) -> Result<SelectedPage<()>, Refusal> {
+    check_limit(page)?;
+    if let Selection::Ids(ids) = selection {
+        return select_ids(topic, ids, bytes_max, drop);
+    }
+    let (pages, cursor) = look(topic, selection, page, (bytes_max, &|_| 0))?;
+    Ok(SelectedPage {
+        letters: pages.places(),
+        cursor,
+    })
+}
+
+/// Looks through all partitions of a selection that is not by ids. Each holds as many bytes of letters as `held` says of their
+/// number.
+fn look(
+    topic: &Topic,
+    selection: &Selection,
+    page: &Page,
+    (bytes_max, held): (u32, &dyn Fn(usize) -> usize),
+) -> Result<(Pages, Option<String>), Refusal> {
+    let filter = filter_of(selection)?;
+    let order = order_of(page);
+    let ranges = match &page.cursor {
+        None => first_ranges(topic),
+        Some(text) => cursor_ranges(text, order, &filter)?,
+    };
+    let limits = PageLimits {
+        letters: usize::try_from(page.limit).unwrap_or(usize::MAX),
+        bytes: usize::try_from(bytes_max).unwrap_or(usize::MAX),
+        held_bytes: held(ranges.len()),
+    };
+    let pages = Pages::find(topic, &ranges, (&filter, order), limits)?;
+    let cursor = cursor(order, &filter, pages.remaining())?;
+    Ok((pages, cursor))
+}
+
+fn check_limit(page: &Page) -> Result<(), Refusal> {
     if page.limit == 0 || page.limit > LETTERS_PER_CALL_MAX {
         let message = format!(
             "the limit is {}, it must be 1 to {LETTERS_PER_CALL_MAX}",
@@ -81,114 +136,14 @@ pub(super) fn select(
         );
         return Err(Refusal::new(ErrorCode::InvalidSelection, message));
     }
-    if let Selection::Ids(ids) = selection {
-        return select_ids(topic, ids, bytes_max);
-    }
-    let filter = filter_of(selection)?;
-    let order = order_of(page);
-    let ranges = match &page.cursor {
-        None => first_ranges(topic),
-        Some(text) => cursor_ranges(text, order, &filter)?,
-    };
-    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let mut found = Vec::new();
-    let mut pages = Vec::new();
-    for range in ranges {
-        let Some((index, partition)) = find_partition(topic, range.partition) else {
-            continue;
-        };
-        let Some(view) = partition.dead_letters() else {
-            continue;
-        };
-        let mut found_here = Found {
-            partition,
-            index,
-            letters: Vec::new(),
-            weights: Vec::new(),
-        };
-        let most = (limit, bytes_max);
-        let unseen = look(&view, &filter, order, range, most, &mut found_here)?;
-        pages.push(PartitionPage {
-            asked: range,
-            unseen,
-            letters: found_here
-                .letters
-                .iter()
-                .map(|(offset, letter)| (*offset, letter.died_at))
-                .collect(),
-        });
-        found.push(found_here);
-    }
-    let mut merged = merge(order, &pages, limit);
-    // Each partition has kept to the bytes by itself; together they may be too much.
-    let fit = fitting(&found, &merged, bytes_max);
-    if fit < merged.picks.len() {
-        merged = merge(order, &pages, fit);
-    }
-    let cursor = cursor(order, &filter, &merged.remaining)?;
-    Ok(SelectedPage {
-        letters: pick(found, &merged),
-        cursor,
-    })
+    Ok(())
 }
 
-/// Looks through one partition's share, up to a number of letters found or bytes of them.
-fn look(
-    view: &DeadLetterView,
-    filter: &LetterFilter,
-    order: Order,
-    range: PartitionRange,
-    (limit, bytes_max): (usize, u32),
-    found: &mut Found,
-) -> Result<PartitionRange, Refusal> {
-    let mut bytes = 0_usize;
+/// Returns how many bytes of letters each partition may hold for a page.
+fn held_bytes_max(bytes_max: u32, partitions: usize) -> usize {
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let mut is_stopped = false;
-    view.visit(
-        filter,
-        order,
-        (range.from, range.to),
-        &mut |offset, letter| {
-            let weight = weight(&letter);
-            bytes = bytes.saturating_add(weight);
-            found.letters.push((offset, letter));
-            found.weights.push(weight);
-            is_stopped = found.letters.len() >= limit || bytes >= bytes_max;
-            !is_stopped
-        },
-    )
-    .map_err(|error| refusal::of_log(&error))?;
-    let last = found.letters.last().map(|(offset, _)| *offset);
-    let nothing = PartitionRange {
-        to: range.from,
-        ..range
-    };
-    Ok(match (last.filter(|_| is_stopped), order) {
-        (None, _) => nothing,
-        (Some(last), Order::OldestFirst) => PartitionRange {
-            from: last.next(),
-            ..range
-        },
-        (Some(last), Order::NewestFirst) => PartitionRange { to: last, ..range },
-    })
-}
-
-/// Returns how many bytes a letter takes in an answer at most.
-fn weight(letter: &DeadLetter) -> usize {
-    LETTER_FIELDS_BYTES.saturating_add(letter.weight())
-}
-
-/// Returns how many letters of a page fit `bytes_max`, at least one.
-fn fitting(found: &[Found], merged: &MergedPage, bytes_max: u32) -> usize {
-    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let mut weights: Vec<_> = found.iter().map(|found| found.weights.iter()).collect();
-    let mut bytes = 0_usize;
-    let fit = merged.picks.iter().take_while(|pick| {
-        let weight = weights.get_mut(pick.page).and_then(Iterator::next);
-        bytes = bytes.saturating_add(weight.copied().unwrap_or(0));
-        bytes <= bytes_max
-    });
-    fit.count().max(1)
+    let share = bytes_max.checked_div(partitions).unwrap_or(bytes_max);
+    share.max(HELD_BYTES_MIN).min(bytes_max)
 }
 
 /// The first page fixes the end: letters that die later are not part of the selection.
@@ -238,80 +193,6 @@ fn order_of(page: &Page) -> Order {
         wire::Order::OldestFirst => Order::OldestFirst,
         wire::Order::NewestFirst => Order::NewestFirst,
     }
-}
-
-/// Takes the picked letters out of what the partitions found.
-fn pick(found: Vec<Found>, merged: &MergedPage) -> Vec<(String, Result<Selected, Refusal>)> {
-    let mut sources: Vec<_> = found
-        .into_iter()
-        .map(|found| (found.partition, found.index, found.letters.into_iter()))
-        .collect();
-    let picked = merged.picks.iter().filter_map(|pick| {
-        let (partition, index, letters) = sources.get_mut(pick.page)?;
-        let (offset, letter) = letters.next()?;
-        let id = Address::letter(partition.number(), offset).to_string();
-        let selected = Selected {
-            partition: Arc::clone(partition),
-            index: *index,
-            offset,
-            letter,
-        };
-        Some((id, Ok(selected)))
-    });
-    picked.collect()
-}
-
-/// Finds letters by their ids, live or not: what is asked for by name is answered by name.
-fn select_ids(topic: &Arc<Topic>, ids: &[String], bytes_max: u32) -> Result<SelectedPage, Refusal> {
-    if ids.len() > usize::try_from(LETTERS_PER_CALL_MAX).unwrap_or(usize::MAX) {
-        let message = format!(
-            "{} ids are given, at most {LETTERS_PER_CALL_MAX} are taken",
-            ids.len()
-        );
-        return Err(Refusal::new(ErrorCode::InvalidSelection, message));
-    }
-    let mut seen = std::collections::HashSet::new();
-    let distinct = ids.iter().filter(|id| seen.insert(id.as_str()));
-    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let mut letters = Vec::new();
-    let mut bytes = 0_usize;
-    for id in distinct {
-        let selected = select_id(topic, id);
-        if let Ok(selected) = &selected {
-            bytes = bytes.saturating_add(weight(&selected.letter));
-        }
-        letters.push((id.clone(), selected));
-        if bytes > bytes_max && letters.len() > 1 {
-            let message = format!(
-                "the first {} letters take more than the {bytes_max} bytes of an answer, give fewer ids",
-                letters.len()
-            );
-            return Err(Refusal::new(ErrorCode::InvalidSelection, message));
-        }
-    }
-    Ok(SelectedPage {
-        letters,
-        cursor: None,
-    })
-}
-
-fn select_id(topic: &Topic, id: &str) -> Result<Selected, Refusal> {
-    let address = parse_id(id)?;
-    let (index, partition) = find_partition(topic, address.partition).ok_or_else(|| {
-        let message = format!("{id} is no dead letter of topic {}", topic.name());
-        Refusal::new(ErrorCode::UnknownLetter, message)
-    })?;
-    let view = partition.dead_letters().ok_or_else(|| unknown_letter(id))?;
-    let letter = view
-        .get(address.offset)
-        .map_err(|error| refusal::of_log(&error))?
-        .ok_or_else(|| unknown_letter(id))?;
-    Ok(Selected {
-        partition,
-        index,
-        offset: address.offset,
-        letter,
-    })
 }
 
 pub(super) fn unknown_letter(id: &str) -> Refusal {

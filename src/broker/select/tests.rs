@@ -1,0 +1,119 @@
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::sync::Arc;
+
+use storage::log_id::LogKind;
+use storage::offset::Offset;
+
+use super::*;
+use crate::broker::tests::{append_value, bounded, open, rejection};
+use crate::broker::upkeep::sync_all;
+use crate::protocol::create_topic::CreateTopicRequest;
+use crate::protocol::reject::RejectRequest;
+use crate::protocol::settings::{Durability, SettingsChange};
+
+const PARTITIONS: u32 = 3;
+const LETTERS: u64 = 5;
+const LETTER_BYTES: usize = 100_000;
+
+/// Dead letters of which each has its own value, in turn of all partitions.
+async fn filled() -> (Arc<Broker>, Arc<Topic>) {
+    let (broker, _disk) = open();
+    let request = CreateTopicRequest {
+        name: "t".to_owned(),
+        partition_count: PARTITIONS,
+        durability: Durability::Synced,
+        change: SettingsChange::default(),
+    };
+    broker.create_topic(&request).unwrap();
+    let topic = broker.topic("t").unwrap();
+    for offset in 0..LETTERS {
+        for number in 0..PARTITIONS {
+            let partition = topic.partition(number).unwrap();
+            let mut value = vec![7; LETTER_BYTES];
+            value.extend_from_slice(format!("{number} {offset}").as_bytes());
+            append_value(&partition, &value).unwrap();
+            sync_all(&partition, LogKind::Main).unwrap();
+            let rejection = RejectRequest {
+                partition: number,
+                ..rejection(offset)
+            };
+            bounded(broker.reject(rejection)).await.unwrap();
+        }
+    }
+    (broker, topic)
+}
+
+fn ranges_of(topic: &Topic, order: Order, held_bytes: usize) -> Pages {
+    let limits = PageLimits {
+        letters: 100,
+        bytes: usize::MAX,
+        held_bytes,
+    };
+    let filter = LetterFilter::default();
+    Pages::find(topic, &first_ranges(topic), (&filter, order), limits).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_is_bounded_and_what_is_not_is_read_again() {
+    let (_broker, topic) = filled().await;
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let all = ranges_of(&topic, order, usize::MAX).letters().unwrap();
+        assert_eq!(all.len(), 15);
+        for held in [0, LETTER_BYTES * 5 / 2] {
+            let pages = ranges_of(&topic, order, held);
+            assert!(pages.held_bytes() <= held * 3, "{}", pages.held_bytes());
+            assert_eq!(pages.held_bytes() > 0, held > 0);
+            let letters = pages.letters().unwrap();
+            let same = letters.iter().zip(&all).all(|((id, one), (known, other))| {
+                let (one, other) = (one.as_ref().unwrap(), other.as_ref().unwrap());
+                id == known && one.letter == other.letter
+            });
+            assert!(same && letters.len() == all.len());
+            let places = ranges_of(&topic, order, held).places();
+            let ids = |(id, _): &(String, _)| id.clone();
+            assert!(
+                places
+                    .iter()
+                    .map(ids)
+                    .eq(all.iter().map(|(id, _)| id.clone()))
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_by_bytes_give_every_letter_once() {
+    let (_broker, topic) = filled().await;
+    let mut page = Page::first(wire::Order::OldestFirst, 100);
+    let mut found = Vec::new();
+    loop {
+        let bytes_max = u32::try_from(LETTER_BYTES * 5 / 2).unwrap();
+        let places = select_places(&topic, &Selection::All, &page, bytes_max).unwrap();
+        let letters = select(&topic, &Selection::All, &page, bytes_max).unwrap();
+        assert_eq!(places.cursor, letters.cursor);
+        assert!((1..=2).contains(&letters.letters.len()));
+        assert_eq!(places.letters.len(), letters.letters.len());
+        let offsets = letters.letters.iter().map(|(_, one)| {
+            let one = one.as_ref().unwrap();
+            (one.index, one.offset)
+        });
+        found.extend(offsets);
+        page.cursor = letters.cursor;
+        if page.cursor.is_none() {
+            break;
+        }
+    }
+    found.sort_unstable();
+    let expected =
+        (0..PARTITIONS).flat_map(|index| (0..LETTERS).map(move |at| (index, Offset(at))));
+    assert!(found.into_iter().eq(expected));
+}
+
+#[test]
+fn partitions_share_what_is_held() {
+    assert_eq!(held_bytes_max(16 << 20, 4), 4 << 20);
+    assert_eq!(held_bytes_max(16 << 20, 64), HELD_BYTES_MIN);
+    assert_eq!(held_bytes_max(1000, 4), 1000);
+    assert_eq!(held_bytes_max(16 << 20, 0), 16 << 20);
+}
