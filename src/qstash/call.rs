@@ -47,16 +47,31 @@ pub(super) struct Call {
 impl Call {
     /// Reads the headers of a publish.
     pub(super) fn publish_headers(&self) -> Result<PublishHeaders, ApiError> {
-        let headers = self.headers.iter();
-        let pairs = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
-        Ok(PublishHeaders::parse(pairs, self.broker.now())?)
+        Ok(PublishHeaders::parse(
+            self.header_pairs(),
+            self.broker.now(),
+        )?)
+    }
+
+    /// Reads the headers of a schedule.
+    pub(super) fn schedule_headers(&self) -> Result<PublishHeaders, ApiError> {
+        Ok(PublishHeaders::of_schedule(
+            self.header_pairs(),
+            self.broker.now(),
+        )?)
     }
 
     /// Reads what the headers of a retry override.
     pub(super) fn overrides(&self) -> Result<PublishSettings, ApiError> {
+        Ok(PublishHeaders::overrides(
+            self.header_pairs(),
+            self.broker.now(),
+        )?)
+    }
+
+    fn header_pairs(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let headers = self.headers.iter();
-        let pairs = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
-        Ok(PublishHeaders::overrides(pairs, self.broker.now())?)
+        headers.map(|(name, value)| (name.as_str(), value.as_bytes()))
     }
 
     /// Returns who asks, for markers.

@@ -8,7 +8,7 @@ use storage::delivery::limits::ENVELOPE_BYTES_MAX;
 use storage::hidden::Hidden;
 use storage::offset::TimestampMs;
 
-use super::headers::{Dedup, HeaderError, PublishHeaders};
+use super::headers::{DELAY_ONLY, Dedup, HeaderError, NOT_BEFORE, PublishHeaders};
 use super::target::PublishTarget;
 use crate::broker::NewSchedule;
 use crate::delivery::api::{Publication, Target};
@@ -121,9 +121,19 @@ impl PublishRequest {
         let schedule = cron::Schedule::parse(cron)
             .map_err(|error| HeaderError::value("upstash-cron", cron, error.to_string()))?;
         if let Some(Start::At(time)) = headers.settings.start {
-            let expected = "a schedule takes Upstash-Delay, which is counted from each firing";
             let value = time.0.div_euclid(1000).to_string();
-            return Err(HeaderError::value("upstash-not-before", &value, expected).into());
+            return Err(HeaderError::value(NOT_BEFORE, &value, DELAY_ONLY).into());
+        }
+        let once = "each firing is a message of its own, a schedule takes no deduplication";
+        match &headers.dedup {
+            Dedup::None => {}
+            Dedup::Id(id) => {
+                return Err(HeaderError::value("upstash-deduplication-id", id, once).into());
+            }
+            Dedup::Content => {
+                let name = "upstash-content-based-deduplication";
+                return Err(HeaderError::value(name, "true", once).into());
+            }
         }
         let parse_id = |id: &String| {
             ScheduleId::parse(id)
@@ -277,6 +287,14 @@ mod tests {
             (
                 vec![cron, ("upstash-not-before", "5")],
                 "Upstash-Not-Before",
+            ),
+            (
+                vec![cron, ("upstash-deduplication-id", "x")],
+                "Upstash-Deduplication-Id is \"x\": each firing",
+            ),
+            (
+                vec![cron, ("upstash-content-based-deduplication", "true")],
+                "Upstash-Content-Based-Deduplication is \"true\": each firing",
             ),
             (vec![cron, ("upstash-queue-name", "a b")], "queue name"),
         ] {

@@ -17,7 +17,7 @@ use crate::broker::Broker;
 use crate::delivery::api::MessageState;
 use crate::http::ApiError;
 use crate::limits::LETTER_PAGE_MAX;
-use crate::names::ScheduleId;
+use crate::names::{ScheduleId, UrlGroupName};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
 
@@ -31,7 +31,7 @@ struct Set {
 pub(super) async fn set(call: Call) -> Answer {
     let request = PublishRequest {
         target: PublishTarget::from_path(&call.rest, call.raw_query.as_deref())?,
-        headers: call.publish_headers()?,
+        headers: call.schedule_headers()?,
         body: call.body.clone(),
         queue: None,
         caller_ip: call.caller_ip.clone(),
@@ -130,7 +130,15 @@ fn facts(broker: &Broker, id: &str, schedule: &Schedule) -> Result<ScheduleFacts
         next: broker.next_firing(id, schedule),
         states: states.collect(),
         last: last.map(|last| last.due),
+        problem: problem(broker, &schedule.destination),
     })
+}
+
+/// Says why a schedule cannot fire: a URL group may be gone that was there when the schedule was set.
+fn problem(broker: &Broker, destination: &str) -> Option<String> {
+    let group = UrlGroupName::parse(destination).ok()?;
+    let refusal = broker.url_group(&group).err()?;
+    Some(refusal.message)
 }
 
 /// Shows schedules. Of the messages that have come to their end, those that are dead letters have failed.

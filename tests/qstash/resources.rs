@@ -112,6 +112,28 @@ async fn a_schedule_is_shown_paused_and_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_whose_url_group_is_gone_says_so() {
+    let world = World::start().await;
+    let body = json!({"endpoints": [{"url": NOWHERE}]}).to_string();
+    let target = "/v2/topics/group/endpoints";
+    let added = world.send(Method::POST, target, &[], &body).await;
+    assert_eq!(added.status, 200);
+    let headers = [("upstash-cron", "0 4 * * *"), ("upstash-schedule-id", "s")];
+    let set = world.send(Method::POST, "/v2/schedules/group", &headers, "");
+    set.await.expect(200);
+    let schedule = world.get("/v2/schedules/s").await.expect(200);
+    assert_eq!(schedule.get("lastScheduleError"), None);
+    world.order(Method::DELETE, "/v2/topics/group").await;
+    for target in ["/v2/schedules/s", "/v2/schedules"] {
+        let found = world.get(target).await.expect(200);
+        let schedule = found.get(0).unwrap_or(&found);
+        let error = text(schedule, "lastScheduleError");
+        assert!(error.contains("group"), "{error}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schedule_is_overwritten_by_its_id_and_deleted() {
     let world = World::start().await;
     let target = format!("/v2/schedules/{NOWHERE}");

@@ -21,6 +21,11 @@ pub(crate) use error::{cut, cut_url};
 use crate::delivery::settings::{CallbackSettings, PublishSettings, Start};
 use forwarded::forward;
 
+/// The header that no schedule takes, and what it takes in its place.
+pub(crate) const NOT_BEFORE: &str = "upstash-not-before";
+pub(crate) const DELAY_ONLY: &str =
+    "a schedule takes Upstash-Delay, which is counted from each firing";
+
 /// What the headers say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PublishHeaders {
@@ -81,6 +86,25 @@ impl PublishHeaders {
             }
         }
         parser.finish()
+    }
+
+    /// Reads the headers of a schedule.
+    ///
+    /// # Errors
+    /// As [`Self::parse`]; for `Upstash-Not-Before`, whatever it says.
+    pub fn of_schedule<'h>(
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+        now: TimestampMs,
+    ) -> Result<Self, HeaderError> {
+        let headers: Vec<_> = headers.into_iter().collect();
+        // First: what a time should look like is no help to whoever may not give one.
+        for (name, value) in &headers {
+            let value = String::from_utf8_lossy(value);
+            if name.eq_ignore_ascii_case(NOT_BEFORE) && !value.trim().is_empty() {
+                return Err(HeaderError::value(NOT_BEFORE, &value, DELAY_ONLY));
+            }
+        }
+        Self::parse(headers, now)
     }
 
     /// Reads the headers of a retry, which override what the message was published with. The request's own content type is of its

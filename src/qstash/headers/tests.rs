@@ -264,6 +264,24 @@ fn a_retry_overrides_settings_and_not_where_the_message_stands() {
 }
 
 #[test]
+fn a_schedule_takes_a_delay_and_no_time() {
+    let of_schedule = |headers: &[(&str, &str)]| {
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes()));
+        PublishHeaders::of_schedule(pairs, NOW).map_err(|error| error.to_string())
+    };
+    for value in ["tomorrow", "1700000000", "1700000000000000"] {
+        let error = of_schedule(&[("Upstash-Not-Before", value)]).unwrap_err();
+        let expected =
+            format!("header Upstash-Not-Before is {value:?}: a schedule takes Upstash-Delay");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    let parsed = of_schedule(&[("Upstash-Not-Before", " "), ("Upstash-Delay", "1m")]);
+    assert_eq!(parsed.unwrap().settings.start, Some(Start::After(60_000)));
+}
+
+#[test]
 fn what_is_malformed_is_named_with_its_value() {
     let long = "x".repeat(10_000);
     for (name, value, expected) in [

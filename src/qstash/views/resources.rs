@@ -124,6 +124,8 @@ pub struct ScheduleFacts {
     pub next: Option<TimestampMs>,
     /// What became of the messages of the last firing.
     pub states: Vec<(String, MessageState)>,
+    /// Why it cannot fire.
+    pub problem: Option<String>,
 }
 
 /// A schedule.
@@ -170,6 +172,8 @@ pub struct ScheduleJson {
     next_schedule_time: Option<i64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     last_schedule_states: BTreeMap<String, &'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_schedule_error: Option<String>,
 }
 
 impl From<Published> for PublishedJson {
@@ -249,6 +253,7 @@ impl From<ScheduleFacts> for ScheduleJson {
             last_schedule_states: states
                 .map(|(id, state)| (id.clone(), outcome(*state)))
                 .collect(),
+            last_schedule_error: facts.problem,
             schedule_id: facts.id,
             cron: facts.cron,
             destination: facts.destination,

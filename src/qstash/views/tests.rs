@@ -355,6 +355,7 @@ fn a_schedule_has_all_its_fields() {
             ("m2".to_owned(), MessageState::Failed),
             ("m3".to_owned(), MessageState::Retry),
         ],
+        problem: Some("there is none".to_owned()),
     };
     let least = ScheduleFacts {
         envelope: least(),
@@ -362,6 +363,7 @@ fn a_schedule_has_all_its_fields() {
         last: None,
         next: None,
         states: Vec::new(),
+        problem: None,
         ..facts.clone()
     };
     let expected = json!({
@@ -374,6 +376,7 @@ fn a_schedule_has_all_its_fields() {
         "failureCallbackHeader": {"X-C": ["1"]}, "retryDelayExpression": "1000",
         "lastScheduleTime": 1, "nextScheduleTime": 2,
         "lastScheduleStates": {"m1": "SUCCESS", "m2": "FAIL", "m3": "IN_PROGRESS"},
+        "lastScheduleError": "there is none",
     });
     assert_eq!(value(&ScheduleJson::from(facts)), expected);
     let expected = json!({
