@@ -6,7 +6,7 @@
 mod event;
 mod stream;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use storage::address::Address;
@@ -20,10 +20,24 @@ use crate::protocol::error_code::Refusal;
 use event::{Found, log_event};
 use stream::Stream;
 
-/// Events that one page looks at; behind them it ends, however few it has found.
-const LOOKED_AT_MAX: usize = 50_000;
+/// What one page may do; behind it the page ends, however few events it has found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Effort {
+    /// Events whose message is looked at.
+    pub(super) looked_at: usize,
+    /// Events that are passed over, because they are of other messages than those that are asked for by their ids.
+    pub(super) passed_over: usize,
+}
+
+const EFFORT_MAX: Effort = Effort {
+    looked_at: 50_000,
+    passed_over: 200_000,
+};
 /// Messages that one page keeps in memory for their later events.
 const HELD_MAX: usize = 1_000;
+
+/// Messages that are asked for by their ids, with the indexes of their partitions.
+type Named = HashSet<(u32, Offset)>;
 
 /// Messages that were read for a page. `None` stands for one that is no longer stored.
 #[derive(Default)]
@@ -45,13 +59,22 @@ impl Broker {
         cursor: Option<LogCursor>,
         count_max: usize,
     ) -> Result<(Vec<LogEvent>, Option<LogCursor>), Refusal> {
+        self.logs_within(EFFORT_MAX, filter, cursor, count_max)
+    }
+
+    pub(super) fn logs_within(
+        &self,
+        mut left: Effort,
+        filter: &LogFilter,
+        cursor: Option<LogCursor>,
+        count_max: usize,
+    ) -> Result<(Vec<LogEvent>, Option<LogCursor>), Refusal> {
         let newest = filter.to.unwrap_or_else(|| self.clock.now());
         let end = LogCursor::from_time(newest);
         let from = cursor.map_or(end, |cursor| cursor.min(end));
-        let mut streams = self.streams(filter, from)?;
+        let (mut streams, named) = self.streams(filter, from)?;
         let mut held = Held::default();
         let mut events = Vec::new();
-        let mut looked_at = 0usize;
         loop {
             let Some(found) = next_of(&mut streams)? else {
                 return Ok((events, None));
@@ -60,19 +83,29 @@ impl Broker {
                 return Ok((events, None));
             }
             let place = found.place;
-            events.extend(self.event(found, filter, &mut held));
-            looked_at = looked_at.saturating_add(1);
-            if events.len() >= count_max || looked_at >= LOOKED_AT_MAX {
+            if named.is_empty() || named.contains(&(place.partition, found.message)) {
+                events.extend(self.event(found, filter, &mut held));
+                left.looked_at = left.looked_at.saturating_sub(1);
+            } else {
+                left.passed_over = left.passed_over.saturating_sub(1);
+            }
+            let is_over = left.looked_at == 0 || left.passed_over == 0;
+            if events.len() >= count_max || is_over {
                 return Ok((events, Some(place)));
             }
         }
     }
 
-    /// Opens the streams that can hold what the filter means.
-    fn streams(&self, filter: &LogFilter, from: LogCursor) -> Result<Vec<Stream>, Refusal> {
+    /// Opens the streams that can hold what the filter means. Returns also the messages that it names, with their partitions.
+    fn streams(
+        &self,
+        filter: &LogFilter,
+        from: LogCursor,
+    ) -> Result<(Vec<Stream>, Named), Refusal> {
         let ids = &filter.messages.message_ids;
         let wanted: Vec<Address> = ids.iter().filter_map(|id| id.parse().ok()).collect();
         let mut streams = Vec::new();
+        let mut named = HashSet::new();
         for desk in &self.push().desks {
             let number = desk.partition.number();
             let here = wanted.iter().filter(|address| address.partition == number);
@@ -80,10 +113,11 @@ impl Broker {
             if here.is_empty() && !ids.is_empty() {
                 continue;
             }
+            named.extend(here.iter().map(|offset| (desk.index, *offset)));
             let both = Stream::open(&desk.partition, desk.index, from, &here);
             streams.extend(both.map_err(|error| refusal::of_log(&error))?);
         }
-        Ok(streams)
+        Ok((streams, named))
     }
 
     fn event(&self, found: Found, filter: &LogFilter, held: &mut Held) -> Option<LogEvent> {

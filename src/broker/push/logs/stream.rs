@@ -20,6 +20,8 @@ const STEP_MESSAGES: u64 = 128;
 enum Source {
     /// Messages that were published, below this offset of the main log.
     Main { log: LogReader, below: Offset },
+    /// Of these messages that they were published, the last one first.
+    Named(Vec<Offset>),
     /// What became of messages, below this offset of the delivery log.
     Delivery { below: Offset },
     /// Read to its end.
@@ -32,13 +34,12 @@ pub(super) struct Stream {
     reader: PushReader,
     source: Source,
     from: LogCursor,
-    /// Only of these messages; none stands for all.
-    messages: Vec<Offset>,
     ready: VecDeque<Found>,
 }
 
 impl Stream {
-    /// Opens both streams of a partition behind `from`.
+    /// Opens both streams of a partition behind `from`. Of what was published only the named messages are read, none stands for
+    /// all; what became of messages stands in one log, and is read of all.
     pub(super) fn open(
         partition: &Arc<PartitionHandle>,
         index: u32,
@@ -59,14 +60,22 @@ impl Stream {
             reader: reader.clone(),
             source,
             from,
-            messages: messages.to_vec(),
             ready: VecDeque::new(),
         };
-        Ok([
-            stream(Source::Main {
+        let published = if messages.is_empty() {
+            Source::Main {
                 log: main.clone(),
                 below: below_main,
-            }),
+            }
+        } else {
+            let mut named = messages.to_vec();
+            named.retain(|message| *message < below_main);
+            named.sort_unstable();
+            named.dedup();
+            Source::Named(named)
+        };
+        Ok([
+            stream(published),
             stream(Source::Delivery {
                 below: below_delivery,
             }),
@@ -106,12 +115,14 @@ impl Stream {
                     .map(|at| (Offset(at), None))
                     .collect();
                 *below = from;
-                let messages = self.reader.messages(&places).into_iter();
-                // What cannot be read has no event: its damage is told elsewhere.
-                messages
-                    .filter_map(|(offset, message)| Some((offset, message.ok()?)))
-                    .map(|(offset, message)| published(self.partition, message.append_time, offset))
-                    .collect::<Vec<_>>()
+                self.published(&places)
+            }
+            Source::Named(messages) => {
+                let Some(last) = messages.pop() else {
+                    self.source = Source::Ended;
+                    return Ok(false);
+                };
+                self.published(&[(last, None)])
             }
             Source::Delivery { below } => {
                 let entries = self.reader.entries_back(*below, STEP_BYTES)?;
@@ -126,12 +137,18 @@ impl Stream {
                     .collect()
             }
         };
-        let is_wanted = |found: &Found| {
-            self.from.is_followed_by(&found.place)
-                && (self.messages.is_empty() || self.messages.contains(&found.message))
-        };
-        self.ready.extend(found.into_iter().filter(is_wanted));
+        let is_behind = |found: &Found| self.from.is_followed_by(&found.place);
+        self.ready.extend(found.into_iter().filter(is_behind));
         Ok(true)
+    }
+
+    /// Returns of messages that they were published. What cannot be read has no event: its damage is told elsewhere.
+    fn published(&self, places: &[(Offset, Option<Offset>)]) -> Vec<Found> {
+        let messages = self.reader.messages(places).into_iter();
+        messages
+            .filter_map(|(offset, message)| Some((offset, message.ok()?)))
+            .map(|(offset, message)| published(self.partition, message.append_time, offset))
+            .collect()
     }
 }
 

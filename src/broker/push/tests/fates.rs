@@ -5,6 +5,7 @@ use std::time::Duration;
 use storage::delivery::{Callback, Envelope};
 
 use super::{Machine, NOW, id, to};
+use crate::broker::push::logs::Effort;
 use crate::delivery::api::{LogFilter, MessageState};
 use crate::delivery::settings::PublishSettings;
 use crate::protocol::resolve_letters::{DeleteLettersRequest, RetryLettersRequest};
@@ -254,4 +255,57 @@ async fn events_come_newest_first_page_by_page() {
     let delivered = MessageState::Delivered;
     let (error, created) = (MessageState::Error, MessageState::Created);
     assert_eq!(states, [delivered, active, retry, error, active, created]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_one_message_are_found_behind_those_of_many_others() {
+    let mut machine = Machine::new();
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        let published = machine.publish(to(&format!("http://h/{n}"))).await;
+        machine.attempt().await.answer(200, &[]);
+        machine
+            .until("delivered", |broker| {
+                broker.delivery_counts().delivered == n + 1
+            })
+            .await;
+        ids.push(id(&published));
+        machine.advance(Duration::from_secs(1));
+    }
+    let mut filter = LogFilter::default();
+    filter.messages.message_ids = vec![ids[1].clone()];
+    let effort = |looked_at, passed_over| Effort {
+        looked_at,
+        passed_over,
+    };
+    let states = [
+        MessageState::Delivered,
+        MessageState::Active,
+        MessageState::Created,
+    ];
+    for (effort, pages_expected) in [
+        (effort(100, 100), 1),
+        (effort(100, 2), 6),
+        (effort(1, 100), 4),
+    ] {
+        let (mut found, mut pages, mut cursor) = (Vec::new(), 0, None);
+        loop {
+            let page = machine.broker.logs_within(effort, &filter, cursor, 100);
+            let (events, next) = page.unwrap();
+            assert!(events.iter().all(|event| event.message_id == ids[1]));
+            found.extend(events.into_iter().map(|event| event.state));
+            pages += 1;
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, states);
+        // Each of the other messages has two events in the log that is read of all, and none in the other one.
+        assert_eq!(pages, pages_expected, "by {effort:?}");
+    }
+    // What happened before the first time that is asked for is not looked at, whatever it is.
+    filter.from = Some(machine.broker.now());
+    let page = machine.broker.logs_within(effort(1, 1), &filter, None, 100);
+    assert_eq!(page.unwrap(), (Vec::new(), None));
 }
