@@ -52,6 +52,16 @@ pub enum ScheduleError {
         /// The zone's name.
         zone: String,
     },
+    /// The time zone is written as other programs take it.
+    #[error(
+        "the cron expression {value:?} begins with TZ=, a time zone is written as CRON_TZ={zone}"
+    )]
+    ZonePrefix {
+        /// The whole text.
+        value: String,
+        /// The zone's name.
+        zone: String,
+    },
     /// There are too few or too many fields.
     #[error(
         "the cron expression {value:?} has {count} fields, it must have 5: minute, hour, day of month, month, day of week"
@@ -162,6 +172,13 @@ impl fmt::Display for Schedule {
 /// Splits a text into its time zone and what stands behind it.
 fn zone(text: &str) -> Result<(TimeZone, &str), ScheduleError> {
     let text = text.trim();
+    if let Some(zoned) = text.strip_prefix("TZ=") {
+        let zone = zoned.split_whitespace().next().unwrap_or_default();
+        return Err(ScheduleError::ZonePrefix {
+            value: text.to_owned(),
+            zone: zone.to_owned(),
+        });
+    }
     let Some(zoned) = text.strip_prefix(ZONE_PREFIX) else {
         return Ok((TimeZone::UTC, text));
     };
@@ -391,7 +408,7 @@ mod tests {
                 "the time zone \"Mars/Phobos\"",
             ),
             ("CRON_TZ= * * * * *", "the time zone \"\""),
-            ("TZ=UTC * * * * *", "has 6 fields"),
+            ("TZ=UTC * * * * *", "is written as CRON_TZ=UTC"),
             ("60 * * * *", "is not valid"),
             ("* 24 * * *", "is not valid"),
             ("* * 0 * *", "is not valid"),

@@ -98,9 +98,10 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut decoder = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut decoder).map_err(|error| {
         let path = error.path().to_string();
+        let said = plain(error.inner());
         let message = match path.as_str() {
-            "." => format!("the body: {}", error.inner()),
-            path => format!("the body, {path}: {}", error.inner()),
+            "." => format!("the body: {said}"),
+            path => format!("the body, {path}: {said}"),
         };
         ApiError::bad_request(message)
     })?;
@@ -108,6 +109,33 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         .end()
         .map_err(|error| ApiError::bad_request(format!("the body: {error}")))?;
     Ok(value)
+}
+
+/// Says what is wrong with a value without the names that this program has for what it takes. Where it stands is said by its path;
+/// of what is no JSON at all the line and the column are told.
+fn plain(error: &serde_json::Error) -> String {
+    let mut said = error.to_string();
+    if error.is_data()
+        && let Some(at) = said.rfind(" at line ")
+    {
+        said.truncate(at);
+    }
+    let Some((found, expected)) = said.rsplit_once(", expected ") else {
+        return said;
+    };
+    let expected = match expected {
+        "u8" => format!("a whole number from 0 to {}", u8::MAX),
+        "u16" => format!("a whole number from 0 to {}", u16::MAX),
+        "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "u64" | "usize" => "a whole number, 0 or more".to_owned(),
+        "i64" => "a whole number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a sequence" => "an array".to_owned(),
+        "a map" => "an object".to_owned(),
+        name if name.starts_with("struct ") => "an object".to_owned(),
+        other => other.to_owned(),
+    };
+    format!("{found}, expected {expected}")
 }
 
 fn unknown_parameter(name: &str, known: &[String]) -> ApiError {
@@ -138,6 +166,42 @@ pub fn number(what: &str, text: &str) -> Result<u32, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[expect(dead_code, reason = "what is decoded is not looked at")]
+    struct Asked {
+        count: u32,
+        is_paused: Option<bool>,
+        names: Option<Vec<String>>,
+    }
+
+    #[test]
+    fn an_error_in_a_body_has_no_names_of_this_program() {
+        for (body, expected) in [
+            (
+                r#"{"count": -3}"#,
+                "the body, count: invalid value: integer `-3`, expected a whole number from 0 to 4294967295",
+            ),
+            (
+                r#"{"count": 1, "is_paused": "x"}"#,
+                "the body, is_paused: invalid type: string \"x\", expected true or false",
+            ),
+            (
+                r#"{"count": 1, "names": {}}"#,
+                "the body, names: invalid type: map, expected an array",
+            ),
+            (
+                "3",
+                "the body: invalid type: integer `3`, expected an object",
+            ),
+            ("{}", "the body: missing field `count`"),
+        ] {
+            let error = json::<Asked>(body.as_bytes()).unwrap_err();
+            assert_eq!(error.message, expected);
+        }
+        let error = json::<Asked>(b"{\"count\" 1}").unwrap_err();
+        assert!(error.message.contains("line 1 column"), "{error}");
+    }
 
     #[test]
     fn an_unknown_parameter_is_named_with_the_known_ones() {

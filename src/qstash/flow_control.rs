@@ -2,6 +2,7 @@
 
 use super::call::{Answer, Call, done, ok};
 use super::headers::cut;
+use super::limits::{FLOW_NUMBER_MAX, PERIOD_MS};
 use super::views::{FlowKeyJson, GlobalParallelismJson};
 use crate::broker::{FlowPin, FlowUnpin};
 use crate::delivery::duration::parse_duration_ms;
@@ -47,14 +48,14 @@ async fn set_paused(call: &Call, is_paused: bool) -> Answer {
 /// Fixes limits of a key.
 pub(super) async fn pin(call: Call) -> Answer {
     let key = parse(&call.name)?;
-    let period = |text: &str| {
-        parse_duration_ms(text)
-            .map_err(|error| ApiError::bad_request(format!("the query parameter period: {error}")))
+    let limit = |name: &str| {
+        let text = call.query.one(name)?;
+        text.map(|text| limit(name, text)).transpose()
     };
     let pin = FlowPin {
-        parallelism: call.query.number("parallelism")?,
-        rate: call.query.number("rate")?,
-        period_ms: call.query.one("period")?.map(period).transpose()?,
+        parallelism: limit("parallelism")?,
+        rate: limit("rate")?,
+        period_ms: call.query.one("period")?.map(period_ms).transpose()?,
     };
     call.blocking(move |broker| broker.pin_flow_key(&key, pin))
         .await?;
@@ -85,6 +86,31 @@ pub(super) async fn global_parallelism(call: Call) -> Answer {
     ok(&GlobalParallelismJson::from(
         call.broker.global_parallelism(),
     ))
+}
+
+/// Parses a limit as a message may give it too.
+fn limit(name: &str, text: &str) -> Result<u32, ApiError> {
+    let number = text.parse().ok();
+    number
+        .filter(|number| (1..=FLOW_NUMBER_MAX).contains(number))
+        .ok_or_else(|| {
+            ApiError::bad_request(format!(
+                "the query parameter {name} is {:?}, it must be a whole number from 1 to {FLOW_NUMBER_MAX}",
+                cut(text)
+            ))
+        })
+}
+
+fn period_ms(text: &str) -> Result<u64, ApiError> {
+    let period = parse_duration_ms(text).ok();
+    period
+        .filter(|period| PERIOD_MS.contains(period))
+        .ok_or_else(|| {
+            ApiError::bad_request(format!(
+                "the query parameter period is {:?}, it must be a time from 1s to 7d, as 60 (seconds) or 1m",
+                cut(text)
+            ))
+        })
 }
 
 fn parse(key: &str) -> Result<FlowKey, ApiError> {

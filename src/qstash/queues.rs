@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use storage::control::push::Queue;
+use storage::limits::QUEUE_PARALLELISM_MAX;
 
 use super::call::{Answer, Call, done, ok};
 use super::views::QueueJson;
@@ -15,7 +16,7 @@ use crate::names::QueueName;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct UpsertQueue {
     queue_name: String,
-    parallelism: Option<u32>,
+    parallelism: Option<i64>,
     paused: Option<bool>,
 }
 
@@ -23,8 +24,9 @@ struct UpsertQueue {
 pub(super) async fn upsert(call: Call) -> Answer {
     let asked: UpsertQueue = json(&call.body)?;
     let name = parse(&asked.queue_name)?;
+    let parallelism = asked.parallelism.map(parallelism).transpose()?;
     let change = move |broker: &std::sync::Arc<Broker>| {
-        broker.upsert_queue(&name, asked.parallelism, asked.paused)
+        broker.upsert_queue(&name, parallelism, asked.paused)
     };
     call.blocking(change).await?;
     done()
@@ -68,6 +70,17 @@ async fn set_paused(call: &Call, is_paused: bool) -> Answer {
     call.blocking(move |broker| broker.pause_queue(&name, is_paused))
         .await?;
     done()
+}
+
+fn parallelism(asked: i64) -> Result<u32, ApiError> {
+    let number = u32::try_from(asked).ok();
+    number
+        .filter(|number| (1..=QUEUE_PARALLELISM_MAX).contains(number))
+        .ok_or_else(|| {
+            ApiError::bad_request(format!(
+                "parallelism is {asked}, it must be a whole number from 1 to {QUEUE_PARALLELISM_MAX}"
+            ))
+        })
 }
 
 fn parse(name: &str) -> Result<QueueName, ApiError> {

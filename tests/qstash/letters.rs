@@ -166,6 +166,11 @@ async fn bulk_calls_take_ids_filters_or_all_page_by_page() {
         .await
         .error(404);
 
+    let error = world.get("/v2/dlq?cursor=nonsense!").await.error(400);
+    assert!(
+        error.starts_with("the cursor is \"nonsense!\": "),
+        "{error}"
+    );
     let latest = world
         .get("/v2/dlq?order=latestFirst&count=1")
         .await

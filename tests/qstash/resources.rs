@@ -33,13 +33,21 @@ async fn queues() {
     assert_eq!((&made["parallelism"], &made["lag"]), (&json!(1), &json!(1)));
     assert_eq!(world.delete("/v2/queues/q").await.status, 200);
     world.get("/v2/queues/q").await.error(404);
-    for body in [
-        r#"{"queueName": "a/b"}"#,
-        r#"{"queueName": "q", "parallelism": 0}"#,
-        r#"{"queue": "q"}"#,
-        "x",
+    let range = "it must be a whole number from 1 to 1000";
+    for (body, expected) in [
+        (r#"{"queueName": "a/b"}"#, "queue name"),
+        (r#"{"queueName": "q", "parallelism": 0}"#, range),
+        (r#"{"queueName": "q", "parallelism": -3}"#, range),
+        (r#"{"queueName": "q", "parallelism": 1001}"#, range),
+        (
+            r#"{"queueName": "q", "parallelism": 1.5}"#,
+            "the body, parallelism: ",
+        ),
+        (r#"{"queue": "q"}"#, "queue"),
+        ("x", "line 1"),
     ] {
-        world.post("/v2/queues", body).await.error(400);
+        let error = world.post("/v2/queues", body).await.error(400);
+        assert!(error.contains(expected), "{body}: {error}");
     }
     world.stop().await;
 }
@@ -211,15 +219,20 @@ async fn a_flow_control_key_that_nothing_has_used_can_be_pinned() {
     let key = world.get("/v2/flowControl/new%2Fkey").await.expect(200);
     let expected = json!({"flowControlKey": "new/key", "parallelismMax": 4});
     assert_has(&key, &expected);
-    for action in [
-        "pin?parallelism=x",
-        "pin?parallelism=0",
-        "pin?period=soon",
-        "pin?paralelism=1",
-        "unpin?rate=yes",
+    let (number, period) = ("a whole number from 1 to 1000000", "a time from 1s to 7d");
+    for (action, expected) in [
+        ("pin?parallelism=x", number),
+        ("pin?parallelism=0", number),
+        ("pin?rate=1000001", number),
+        ("pin?period=soon", period),
+        ("pin?rate=1&period=999999999", period),
+        ("pin?rate=1&period=500ms", period),
+        ("pin?paralelism=1", "paralelism"),
+        ("unpin?rate=yes", "true or false"),
     ] {
         let target = format!("/v2/flowControl/k/{action}");
-        world.post(&target, "").await.error(400);
+        let error = world.post(&target, "").await.error(400);
+        assert!(error.contains(expected), "{action}: {error}");
     }
     let global = world.get("/v2/globalParallelism").await.expect(200);
     assert!(global["parallelismMax"].as_u64().unwrap() > 0);

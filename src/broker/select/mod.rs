@@ -29,6 +29,9 @@ use crate::topic::Topic;
 /// has them, which is rare and slow where letters are few or small.
 const HELD_BYTES_MIN: usize = 2 << 20;
 
+/// Characters of a cursor that an error repeats.
+const CURSOR_CHARS_SHOWN: usize = 64;
+
 /// A letter that was selected: itself, or only where it stands.
 pub(super) struct Selected<L = Box<DeadLetter>> {
     pub(super) partition: Arc<PartitionHandle>,
@@ -165,7 +168,11 @@ fn cursor_ranges(
     filter: &LetterFilter,
 ) -> Result<Vec<PartitionRange>, Refusal> {
     let invalid = |error: storage::dead_letter::select::CursorError| {
-        Refusal::new(ErrorCode::InvalidCursor, error.to_string())
+        let shown: String = text.chars().take(CURSOR_CHARS_SHOWN).collect();
+        let message = format!(
+            "the cursor is {shown:?}: {error}; it must be the cursor of the page before, unchanged"
+        );
+        Refusal::new(ErrorCode::InvalidCursor, message)
     };
     let cursor: Cursor = text.parse().map_err(invalid)?;
     cursor
