@@ -33,7 +33,7 @@ const PROTOCOL: [&str; 2] = [
 ];
 
 /// The golden bytes of deliveries.
-const DELIVERIES: [(&str, &str); 3] = [
+const DELIVERIES: [(&str, &str); 4] = [
     (
         "envelope",
         include_str!("../../storage/tests/fixtures/envelope-v1.hex"),
@@ -45,6 +45,10 @@ const DELIVERIES: [(&str, &str); 3] = [
     (
         "state",
         include_str!("../../storage/tests/fixtures/delivery-state-v1.hex"),
+    ),
+    (
+        "state-v2",
+        include_str!("../../storage/tests/fixtures/delivery-state-v2.hex"),
     ),
 ];
 
