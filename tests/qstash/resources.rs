@@ -29,7 +29,7 @@ async fn queues() {
         .send(Method::POST, &target, &later, "")
         .await
         .expect(200);
-    let made = world.get("/v2/queues/.made").await.expect(200);
+    let made = world.get("/v2/queues/made").await.expect(200);
     assert_eq!((&made["parallelism"], &made["lag"]), (&json!(1), &json!(1)));
     assert_eq!(world.delete("/v2/queues/q").await.status, 200);
     world.get("/v2/queues/q").await.error(404);
