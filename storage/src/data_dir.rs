@@ -48,15 +48,17 @@ impl DataDir {
     pub fn open(disk: &dyn Disk, path: &Path, program: &str, pid: u32) -> Result<Self, LogError> {
         disk.create_dir(path)
             .map_err(|source| LogError::io("create", path, source))?;
-        if !read_format(disk, path)? {
+        // First: a lock file that we make where another one was removed would name us, and be locked by nobody.
+        let known = read_format(disk, path)?.then(|| lock_format(disk, path));
+        let known = known.transpose()?;
+        if known.is_none() {
             check_empty(disk, path)?;
         }
         let lock = take_lock(disk, path, program, pid)?;
-        // Once more: the process that had the lock before may have been the first to write it.
-        if !read_format(disk, path)? {
-            write_format(disk, path)?;
-        }
-        let format = lock_format(disk, path)?;
+        let format = match known {
+            Some(format) => format,
+            None => begin_format(disk, path)?,
+        };
         make_durable(disk, path)?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -143,44 +145,40 @@ fn check_empty(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
     }
 }
 
-/// A lock that was taken, or who has it.
-pub(crate) type Probe = (Option<Arc<dyn DiskFile>>, Option<String>);
+/// The locks that were taken, or who has one.
+pub(crate) type Probe = (Vec<Arc<dyn DiskFile>>, Option<String>);
 
-/// Takes the lock of a directory without writing to it: the lock, for as long as the value lives, or who has it. A directory
-/// without the files that are locked gives neither.
+/// Takes the locks of a directory without writing to it, for as long as the value lives, or says who has one. A directory without
+/// the files that are locked gives neither.
 pub(crate) fn probe_lock(disk: &dyn Disk, dir: &Path) -> Result<Probe, LogError> {
+    let mut locks = Vec::new();
     for name in [LOCK_FILE, FORMAT_FILE] {
         let path = dir.join(name);
         match disk.open(&path, OpenMode::Read) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             opened => {
                 let lock = opened.map_err(|source| LogError::io("open", &path, source))?;
-                return probe(lock, &path);
+                if !try_lock(lock.as_ref(), &path)? {
+                    return Ok((Vec::new(), Some(holder_of(disk, dir))));
+                }
+                locks.push(lock);
             }
         }
     }
-    Ok((None, None))
+    Ok((locks, None))
 }
 
-fn probe(lock: Arc<dyn DiskFile>, path: &Path) -> Result<Probe, LogError> {
-    let is_ours = lock
-        .try_lock()
-        .map_err(|source| LogError::io("lock", path, source))?;
-    if is_ours {
-        return Ok((Some(lock), None));
-    }
-    let holder = holder_of(lock.as_ref());
-    Ok((None, Some(holder)))
+fn try_lock(lock: &dyn DiskFile, path: &Path) -> Result<bool, LogError> {
+    lock.try_lock()
+        .map_err(|source| LogError::io("lock", path, source))
 }
 
-/// Returns who has the lock, as it wrote its name.
-fn holder_of(lock: &dyn DiskFile) -> String {
-    let text = read_text(lock).unwrap_or_default();
-    match text.trim() {
-        // The lock file is gone, and whoever has the directory has the lock of another one.
-        holder if holder.is_empty() || holder.starts_with(FORMAT_MAGIC) => {
-            "another process".to_owned()
-        }
+/// Returns who has the directory, as it wrote its name.
+fn holder_of(disk: &dyn Disk, dir: &Path) -> String {
+    let lock = disk.open(&dir.join(LOCK_FILE), OpenMode::Read);
+    let text = lock.and_then(|lock| read_text(lock.as_ref()));
+    match text.unwrap_or_default().trim() {
+        "" => "another process".to_owned(),
         holder => holder.to_owned(),
     }
 }
@@ -193,13 +191,8 @@ fn take_lock(
 ) -> Result<Arc<dyn DiskFile>, LogError> {
     let path = dir.join(LOCK_FILE);
     let lock = open_or_create(disk, &path)?;
-    let is_ours = lock
-        .try_lock()
-        .map_err(|source| LogError::io("lock", &path, source))?;
-    if !is_ours {
-        let holder = holder_of(lock.as_ref());
-        let path = dir.to_path_buf();
-        return Err(LogError::Locked { path, holder });
+    if !try_lock(lock.as_ref(), &path)? {
+        return Err(locked(disk, dir));
     }
     write_text(lock.as_ref(), &format!("{program} (pid {pid})\n"))
         .map_err(|source| LogError::io("write", &path, source))?;
@@ -210,13 +203,27 @@ fn lock_format(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn DiskFile>, LogErro
     let path = dir.join(FORMAT_FILE);
     let opened = disk.open(&path, OpenMode::Write);
     let format = opened.map_err(|source| LogError::io("open", &path, source))?;
-    match probe(format, &path)? {
-        (Some(format), _) => Ok(format),
-        (None, holder) => Err(LogError::Locked {
-            path: dir.to_path_buf(),
-            holder: holder.unwrap_or_default(),
-        }),
+    if try_lock(format.as_ref(), &path)? {
+        Ok(format)
+    } else {
+        Err(locked(disk, dir))
     }
+}
+
+fn locked(disk: &dyn Disk, dir: &Path) -> LogError {
+    LogError::Locked {
+        path: dir.to_path_buf(),
+        holder: holder_of(disk, dir),
+    }
+}
+
+/// Writes the format where it is not written, and locks it.
+fn begin_format(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn DiskFile>, LogError> {
+    // The process that had the lock before may have been the first to write it.
+    if !read_format(disk, dir)? {
+        write_format(disk, dir)?;
+    }
+    lock_format(disk, dir)
 }
 
 /// Returns whether the directory has its format written, or refuses it.
@@ -360,8 +367,8 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("data");
         let first = DataDir::open(&RealDisk, &path, "redrive serve", 42).unwrap();
+        std::fs::remove_file(path.join(LOCK_FILE)).unwrap();
         for _ in 0..2 {
-            std::fs::remove_file(path.join(LOCK_FILE)).unwrap();
             let (_, holder) = probe_lock(&RealDisk, &path).unwrap();
             assert_eq!(holder.as_deref(), Some("another process"));
             let error = DataDir::open(&RealDisk, &path, "redrive serve", 43).unwrap_err();

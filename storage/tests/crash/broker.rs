@@ -20,7 +20,7 @@ use crate::oracle::{Broken, Oracle, broken};
 pub const ID: LogId = LogId::new(PartitionNumber(1), LogKind::Main);
 pub const NOW: TimestampMs = TimestampMs(1_000_000);
 pub const DIR: &str = "/data/0000000001/main";
-pub const SLOTS: [&str; 2] = ["/data/checkpoints/0", "/data/checkpoints/1"];
+pub const SLOTS: [&str; 2] = ["/data/.checkpoints/0", "/data/.checkpoints/1"];
 
 /// One step of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Crash {
 /// A new disk with the data directory, all of it durable.
 pub fn new_disk(seed: u64) -> SimDisk {
     let disk = SimDisk::new(seed);
-    let file = PathBuf::from("/data/checkpoints/.made");
+    let file = PathBuf::from("/data/.checkpoints/.made");
     disk.write_file(&file, b"").unwrap();
     disk
 }

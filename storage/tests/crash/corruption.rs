@@ -171,7 +171,7 @@ fn every_flipped_bit_is_detected_or_harmless() {
                 );
                 let found = sample.look(&disk, with_checkpoint, &what);
                 assert_detected(found, &what);
-                let is_slot = path.starts_with("/data/checkpoints");
+                let is_slot = path.starts_with("/data/.checkpoints");
                 assert!(
                     !found.is_shorter || !with_checkpoint || is_slot,
                     "{what}: {found:?}"
@@ -194,7 +194,7 @@ fn every_truncation_is_detected() {
             let what = format!("{} cut to {bytes}", path.display());
             let found = sample.look(&disk, true, &what);
             assert_detected(found, &what);
-            let is_slot = path.starts_with("/data/checkpoints");
+            let is_slot = path.starts_with("/data/.checkpoints");
             assert!(!found.is_shorter || is_slot, "{what}: {found:?}");
             // Without the checkpoint a shorter last segment is a shorter log; any other is damage.
             let found = sample.look(&disk, false, &what);
@@ -257,7 +257,7 @@ fn look_both(sample: &Sample, disk: &SimDisk, changed: &[&PathBuf], what: &str) 
     assert_detected(found, what);
     if changed
         .iter()
-        .all(|path| !path.starts_with("/data/checkpoints"))
+        .all(|path| !path.starts_with("/data/.checkpoints"))
     {
         assert!(!found.is_shorter, "{what}: {found:?}");
     }

@@ -26,7 +26,7 @@ use crate::workload::{Op, batch_of};
 pub const NOW: TimestampMs = TimestampMs(1_000_000);
 const ROOT: &str = "/data";
 /// A directory that nothing else syncs.
-pub const CHECKPOINTS: &str = "/data/checkpoints";
+pub const CHECKPOINTS: &str = "/data/.checkpoints";
 const NUMBER: PartitionNumber = PartitionNumber(1);
 const SEGMENT_BYTES: u32 = 1500;
 pub const WHO: Who<'static> = Who {

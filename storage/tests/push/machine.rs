@@ -29,7 +29,7 @@ use crate::workload::{Op, Spec};
 
 const ROOT: &str = "/data";
 /// A directory that nothing else syncs.
-pub const CHECKPOINTS: &str = "/data/checkpoints";
+pub const CHECKPOINTS: &str = "/data/.checkpoints";
 pub const NUMBER: PartitionNumber = PartitionNumber(1);
 pub const QUEUE: &str = "q";
 pub const KEY: &str = "k";
