@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use storage::address::Address;
 use storage::cause::{Cause, CauseDetail, CauseKind};
-use storage::dead_letter::{Attempt, DeadLetter};
+use storage::dead_letter::DeadLetter;
 use storage::delivery::{Callback, DeliveryLog, Entry, Envelope, Outcome, Owed};
 use storage::error::LogError;
 use storage::log_id::{LogId, LogKind};
@@ -18,7 +18,7 @@ use storage::partition::{
     NewMessage, Partition, PushDeath, PushReader, PushedMessage, push_letter,
 };
 
-use super::death::{disposition, reason};
+use super::death::{disposition, ended_at, given_up_outcome, reason};
 use super::desk::Desk;
 use super::postponed::Postponed;
 use crate::broker::Broker;
@@ -161,11 +161,15 @@ impl Aftermath {
             .filter(|(_, outcome)| *outcome < durable_end)
             .filter(|(message, _)| !self.unburied.holds(*message))
             .take(STEP_MAX)
-            .map(|(message, outcome)| Dying {
-                message,
-                outcome,
-                carried_at: state.carried_at(message),
-                history_at: state.get(message).and_then(|known| known.history_at),
+            .map(|(message, outcome)| {
+                let known = state.get(message);
+                Dying {
+                    message,
+                    outcome,
+                    attempts: known.as_ref().map_or(1, |known| known.attempts),
+                    carried_at: state.carried_at(message),
+                    history_at: known.and_then(|known| known.history_at),
+                }
             })
             .collect()
     }
@@ -200,22 +204,30 @@ impl Aftermath {
     fn letter(&self, reader: &PushReader, dying: &Dying) -> Result<DeadLetter, LogError> {
         let message = reader.message(dying.message, dying.carried_at)?;
         let history = reader.history(dying.history_at)?;
-        let is_given_up = reader.is_given_up(dying.outcome);
-        let outcome = (!is_given_up).then(|| reader.outcome(dying.outcome));
-        let outcome = outcome.transpose()?;
-        let died_at = outcome.as_ref().map_or_else(
-            || self.broker.clock.now(),
-            |outcome| ended_at(&outcome.attempt),
-        );
+        let outcome = self.outcome(reader, dying.outcome, (dying.message, dying.attempts))?;
         let death = PushDeath {
             topic: PUSH_TOPIC,
             partition_index: self.desk.index,
             partition: self.desk.partition.number(),
             history,
-            disposition: disposition(outcome.as_ref()),
-            reason: &reason(outcome.as_ref()),
+            disposition: disposition(&outcome),
+            reason: &reason(&outcome),
         };
-        Ok(push_letter(&message, death, died_at))
+        Ok(push_letter(&message, death, ended_at(&outcome)))
+    }
+
+    /// Reads an outcome. One that an operator has given up is told as such, so that nothing waits for it.
+    fn outcome(
+        &self,
+        reader: &PushReader,
+        at: Offset,
+        (message, attempts): (Offset, u32),
+    ) -> Result<Outcome, LogError> {
+        if reader.is_given_up(at) {
+            let now = self.broker.clock.now();
+            return Ok(given_up_outcome(message, attempts, now));
+        }
+        reader.outcome(at)
     }
 
     /// Appends callbacks that are owed, as messages of their own. Their synced append is the commit point.
@@ -257,6 +269,7 @@ impl Aftermath {
         due.map(|(outcome, owed)| Due {
             outcome,
             owed,
+            attempts: state.get(owed.message).map_or(1, |known| known.attempts),
             carried_at: state.carried_at(owed.message),
         })
         .collect()
@@ -289,7 +302,7 @@ impl Aftermath {
 
     fn callbacks(&self, reader: &PushReader, due: &Due) -> Result<Vec<NewMessage>, LogError> {
         let source = reader.message(due.owed.message, due.carried_at)?;
-        let outcome = reader.outcome(due.outcome)?;
+        let outcome = self.outcome(reader, due.outcome, (due.owed.message, due.attempts))?;
         let mut messages = Vec::new();
         if let Some(callback) = source
             .envelope
@@ -361,19 +374,16 @@ impl Aftermath {
 struct Dying {
     message: Offset,
     outcome: Offset,
+    attempts: u32,
     carried_at: Option<Offset>,
     history_at: Option<Offset>,
-}
-
-fn ended_at(attempt: &Attempt) -> TimestampMs {
-    let duration = i64::from(attempt.duration_ms);
-    attempt.time.saturating_add(duration)
 }
 
 /// Callbacks that can be appended.
 pub(super) struct Due {
     outcome: Offset,
     owed: Owed,
+    attempts: u32,
     carried_at: Option<Offset>,
 }
 

@@ -3,7 +3,7 @@
 //!
 //! All are bounded by the attempts that may be under way: see [`crate::delivery::gates`].
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -70,28 +70,17 @@ impl Desk {
         is_delivering && self.partition.poison().is_none()
     }
 
-    /// Returns the messages from which nothing can follow any more: an operator has given up their records, or what the callbacks
-    /// would tell that alone keep them.
+    /// Returns the messages from which nothing can follow any more: an operator has given up their records.
     pub(super) fn given_up(&self) -> Vec<Offset> {
         let reader = self.partition.push_reader();
         let owner = self.partition.owner().lock();
         let Some(state) = owner.delivery() else {
             return Vec::new();
         };
-        let untold: BTreeSet<_> = state
-            .owed()
-            .filter(|(outcome, owed)| {
-                state.phase(owed.message) == Some(Phase::Owing) && reader.is_given_up(*outcome)
-            })
-            .map(|(_, owed)| owed.message)
-            .collect();
         state
             .messages_from(Offset::ZERO)
             .map(|(message, _)| message)
-            .filter(|message| {
-                let place = (*message, state.carried_at(*message));
-                untold.contains(message) || reader.is_record_given_up(place)
-            })
+            .filter(|message| reader.is_record_given_up((*message, state.carried_at(*message))))
             .collect()
     }
 

@@ -88,8 +88,7 @@ pub enum Entry {
     },
     /// A part of a snapshot of the whole state.
     Snapshot(SnapshotPart),
-    /// An operator has given up what follows from the message: its record, or what its callbacks would tell. It owes nothing
-    /// any more, and counts as cancelled unless it had come to its end.
+    /// An operator has given up the message's record. It owes nothing any more, and counts as cancelled unless it had come to its end.
     GivenUp {
         /// The message.
         message: Offset,

@@ -140,6 +140,10 @@ async fn a_message_whose_last_outcome_was_given_up_has_its_letter_all_the_same()
     let mut machine = Machine::new();
     let dying = Envelope {
         retries: 0,
+        failure_callback: Some(Callback {
+            url: "http://c/failed".to_owned(),
+            ..Callback::default()
+        }),
         ..to("http://h/lost")
     };
     let lost = address(&machine.publish(dying).await);
@@ -161,13 +165,18 @@ async fn a_message_whose_last_outcome_was_given_up_has_its_letter_all_the_same()
     disk.flip_bit(&record, bit).unwrap();
     damage(&disk, "last-words");
     give_up(&disk, lost.partition, LogKind::Delivery, outcome);
-    let machine = Machine::on(disk.restart_process(), clock);
+    let mut machine = Machine::on(disk.restart_process(), clock);
     machine
         .until("it is dead", |broker| {
             broker.delivery_counts().dead_lettered == 1
         })
         .await;
-    let letters = machine.letters();
-    assert_eq!(letters.len(), 1);
-    assert_eq!(machine.held(), 0);
+    assert_eq!(machine.letters().len(), 1);
+    let told = machine.attempt_to("http://c/failed").await;
+    let body = String::from_utf8_lossy(&told.request.body).into_owned();
+    assert!(body.contains("http://h/lost"), "{body}");
+    told.answer(200, &[]);
+    machine
+        .until("nothing is held", |_| machine.held() == 0)
+        .await;
 }

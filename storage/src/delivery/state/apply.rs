@@ -113,12 +113,13 @@ impl DeliveryState {
         let Some(pending) = self.messages.get_mut(&message) else {
             return;
         };
-        pending.owed = 0;
         let has_ended = pending.phase == Phase::Owing;
-        let owed = &mut self.owed;
-        self.owed_letters
-            .retain(|_, outcome| owed.get(outcome).is_none_or(|it| it.message != message));
-        owed.retain(|_, owed| owed.message != message);
+        if std::mem::take(&mut pending.owed) > 0 {
+            let owed = &mut self.owed;
+            self.owed_letters
+                .retain(|_, outcome| owed.get(outcome).is_none_or(|it| it.message != message));
+            owed.retain(|_, owed| owed.message != message);
+        }
         self.dying.remove(&message);
         self.disarm(message);
         if has_ended {
