@@ -14,6 +14,7 @@ use storage::offset::{Offset, TimestampMs};
 use storage::partition::Partition;
 
 use super::desk::Desk;
+use crate::broker::resolve::ended;
 use crate::broker::{Broker, refusal};
 use crate::delivery::filter::MessageFilter;
 use crate::protocol::error_code::{ErrorCode, Refusal};
@@ -45,7 +46,7 @@ impl Broker {
     /// Calls messages off that match a filter, the oldest of each partition first, at most `count_max`. Returns how many.
     ///
     /// # Errors
-    /// The log's error.
+    /// The log's error, or [`ErrorCode::ShuttingDown`].
     pub async fn cancel_matching(
         &self,
         filter: &MessageFilter,
@@ -56,7 +57,7 @@ impl Broker {
         for desk in &self.push().desks {
             let mut from = Offset::ZERO;
             while cancelled < count_max {
-                let Some((mut found, next)) = self.search(desk, from, &filter).await else {
+                let Some((mut found, next)) = self.search(desk, from, &filter).await? else {
                     break;
                 };
                 let room =
@@ -76,14 +77,14 @@ impl Broker {
         desk: &Arc<Desk>,
         from: Offset,
         filter: &Arc<MessageFilter>,
-    ) -> Option<(Vec<Offset>, Offset)> {
+    ) -> Result<Option<(Vec<Offset>, Offset)>, Refusal> {
         let permit = self.may_resolve().await;
         let (desk, filter) = (Arc::clone(desk), Arc::clone(filter));
         let found = self.pool.run(move || {
             let _permit = permit;
             Self::matching(&desk, from, &filter)
         });
-        found.await.ok().flatten()
+        found.await.map_err(|_unfinished| ended())
     }
 
     /// Returns which messages of a step match, and where the next step begins; `None` behind the last message.
