@@ -87,6 +87,7 @@ impl Upkeep {
         }
         broker.keep_control();
         if self.round.is_multiple_of(ROUNDS_PER_RETENTION) {
+            broker.forget_limits();
             for topic in broker.all_topics() {
                 if let Err(error) = broker.run_retention(topic.name().as_str()) {
                     tracing::warn!(topic = %topic.name(), error = %error.message, "retention stays behind");

@@ -212,7 +212,12 @@ impl Dispatcher {
         let now = self.broker.clock.now();
         let mut has_to_wait = false;
         let mut passes = Vec::new();
-        let mut gates = push.gates.lock();
+        let keys = claimed
+            .iter()
+            .filter_map(|(message, ..)| message.envelope.flow.as_ref())
+            .map(|flow| flow.key.as_str());
+        let keys: Vec<_> = keys.collect();
+        let mut gates = push.gates_for(&keys);
         for (message, destination, claim) in claimed {
             let ticket = Ticket {
                 partition: self.desk.index,

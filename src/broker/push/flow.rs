@@ -18,7 +18,13 @@ impl Broker {
     /// Returns what is known of a flow-control key; `None` when nobody has used it lately and nothing is decided about it.
     #[must_use]
     pub fn flow_view(&self, key: &str) -> Option<FlowView> {
-        self.push().gates.lock().view(key, self.clock.now())
+        let push = self.push();
+        let limits = push.limits_in_logs(key);
+        let mut gates = push.gates.lock();
+        if limits.is_some() && gates.needs_limits(key) {
+            gates.learn(key, limits);
+        }
+        gates.view(key, self.clock.now())
     }
 
     /// Returns what is known of every flow-control key, by name.
@@ -57,12 +63,25 @@ impl Broker {
             let owner = desk.partition.owner().lock();
             if let Some(state) = owner.delivery() {
                 used.extend(state.flow_keys().map(|(key, _)| key.to_owned()));
-                used.extend(state.flow_limits().map(|(key, _)| key.to_owned()));
             }
         }
         let push = self.push();
         push.gates.lock().sweep(now, &|key| used.contains(key));
         push.places.lock().sweep(now, &|_| false);
+    }
+
+    /// Forgets the limits of flow-control keys that no message has had for long.
+    pub(in crate::broker) fn forget_limits(&self) {
+        let from = self
+            .clock
+            .now()
+            .saturating_add(PERIOD_MEMORY_MS.saturating_neg());
+        for desk in &self.push().desks {
+            let mut owner = desk.partition.owner().lock();
+            if let Some(state) = owner.delivery_mut() {
+                state.forget_limits(from);
+            }
+        }
     }
 
     /// Forgets what no later message can depend on.

@@ -43,6 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
+use storage::delivery::FlowLimits;
 use storage::offset::{Offset, TimestampMs};
 
 use super::{Broker, PushSettings};
@@ -157,6 +158,35 @@ impl Push {
         for pass in passes {
             if let Some(desk) = self.desk(pass.ticket.partition) {
                 desk.grant(pass);
+            }
+        }
+    }
+
+    /// Lets the gates know what the logs know of a key's limits, unless they do. Each lock is had alone.
+    fn learn_limits(&self, key: &str) {
+        if self.gates.lock().needs_limits(key) {
+            let limits = self.limits_in_logs(key);
+            self.gates.lock().learn(key, limits);
+        }
+    }
+
+    /// Returns the limits of a key, as the newest message in any partition that names some has named them.
+    fn limits_in_logs(&self, key: &str) -> Option<FlowLimits> {
+        let of = |desk: &Arc<Desk>| desk.partition.owner().lock().delivery()?.limits_of(key);
+        let all = self.desks.iter().filter_map(of);
+        all.max_by_key(|limits| limits.since)
+    }
+
+    /// Locks the gates when they know the limits of all these keys.
+    fn gates_for(&self, keys: &[&str]) -> MutexGuard<'_, Gates> {
+        loop {
+            for key in keys {
+                self.learn_limits(key);
+            }
+            let gates = self.gates.lock();
+            // A sweep may have come in between.
+            if !keys.iter().any(|key| gates.needs_limits(key)) {
+                return gates;
             }
         }
     }

@@ -120,9 +120,6 @@ impl Push {
             for (key, _) in state.flow_keys() {
                 gates.know(key);
             }
-            for (key, limits) in state.flow_limits() {
-                gates.restore_limits(key, limits);
-            }
             for (key, period) in state.periods() {
                 gates.restore_period(key, period.start, period.count, now);
             }

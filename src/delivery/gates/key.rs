@@ -2,7 +2,7 @@
 //!
 //! A period begins with the first attempt after the one before has ended.
 
-use storage::delivery::{FlowControl, FlowLimits};
+use storage::delivery::FlowLimits;
 use storage::limits::FLOW_PERIOD_MS_MAX;
 use storage::offset::TimestampMs;
 
@@ -34,6 +34,8 @@ pub(super) struct Key {
     period_ms: Option<u64>,
     /// When the message was published that these are from.
     since: Option<TimestampMs>,
+    /// It was asked what the logs know of them.
+    is_learnt: bool,
     pin: Pin,
     period_start: Option<TimestampMs>,
     count: u32,
@@ -42,11 +44,15 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Takes the settings of a message; returns whether they have changed anything. One that names no limit leaves them all as they
-    /// are: it asks for its turn, and not for the end of everybody's.
-    pub(super) fn configure(&mut self, flow: &FlowControl, since: TimestampMs) -> bool {
-        let limits = FlowLimits::of(flow, since);
-        limits.is_some_and(|limits| self.take(&limits))
+    pub(super) fn learn(&mut self, limits: Option<FlowLimits>) {
+        self.is_learnt = true;
+        if let Some(limits) = limits {
+            self.take(&limits);
+        }
+    }
+
+    pub(super) fn has_learnt(&self) -> bool {
+        self.is_learnt || self.since.is_some()
     }
 
     /// Takes limits, unless newer ones are known; returns whether they have changed anything.

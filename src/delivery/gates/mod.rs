@@ -18,7 +18,7 @@ mod restore;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use storage::delivery::FlowControl;
+use storage::delivery::{FlowControl, FlowLimits};
 use storage::offset::TimestampMs;
 
 use super::api::FlowView;
@@ -157,8 +157,9 @@ impl Gates {
         self.ends.first().map(|(end, _)| *end)
     }
 
-    /// Takes a message's settings for its key; those of the newest message count, unless they are pinned. Returns the passes
-    /// of those who may start because of it.
+    /// Takes a message's settings for its key; those of the newest message count, unless they are pinned. One that names no limit
+    /// leaves them all as they are: it asks for its turn, and not for the end of everybody's. Returns the passes of those who
+    /// may start because of it.
     pub fn note_config(
         &mut self,
         flow: &FlowControl,
@@ -166,7 +167,9 @@ impl Gates {
         now: TimestampMs,
     ) -> Vec<Pass> {
         let mut passes = Vec::new();
-        if self.key_mut(&flow.key).configure(flow, since) {
+        if let Some(limits) = FlowLimits::of(flow, since)
+            && self.key_mut(&flow.key).take(&limits)
+        {
             self.drain_key(&Arc::from(flow.key.as_str()), now, &mut passes);
         }
         passes

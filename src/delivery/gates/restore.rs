@@ -1,4 +1,4 @@
-//! Taking over what was known of flow-control keys before a restart.
+//! Taking over what was known of flow-control keys before a restart, or before they were forgotten here.
 
 use storage::delivery::FlowLimits;
 use storage::offset::TimestampMs;
@@ -16,9 +16,15 @@ impl Gates {
         self.key_mut(key).restore_pin(pin);
     }
 
-    /// Takes over the limits that a message had named before a restart.
-    pub fn restore_limits(&mut self, key: &str, limits: FlowLimits) {
-        self.key_mut(key).take(&limits);
+    /// Returns whether the limits of a key are still to be learnt: nobody has named them since it was last forgotten here.
+    #[must_use]
+    pub fn needs_limits(&self, key: &str) -> bool {
+        self.keys.get(key).is_none_or(|key| !key.has_learnt())
+    }
+
+    /// Takes the limits of a key that the logs know, if they know any.
+    pub fn learn(&mut self, key: &str, limits: Option<FlowLimits>) {
+        self.key_mut(key).learn(limits);
     }
 
     /// Takes over attempts that were begun in a period before a restart.

@@ -65,6 +65,10 @@ impl Keys {
         self.0.retain(|key, limits| is_needed(key, limits));
     }
 
+    pub(super) fn get(&self, key: &str) -> Option<FlowLimits> {
+        self.0.get(key).copied()
+    }
+
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, FlowLimits)> {
         self.0.iter().map(|(key, limits)| (key.as_str(), *limits))
     }
@@ -75,7 +79,7 @@ impl Keys {
             .iter()
             .map(|(key, limits)| (limits.since, key.clone()))
             .collect();
-        // By the key as well: every fold of the log must forget the same ones.
+        // By the key as well: which ones go does not depend on the order in a map.
         by_age.sort_unstable();
         by_age.truncate(by_age.len() / 2);
         for (_, key) in by_age {

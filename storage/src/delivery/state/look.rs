@@ -89,7 +89,13 @@ impl DeliveryState {
             .map(|(key, period)| (key.as_str(), *period))
     }
 
-    /// Returns the limits of flow-control keys, as the newest messages that name any have named them.
+    /// Returns the limits of a flow-control key, as the newest message that names any has named them.
+    #[must_use]
+    pub fn limits_of(&self, key: &str) -> Option<FlowLimits> {
+        self.keys.get(key)
+    }
+
+    /// Returns the limits of all flow-control keys, as [`DeliveryState::limits_of`] does.
     pub fn flow_limits(&self) -> impl Iterator<Item = (&str, FlowLimits)> {
         self.keys.iter()
     }

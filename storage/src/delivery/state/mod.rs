@@ -231,8 +231,7 @@ impl DeliveryState {
     }
 
     /// Forgets what no later message can depend on: deduplication keys older than `dedup_from`, flow-control periods that
-    /// began before `periods_from`, limits that were named before and whose keys no message has, firings of schedules that
-    /// `is_known` does not know.
+    /// began before `periods_from`, firings of schedules that `is_known` does not know.
     pub fn forget(
         &mut self,
         dedup_from: TimestampMs,
@@ -248,10 +247,14 @@ impl DeliveryState {
         }
         self.periods
             .retain(|_, period| period.start >= periods_from);
+        self.fired.retain(|id, _| is_known(id));
+    }
+
+    /// Forgets the limits of flow-control keys that were named before `from` and that no message has. Looks at all of them.
+    pub fn forget_limits(&mut self, from: TimestampMs) {
         let flows = &self.flows;
         self.keys
-            .retain(|key, limits| limits.since >= periods_from || flows.id(key).is_some());
-        self.fired.retain(|id, _| is_known(id));
+            .retain(|key, limits| limits.since >= from || flows.id(key).is_some());
     }
 
     /// Ends the fold of both logs: what was under way when the broker ended waits again, at once. Callbacks of which the causes

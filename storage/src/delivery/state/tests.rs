@@ -414,7 +414,7 @@ fn limits_outlive_the_messages_that_have_named_them() {
     }
     assert_eq!(rates(&state), both);
     check(&state);
-    state.forget(later, later, &|_| false);
+    state.forget_limits(later);
     assert_eq!(
         rates(&state),
         both[..1],
