@@ -276,7 +276,7 @@ impl Broker {
         self.supervise(tasks).await;
     }
 
-    /// Calls off the messages of which an operator has given up what they need: they would wait for ever to be read.
+    /// Calls off the messages whose records an operator has given up: they would wait for ever to be read.
     async fn cancel_given_up(&self, share: Share) {
         for desk in share.of(&self.push().desks) {
             let partition = desk.partition.number().0;

@@ -141,7 +141,10 @@ impl Broker {
                 continue;
             }
             let appended = self.append_all(partition, batch).await;
-            refused = appended.iter().find_map(|(_, answer)| answer.clone().err());
+            let mut refusals = appended
+                .iter()
+                .filter_map(|(_, answer)| answer.as_ref().err());
+            refused = refusals.next().cloned();
             answers.extend(appended);
         }
         answers
