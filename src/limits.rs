@@ -68,8 +68,12 @@ pub const REJECT_DETAILS_BYTES_MAX: u32 = 4 << 10;
 /// Largest request id of a retry, in bytes: it stands in a cause and in a marker.
 pub const REQUEST_ID_BYTES_MAX: u32 = 128;
 
-/// Letters that one call may retry or delete. A larger selection is worked off by several calls with a cursor.
-pub const LETTERS_PER_CALL_MAX: u32 = 10_000;
+/// Letters that one call may name by their ids.
+pub const LETTER_IDS_PER_CALL_MAX: u32 = 10_000;
+
+/// Letters that one call may retry or delete by their fields: so many that the end of a call, which waits for a sync, costs little
+/// beside them. A larger selection is worked off by several calls with a cursor.
+pub const LETTERS_PER_CALL_MAX: u32 = 50_000;
 
 /// Letters in one page of a list: a page is an answer that a person or a script still reads at once.
 pub const LETTER_PAGE_MAX: u32 = 1_000;
@@ -80,7 +84,8 @@ pub const LETTER_PAGE_DEFAULT: u32 = 100;
 /// Bytes of letters in one page: letters hold whole records, so a page may end before its count.
 pub const LETTER_PAGE_BYTES_MAX: u32 = 16 << 20;
 
-/// Bytes of letters that one retry or delete holds in memory; what is left comes with the next page.
+/// Bytes of letters that one retry or delete works off, and that a call by ids holds in memory; what is left comes with the next
+/// page.
 pub const RESOLVE_BYTES_MAX: u32 = 128 << 20;
 
 /// Values of one field of a filter.
@@ -107,5 +112,5 @@ pub const WRITTEN_UNSYNCED_BYTES_MAX: u64 = 16 << 20;
 
 const _: () = assert!(FETCH_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(TOPICS_PER_REQUEST_MAX < VALUES_PER_REQUEST_MAX);
-const _: () = assert!(LETTERS_PER_CALL_MAX < VALUES_PER_REQUEST_MAX);
+const _: () = assert!(LETTER_IDS_PER_CALL_MAX < VALUES_PER_REQUEST_MAX);
 const _: () = assert!(PARTITIONS_PER_REQUEST_MAX < VALUES_PER_REQUEST_MAX);

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::arguments::{DispositionArgument, Time, order};
 use crate::http::ApiError;
-use crate::limits::LETTERS_PER_CALL_MAX;
+use crate::limits::LETTER_IDS_PER_CALL_MAX;
 use crate::protocol::selection::{LetterFilter, Page, Selection};
 
 /// Which letters to resolve: by ids, or those that match the fields, or all. At most a page is resolved by one request.
@@ -69,7 +69,7 @@ pub(super) struct LetterSelection {
     order: Option<String>,
     /// Where to go on: the cursor of the answer before. Order and fields must stay the same.
     cursor: Option<String>,
-    /// Letters at most, 1 to 10,000; 10,000 if not given.
+    /// Letters at most, 1 to 50,000; 10,000 if not given.
     limit: Option<u32>,
     /// Names this request in the log, for people.
     request_id: Option<String>,
@@ -132,7 +132,7 @@ impl LetterSelection {
         let order = self.order.as_deref().map(order).transpose()?;
         let page = Page {
             order: order.unwrap_or_default(),
-            limit: self.limit.unwrap_or(LETTERS_PER_CALL_MAX),
+            limit: self.limit.unwrap_or(LETTER_IDS_PER_CALL_MAX),
             cursor: self.cursor,
         };
         Ok((selection, page, self.request_id))

@@ -334,7 +334,7 @@ pub(super) fn letter_counts(partition: &PartitionHandle) -> LetterCounts {
     };
     let counts = dead_letters.counts();
     // A republish counts from its commit on, also while its marker is still due.
-    let committed = u64::try_from(owner.committed_letters().len()).unwrap_or(u64::MAX);
+    let committed = owner.committed_count();
     LetterCounts {
         live: dead_letters.live_count().saturating_sub(committed),
         republished: counts.republished.saturating_add(committed),

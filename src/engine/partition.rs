@@ -121,11 +121,7 @@ impl PartitionHandle {
     /// Returns a view of the dead letters as they are now; `None` before the first one.
     #[must_use]
     pub fn dead_letters(&self) -> Option<DeadLetterView> {
-        let owner = self.owner.lock();
-        let mut view = owner.dead_letters()?.view();
-        // What was republished and only lacks its marker is live no more.
-        view.hide(&owner.committed_letters());
-        Some(view)
+        self.owner.lock().letter_view()
     }
 
     /// Returns a receiver that sees every change of one of the logs.

@@ -38,7 +38,7 @@ pub const LOG_COUNT_DEFAULT: u32 = 100;
 pub const FILTER_VALUE_COUNT_MAX: usize = crate::limits::FILTER_VALUE_COUNT_MAX as usize;
 
 /// Ids in one request: as many as a page of a bulk call resolves.
-pub const IDS_PER_REQUEST_MAX: usize = crate::limits::LETTERS_PER_CALL_MAX as usize;
+pub const IDS_PER_REQUEST_MAX: usize = crate::limits::LETTER_IDS_PER_CALL_MAX as usize;
 
 /// Bytes of a value that an error repeats.
 pub const SHOWN_BYTES_MAX: usize = 128;

@@ -88,10 +88,8 @@ impl Broker {
                 self.with_resolver(&partition, who, |resolver| resolver.delete(&offsets))
             });
             for (offset, outcome) in outcomes {
-                let Some(at) = places.get(&offset) else {
-                    continue;
-                };
-                if let Some((id, place)) = answers.get_mut(*at) {
+                let at = places.get(offset);
+                if let Some((id, place)) = at.and_then(|at| answers.get_mut(at)) {
                     *place = deleted(id, outcome);
                 }
             }

@@ -4,20 +4,21 @@
 //! Invariants:
 //! - What is in memory are the letters of two parts (of the one that is selected, as many of each partition), and of the
 //!   [`UNCOMMITTED_PARTS_MAX`] before them only who they are.
+//! - A call ends behind [`RESOLVE_BYTES_MAX`] of letters, however many it may have: who waits for its answer knows how long that
+//!   takes.
 //! - Nobody is waited for while letters are held that are not committed: two who hold what the other one wants would wait in
 //!   vain. So whoever meets letters that somebody else resolves commits what is written first.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use storage::dead_letter::PlacedLetter;
 use storage::log_id::{LogKind, PartitionNumber};
-use storage::offset::Offset;
 use storage::partition::{Outcome, Outcomes, Republished as Committed, Resolver, Who, Written};
 use tokio::sync::oneshot;
 
 use super::answers::republished;
-use super::share::{Answers, Change, Share, by_partition, change_all, share_out};
+use super::share::{Answers, ByLetter, Change, Share, by_partition, change_all, share_out};
 use super::{Settled, ended, settle, within};
 use crate::broker::select::{SelectedPage, select, unknown_letter};
 use crate::broker::{Broker, refusal};
@@ -59,7 +60,7 @@ struct WrittenShare {
 /// The places in an answer of the letters of one partition.
 struct Places {
     partition: (PartitionNumber, u32),
-    by_letter: HashMap<Offset, usize>,
+    by_letter: ByLetter,
 }
 
 /// Republishes the letters of one request.
@@ -73,8 +74,8 @@ struct Retry<'a> {
 impl Places {
     fn answer(&self, results: Vec<Settled>, answers: &mut Answers<Republished>) {
         for (offset, result) in results {
-            let at = self.by_letter.get(&offset);
-            if let Some((id, place)) = at.and_then(|at| answers.get_mut(*at)) {
+            let at = self.by_letter.get(offset);
+            if let Some((id, place)) = at.and_then(|at| answers.get_mut(at)) {
                 let result = republished(self.partition, result);
                 *place = result.map_err(|code| code.unwrap_or_else(|| unknown_letter(id)));
             }
@@ -164,6 +165,7 @@ impl Retry<'_> {
         let mut answer = RetryLettersAnswer::default();
         let mut next = Some(self.select(&topic, &selection, request.page.clone()));
         let mut uncommitted = VecDeque::new();
+        let mut bytes_left = usize::try_from(RESOLVE_BYTES_MAX).unwrap_or(usize::MAX);
         while let Some(Selecting { page, begun }) = next.take() {
             let selected = match begun.end(&self.broker.pool) {
                 Ok(selected) => selected,
@@ -180,7 +182,8 @@ impl Retry<'_> {
                     return Ok(answer);
                 }
             };
-            let rest = behind(&page, &selected);
+            bytes_left = bytes_left.saturating_sub(selected.bytes());
+            let rest = behind(&page, &selected).filter(|_| bytes_left > 0);
             let select = |page| self.select(&topic, &selection, page);
             next = rest.clone().map(select);
             uncommitted.push_back(self.write_part(&topic, selected));

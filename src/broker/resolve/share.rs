@@ -1,6 +1,5 @@
 //! Selected letters sorted by partition, with their places in the answer. PURE.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use storage::dead_letter::DeadLetter;
@@ -30,19 +29,31 @@ impl<L> Share<L> {
     /// them, and their outcomes come in any order.
     pub(super) fn into_parts(self) -> Parts<L> {
         let places = self.letters.iter().map(|(at, (offset, _))| (*offset, *at));
-        let places = places.collect();
+        let places = ByLetter::new(places.collect());
         let letters = self.letters.into_iter();
         let letters = letters.map(|(_, letter)| letter);
         (self.partition, self.index, letters.collect(), places)
     }
 }
 
-pub(super) type Parts<L> = (
-    Arc<PartitionHandle>,
-    u32,
-    Vec<(Offset, L)>,
-    HashMap<Offset, usize>,
-);
+pub(super) type Parts<L> = (Arc<PartitionHandle>, u32, Vec<(Offset, L)>, ByLetter);
+
+/// The places of letters in an answer, by rising offset.
+pub(super) struct ByLetter(Vec<(Offset, usize)>);
+
+impl ByLetter {
+    fn new(mut places: Vec<(Offset, usize)>) -> Self {
+        // They stand in order already, or in the reverse, unless they were named by their ids.
+        places.sort_unstable();
+        Self(places)
+    }
+
+    /// Returns the place of a letter.
+    pub(super) fn get(&self, letter: Offset) -> Option<usize> {
+        let at = self.0.binary_search_by_key(&letter, |(offset, _)| *offset);
+        self.0.get(at.ok()?).map(|(_, place)| *place)
+    }
+}
 
 /// Sorts selected letters by partition. Those that led nowhere are answered already.
 pub(super) fn share_out<T, L>(letters: SelectedLetters<L>) -> (Answers<T>, Vec<Share<L>>) {

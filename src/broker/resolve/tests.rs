@@ -7,10 +7,11 @@ use storage::offset::Offset;
 use storage::partition::Claim;
 
 use crate::broker::Broker;
-use crate::broker::tests::{append_value, bounded, open, partition, rejection};
+use crate::broker::tests::{NOW, append_value, bounded, open, partition, rejection};
 use crate::broker::topics::letter_counts;
 use crate::broker::upkeep::sync_all;
 use crate::engine::PartitionHandle;
+use crate::limits::RESOLVE_BYTES_MAX;
 use crate::protocol::create_topic::CreateTopicRequest;
 use crate::protocol::reject::RejectRequest;
 use crate::protocol::resolve_letters::RetryLettersRequest;
@@ -21,12 +22,18 @@ use crate::protocol::settings::{Durability, SettingsChange};
 const LETTER_BYTES: usize = 900 << 10;
 const LETTERS: u64 = 7;
 
-async fn fill(broker: &Arc<Broker>, partition: &PartitionHandle) {
-    for _ in 0..LETTERS {
-        append_value(partition, &vec![7; LETTER_BYTES]).unwrap();
+async fn fill(broker: &Arc<Broker>, partition: &Arc<PartitionHandle>, letters: u64) {
+    let value = vec![7; LETTER_BYTES];
+    for _ in 0..letters {
+        if append_value(partition, &value).is_none() {
+            bounded(partition.roll_of(LogKind::Main, NOW))
+                .await
+                .unwrap();
+            append_value(partition, &value).unwrap();
+        }
     }
     sync_all(partition, LogKind::Main).unwrap();
-    for offset in 0..LETTERS {
+    for offset in 0..letters {
         bounded(broker.reject(rejection(offset))).await.unwrap();
     }
 }
@@ -44,7 +51,7 @@ fn retry_all() -> RetryLettersRequest {
 async fn all_parts_of_a_page_are_answered_in_its_order() {
     let (broker, _disk) = open();
     let partition = partition(&broker);
-    fill(&broker, &partition).await;
+    fill(&broker, &partition, LETTERS).await;
     let answer = bounded(broker.retry_letters(retry_all(), "tester".to_owned())).await;
     let answer = answer.unwrap();
     assert_eq!(answer.cursor, None);
@@ -62,7 +69,7 @@ async fn all_parts_of_a_page_are_answered_in_its_order() {
 async fn whoever_waits_for_a_letter_holds_no_other_one() {
     let (broker, _disk) = open();
     let partition = partition(&broker);
-    fill(&broker, &partition).await;
+    fill(&broker, &partition, LETTERS).await;
     let (first, last) = (Offset(0), Offset(LETTERS - 1));
     let claim = |letter| partition.owner().lock().claim(letter);
     assert_eq!(claim(first), Claim::Yours);
@@ -138,4 +145,27 @@ async fn what_is_written_in_all_partitions_is_committed_before_a_letter_is_waite
     held.notify(LogKind::Main);
     let answer = bounded(retrying).await.unwrap().unwrap();
     assert!(answer.letters.iter().all(|(_, letter)| letter.is_ok()));
+}
+
+/// What is left comes with the next call: who waits for an answer knows how long that takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_ends_behind_so_many_bytes_of_letters() {
+    let (broker, _disk) = open();
+    let partition = partition(&broker);
+    let letters = u64::from(RESOLVE_BYTES_MAX) / u64::try_from(LETTER_BYTES).unwrap() + 5;
+    fill(&broker, &partition, letters).await;
+    let mut request = retry_all();
+    let first = bounded(broker.retry_letters(request.clone(), "tester".to_owned())).await;
+    let first = first.unwrap();
+    let answered = u64::try_from(first.letters.len()).unwrap();
+    assert!(answered < letters, "{answered} of {letters}");
+    request.page.cursor = first.cursor;
+    assert!(request.page.cursor.is_some());
+    let rest = bounded(broker.retry_letters(request, "tester".to_owned())).await;
+    let rest = rest.unwrap();
+    assert_eq!(rest.cursor, None);
+    assert_eq!(
+        rest.letters.len(),
+        usize::try_from(letters - answered).unwrap()
+    );
 }

@@ -5,7 +5,7 @@ use storage::dead_letter::DeadLetter;
 use super::pages::weight;
 use super::{Selected, SelectedPage, find_partition, parse_id, unknown_letter};
 use crate::broker::refusal;
-use crate::limits::LETTERS_PER_CALL_MAX;
+use crate::limits::LETTER_IDS_PER_CALL_MAX;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::topic::Topic;
 
@@ -16,9 +16,9 @@ pub(super) fn select_ids<L>(
     bytes_max: u32,
     keep: impl Fn(Box<DeadLetter>) -> L,
 ) -> Result<SelectedPage<L>, Refusal> {
-    if ids.len() > usize::try_from(LETTERS_PER_CALL_MAX).unwrap_or(usize::MAX) {
+    if ids.len() > usize::try_from(LETTER_IDS_PER_CALL_MAX).unwrap_or(usize::MAX) {
         let message = format!(
-            "{} ids are given, at most {LETTERS_PER_CALL_MAX} are taken",
+            "{} ids are given, at most {LETTER_IDS_PER_CALL_MAX} are taken",
             ids.len()
         );
         return Err(Refusal::new(ErrorCode::InvalidSelection, message));

@@ -49,6 +49,16 @@ pub(super) struct SelectedPage<L = Box<DeadLetter>> {
     pub(super) cursor: Option<String>,
 }
 
+impl SelectedPage {
+    /// Returns the bytes of the letters of the page.
+    pub(super) fn bytes(&self) -> usize {
+        let letters = self.letters.iter();
+        let selected = letters.filter_map(|(_, selected)| selected.as_ref().ok());
+        let weights = selected.map(|selected| pages::weight(&selected.letter));
+        weights.fold(0, usize::saturating_add)
+    }
+}
+
 impl Broker {
     /// Returns the cursor in front of a selection's first page, which fixes its end as the first page does: with it a page can be
     /// asked for again. `None` for a selection by ids.

@@ -48,7 +48,7 @@ use crate::protocol::selection::{Order, Page, Selection};
 use crate::protocol::settings::{Durability, SettingsChange};
 use crate::shutdown::Shutdown;
 
-const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
+pub(super) const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 /// No test waits longer: it is what makes a hang a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -9,12 +9,11 @@ use super::super::remote::{self, Patience};
 use super::super::view::counted;
 use super::{SelectionArgs, elsewhere};
 use crate::client::{Client, ClientError};
+use crate::limits::LETTERS_PER_CALL_MAX;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::resolve_letters::{DeleteLettersRequest, Republished, RetryLettersRequest};
 use crate::protocol::selection::{Order, Page};
 
-/// Letters that one request resolves: few enough that its answer does not take long.
-const LETTERS_PER_REQUEST: u32 = 1000;
 /// Refusals that are told in words.
 const REFUSALS_TOLD: usize = 20;
 
@@ -147,7 +146,7 @@ impl Work {
         let limit = u32::try_from(self.left).unwrap_or(u32::MAX);
         Some(Page {
             order: self.order,
-            limit: limit.min(LETTERS_PER_REQUEST),
+            limit: limit.min(LETTERS_PER_CALL_MAX),
             cursor: self.cursor.take(),
         })
     }

@@ -167,7 +167,7 @@ pub fn logs(query: &Query) -> Result<LogQuery, ApiError> {
     })
 }
 
-const IDS_LIMIT: u32 = crate::limits::LETTERS_PER_CALL_MAX;
+const IDS_LIMIT: u32 = crate::limits::LETTER_IDS_PER_CALL_MAX;
 
 fn messages(query: &Query) -> Result<MessageFilter, ApiError> {
     Ok(MessageFilter {

@@ -50,9 +50,17 @@ impl BatchBuilder {
     /// Begins an empty batch.
     #[must_use]
     pub fn new(codec: Codec) -> Self {
+        Self::with_capacity(codec, 0)
+    }
+
+    /// Begins an empty batch with room for `section_bytes` of records: up to there nothing is copied as it grows.
+    #[must_use]
+    pub fn with_capacity(codec: Codec, section_bytes: usize) -> Self {
+        let mut buffer = Vec::with_capacity(HEADER_BYTES.saturating_add(section_bytes));
+        buffer.resize(HEADER_BYTES, 0);
         Self {
             codec,
-            buffer: vec![0; HEADER_BYTES],
+            buffer,
             record_count: 0,
             first_timestamp: TimestampMs(0),
             max_timestamp: TimestampMs(0),

@@ -76,13 +76,6 @@ impl LiveSet {
         was_live
     }
 
-    /// Takes a letter out without counting it as resolved: its marker is still to come.
-    pub(super) fn hide(&mut self, letter: Offset) {
-        if let Some((set, at)) = self.place(letter) {
-            set.remove(at);
-        }
-    }
-
     /// Drops the segments below the new log start, which is the base offset of a segment.
     pub fn expire_below(&mut self, log_start: Offset) {
         let kept = self.segments.split_off(&log_start);

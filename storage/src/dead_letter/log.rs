@@ -334,6 +334,7 @@ mod tests {
     use crate::dead_letter::marker::Resolution;
     use crate::dead_letter::samples::letter;
     use crate::dead_letter::sealed::seal;
+    use crate::dead_letter::select::{LetterFilter, Order};
     use crate::disk::sim::SimDisk;
     use crate::disk::{Disk as _, MappedBytes};
     use crate::log_id::PartitionNumber;
@@ -388,6 +389,43 @@ mod tests {
         let key = destination_source_key(url, PARTITION, Offset(source));
         log.any_from(key, &|letter| letter.source.offset == Offset(source))
             .unwrap()
+    }
+
+    /// A letter that shares the bytes of a read keeps all of them alive.
+    #[test]
+    fn letters_share_what_was_read_only_where_most_of_it_is_wanted() {
+        let mut log = open(&SimDisk::new(1));
+        let letters = (0..100).map(|at| {
+            let group = if at % 5 == 0 { "few" } else { "many" };
+            let mut letter = letter((0, 0, 0, 0, 0, 0));
+            letter.source.offset = Offset(at);
+            letter.receiver = Receiver::Group(group.to_owned());
+            letter.record.value = Some(vec![7; 100].into());
+            letter
+        });
+        log.append_letters(&letters.collect::<Vec<_>>(), NOW)
+            .unwrap();
+        log.log_mut().begin_sync().unwrap().run().unwrap();
+        let shared_of = |groups: &[&str]| {
+            let filter = LetterFilter {
+                groups: groups.iter().map(|&group| group.to_owned()).collect(),
+                ..LetterFilter::default()
+            };
+            let range = (Offset::ZERO, Offset(100));
+            let mut found = Vec::new();
+            let mut take = |_, letter: Box<DeadLetter>| {
+                found.push(letter.record.value.unwrap());
+                true
+            };
+            log.view()
+                .visit(&filter, Order::OldestFirst, range, &mut take)
+                .unwrap();
+            let shared = found.iter().filter(|value| !value.is_unique());
+            (found.len(), shared.count())
+        };
+        assert_eq!(shared_of(&["few"]), (20, 0));
+        assert_eq!(shared_of(&["many"]), (80, 80));
+        assert_eq!(shared_of(&[]), (100, 100));
     }
 
     #[test]

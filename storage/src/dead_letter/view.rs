@@ -1,11 +1,10 @@
 //! Looking at the letters of a partition without its owner: a snapshot of which are live, over the log as it is now.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use roaring::RoaringBitmap;
+use roaring::{RoaringBitmap, RoaringTreemap};
 
 use super::facets::FacetCounts;
 use super::letter::DeadLetter;
@@ -28,6 +27,8 @@ pub struct DeadLetterView {
     reader: LogReader,
     live: Arc<LiveSet>,
     places: Arc<RwLock<Places>>,
+    /// Letters that are shown as live no more, though the live set has them.
+    hidden: Arc<RoaringTreemap>,
 }
 
 /// Reads letters one after the other, each batch once, and more and more of them at a time as long as they stand close.
@@ -36,6 +37,8 @@ struct LetterReader<'a> {
     base: Offset,
     /// The values of what was read last: letters and markers have no more.
     values: Vec<Option<Bytes>>,
+    /// Whether letters share the bytes of what was read last.
+    is_shared: bool,
     /// Bytes that were read last, at least a batch.
     ahead: u64,
 }
@@ -51,7 +54,14 @@ impl DeadLetterView {
             reader,
             live,
             places,
+            hidden: Arc::default(),
         }
+    }
+
+    /// Returns the view without these letters: they are shown as live no more.
+    #[must_use]
+    pub(crate) fn without(self, hidden: Arc<RoaringTreemap>) -> Self {
+        Self { hidden, ..self }
     }
 
     /// Returns the reader of the log.
@@ -69,23 +79,16 @@ impl DeadLetterView {
     /// Returns how many letters are live.
     #[must_use]
     pub fn live_count(&self) -> u64 {
-        self.live.live_count()
+        let hidden = self.hidden.iter().map(Offset);
+        let hidden = hidden.filter(|letter| self.live.contains(*letter)).count();
+        let hidden = u64::try_from(hidden).unwrap_or(u64::MAX);
+        self.live.live_count().saturating_sub(hidden)
     }
 
     /// Returns whether a letter is live.
     #[must_use]
     pub fn is_live(&self, letter: Offset) -> bool {
-        self.live.contains(letter)
-    }
-
-    /// Takes letters out of the view: they are shown as live no more.
-    pub fn hide(&mut self, letters: &HashSet<Offset>) {
-        if !letters.is_empty() {
-            let live = Arc::make_mut(&mut self.live);
-            for letter in letters {
-                live.hide(*letter);
-            }
-        }
+        self.live.contains(letter) && !self.hidden.contains(letter.0)
     }
 
     /// Returns a letter, live or not; `None` when no durable letter stands at the offset.
@@ -102,7 +105,7 @@ impl DeadLetterView {
 
     /// As [`DeadLetterView::get`], whether or not the letter is durable yet.
     pub(super) fn get_written(&self, letter: Offset) -> Result<Option<Box<DeadLetter>>, LogError> {
-        LetterReader::new(&self.reader).read(letter)
+        LetterReader::new(&self.reader).read(letter, &|_| false)
     }
 
     /// Returns the marker that resolved a letter, while the letter's segment stands.
@@ -118,7 +121,8 @@ impl DeadLetterView {
             return Ok(None);
         };
         let mut reader = LetterReader::new(&self.reader);
-        let value = reader.value(offset)?;
+        reader.load(offset)?;
+        let value = reader.value(offset);
         Ok(value.and_then(|value| Marker::decode(value).ok()))
     }
 
@@ -148,7 +152,10 @@ impl DeadLetterView {
                 Order::NewestFirst => Box::new(found.iter().rev()),
             };
             for offset in in_order.map(|at| absolute(base, at)) {
-                let Some(letter) = letters.read(offset)? else {
+                let is_wanted = |offset| {
+                    is_exact && relative(offset, base).is_some_and(|at| found.contains(at))
+                };
+                let Some(letter) = letters.read(offset, &is_wanted)? else {
                     continue;
                 };
                 if (is_exact || filter.matches(&letter)) && !visit(offset, letter) {
@@ -171,7 +178,7 @@ impl DeadLetterView {
             let (mut found, is_exact) = self.candidates(base, filter, range);
             if !is_exact {
                 for at in found.clone() {
-                    let letter = letters.read(absolute(base, at))?;
+                    let letter = letters.read(absolute(base, at), &|_| false)?;
                     if !letter.is_some_and(|letter| filter.matches(&letter)) {
                         found.remove(at);
                     }
@@ -203,10 +210,27 @@ impl DeadLetterView {
             (Some(first), Some(end)) => {
                 found.remove_range(..first);
                 found.remove_range(end..);
+                self.remove_hidden(&mut found, base);
             }
             _ => found.clear(),
         }
         (found, is_exact)
+    }
+
+    /// Takes the hidden letters out of candidates of a segment: only those in their range are looked at, for a page begins behind
+    /// what the pages before have resolved.
+    fn remove_hidden(&self, found: &mut RoaringBitmap, base: Offset) {
+        let (Some(first), Some(last)) = (found.min(), found.max()) else {
+            return;
+        };
+        let (first, last) = (absolute(base, first).0, absolute(base, last).0);
+        let mut hidden = self.hidden.iter();
+        hidden.advance_to(first);
+        for letter in hidden.take_while(|letter| *letter <= last) {
+            if let Some(at) = relative(Offset(letter), base) {
+                found.remove(at);
+            }
+        }
     }
 }
 
@@ -216,25 +240,60 @@ impl<'a> LetterReader<'a> {
             reader,
             base: Offset::ZERO,
             values: Vec::new(),
+            is_shared: false,
             ahead: 0,
         }
     }
 
-    fn read(&mut self, offset: Offset) -> Result<Option<Box<DeadLetter>>, LogError> {
-        let value = self.value(offset)?;
-        Ok(value.and_then(|value| DeadLetter::decode(value).ok().map(Box::new)))
+    /// Reads a letter. Where most bytes of what is read at once are wanted, letters share them and none is copied; elsewhere a
+    /// letter would keep many times its own bytes alive.
+    fn read(
+        &mut self,
+        offset: Offset,
+        is_wanted: &dyn Fn(Offset) -> bool,
+    ) -> Result<Option<Box<DeadLetter>>, LogError> {
+        if self.load(offset)? {
+            self.is_shared = self.most_is_wanted(is_wanted);
+        }
+        let is_shared = self.is_shared;
+        let decode = |value: &Bytes| {
+            let letter = if is_shared {
+                DeadLetter::decode_shared(value)
+            } else {
+                DeadLetter::decode(value)
+            };
+            letter.ok().map(Box::new)
+        };
+        Ok(self.value(offset).and_then(decode))
     }
 
-    /// Returns the value at an offset; `None` when the log does not hold one (any more).
-    fn value(&mut self, offset: Offset) -> Result<Option<&[u8]>, LogError> {
-        if self.place(offset).is_none() {
-            match self.read_from(offset) {
-                Err(LogError::OffsetOutOfRange { .. }) => return Ok(None),
-                read => read?,
+    fn most_is_wanted(&self, is_wanted: &dyn Fn(Offset) -> bool) -> bool {
+        let (mut wanted, mut all) = (0_usize, 0_usize);
+        for (at, value) in (self.base.0..).zip(&self.values) {
+            let bytes = value.as_ref().map_or(0, Bytes::len);
+            all = all.saturating_add(bytes);
+            if is_wanted(Offset(at)) {
+                wanted = wanted.saturating_add(bytes);
             }
         }
-        let value = self.place(offset).and_then(|at| self.values.get(at));
-        Ok(value.and_then(Option::as_deref))
+        wanted >= all / 2
+    }
+
+    /// Reads what holds an offset unless it was read last. Returns whether it was read now.
+    fn load(&mut self, offset: Offset) -> Result<bool, LogError> {
+        if self.place(offset).is_some() {
+            return Ok(false);
+        }
+        match self.read_from(offset) {
+            Err(LogError::OffsetOutOfRange { .. }) => Ok(false),
+            read => read.map(|()| true),
+        }
+    }
+
+    /// Returns the value at an offset that was loaded; `None` when the log does not hold one (any more).
+    fn value(&self, offset: Offset) -> Option<&Bytes> {
+        let at = self.place(offset)?;
+        self.values.get(at).and_then(Option::as_ref)
     }
 
     fn read_from(&mut self, offset: Offset) -> Result<(), LogError> {
@@ -247,8 +306,9 @@ impl<'a> LetterReader<'a> {
             0
         };
         self.values.clear();
-        let read = self.reader.read(offset, self.ahead, ReadBound::LogEnd)?;
-        let mut rest = Bytes::from(read);
+        let mut rest = self
+            .reader
+            .read_lent(offset, self.ahead, ReadBound::LogEnd)?;
         while !rest.is_empty() {
             let batch = Batch::decode_first(&mut rest)
                 .and_then(|batch| Ok((batch.values(BATCH_BYTES_CEILING)?, batch)));

@@ -16,6 +16,7 @@ use super::shared::{DamagedRange, Shared};
 use super::sound::Sound;
 use crate::batch::Batch;
 use crate::batch::header::BatchHeader;
+use crate::buffers::Buffers;
 use crate::disk::read_exact_at;
 use crate::error::{Corruption, LogError, PoisonCause};
 use crate::log_id::LogId;
@@ -130,6 +131,17 @@ impl LogReader {
         Ok(bytes)
     }
 
+    /// As [`LogReader::read`], for who reads one piece after the other: into a buffer of the log that is used again when nobody
+    /// holds what was read into it.
+    pub(crate) fn read_lent(
+        &self,
+        from: Offset,
+        bytes_max: u64,
+        bound: ReadBound,
+    ) -> Result<Bytes, LogError> {
+        self.lend(from, bytes_max, bound, &self.shared.read_buffers)
+    }
+
     /// As [`LogReader::read`] up to the high watermark, for a consumer: from the batches appended last, or into a buffer that
     /// is used again.
     ///
@@ -144,16 +156,27 @@ impl LogReader {
         if let Some(batches) = self.recent(from, bytes_max, memory) {
             return Ok(batches);
         }
-        let mut buffer = memory.buffers.take();
-        let read = self.read_into(from, bytes_max, ReadBound::HighWatermark, &mut buffer);
+        self.lend(from, bytes_max, ReadBound::HighWatermark, &memory.buffers)
+    }
+
+    fn lend(
+        &self,
+        from: Offset,
+        bytes_max: u64,
+        bound: ReadBound,
+        buffers: &Arc<Buffers>,
+    ) -> Result<Bytes, LogError> {
+        let mut buffer = buffers.take();
+        let read = self.read_into(from, bytes_max, bound, &mut buffer);
         // Also after an error, and when there is nothing: the buffer is as good as before.
-        let batches = memory.buffers.lend(buffer, *read.as_ref().unwrap_or(&0));
+        let batches = buffers.lend(buffer, *read.as_ref().unwrap_or(&0));
         read.map(|_| batches)
     }
 
-    /// Forgets the batches appended last, when nobody has used them since the last call.
+    /// Forgets the batches appended last, and lets go of buffers, when nobody has used them since the last call.
     pub fn rest(&self) {
         self.shared.recent.rest();
+        self.shared.read_buffers.rest();
         if self.poison().is_none() {
             self.shared.trouble.age();
         }

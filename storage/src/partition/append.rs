@@ -1,8 +1,8 @@
 //! The owner's side of a partition: appending what producers send.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use super::republish::ClaimState;
+use super::claims::Claims;
 use super::state;
 use crate::batch::header::BatchHeader;
 use crate::checkpoint::LogCheckpoint;
@@ -27,7 +27,7 @@ pub struct Partition {
     pub(super) dead_letter_config: LogConfig,
     pub(super) dead_letters_first_use: FirstUse,
     /// Letters that somebody is resolving, or whose resolution has no synced marker yet.
-    pub(super) claims: HashMap<Offset, ClaimState>,
+    pub(super) claims: Claims,
     /// Main-log offsets of causes whose markers are not known synced, with the end of the marker once it is appended.
     pub(super) unsettled: BTreeMap<Offset, Option<Offset>>,
     /// Of the topic whose records are pushed.

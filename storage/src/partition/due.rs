@@ -1,23 +1,18 @@
 //! Republishes that are committed and whose markers are still due.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::append::Partition;
-use super::republish::{ClaimState, Republished};
+use super::republish::Republished;
+use crate::dead_letter::DeadLetterView;
 use crate::offset::Offset;
 
 impl Partition {
     /// Returns the committed republishes whose markers are still to be appended, after the dead-letter log was healed.
     #[must_use]
     pub fn due_markers(&self) -> Vec<Republished> {
-        let mut due: Vec<_> = self
-            .claims
-            .iter()
-            .filter_map(|(letter, state)| match state {
-                ClaimState::Committed { target } => Some((*target, *letter)),
-                _ => None,
-            })
-            .collect();
+        let targets = self.claims.targets();
+        let mut due: Vec<_> = targets.map(|(letter, target)| (target, letter)).collect();
         due.sort_unstable();
         let batch_of = |target: Offset| {
             self.unsettled
@@ -48,21 +43,24 @@ impl Partition {
     /// Returns whether a letter is live: not resolved, and not republished with only its marker still to be appended.
     #[must_use]
     pub fn is_live(&self, letter: Offset) -> bool {
-        let is_committed = matches!(self.claims.get(&letter), Some(ClaimState::Committed { .. }));
-        !is_committed
+        !self.claims.committed().contains(letter.0)
             && self
                 .dead_letters
                 .as_ref()
                 .is_some_and(|log| log.is_live(letter))
     }
 
-    /// Returns the letters whose republish is committed and whose marker is still to be appended: they are live no more.
+    /// Returns the number of letters whose republish is committed and whose marker is still to be appended: they are live no more.
     #[must_use]
-    pub fn committed_letters(&self) -> HashSet<Offset> {
-        let committed = self
-            .claims
-            .iter()
-            .filter(|(_, state)| matches!(state, ClaimState::Committed { .. }));
-        committed.map(|(letter, _)| *letter).collect()
+    pub fn committed_count(&self) -> u64 {
+        self.claims.committed().len()
+    }
+
+    /// Returns a view of the letters as they are now; `None` before the first one. A letter is live in it until its republish is
+    /// committed, whether or not its marker was appended.
+    #[must_use]
+    pub fn letter_view(&self) -> Option<DeadLetterView> {
+        let view = self.dead_letters.as_ref()?.view();
+        Some(view.without(Arc::clone(self.claims.committed())))
     }
 }

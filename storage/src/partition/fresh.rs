@@ -13,6 +13,9 @@ use crate::log::LogReader;
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::Offset;
 
+/// Bytes that a record grows by, as a rule: what its headers tell of where it comes from.
+const ADDED_BYTES: usize = 192;
+
 /// Fresh records with their causes, one for each letter, to be appended to the main log.
 #[derive(Debug)]
 pub struct FreshBatch<'a> {
@@ -32,7 +35,10 @@ impl<'a> FreshBatch<'a> {
         letters: &'a [PlacedLetter],
         who: Who<'a>,
     ) -> Result<Self, LogError> {
-        let mut builder = BatchBuilder::new(Codec::None);
+        let bytes = letters.iter().map(|(_, letter)| letter.record.weight());
+        let bytes = bytes.map(|weight| weight.saturating_add(ADDED_BYTES));
+        let bytes = bytes.fold(0, usize::saturating_add);
+        let mut builder = BatchBuilder::with_capacity(Codec::None, bytes);
         for (offset, letter) in letters {
             push(&mut builder, (main.id().partition, *offset), letter, who)?;
         }

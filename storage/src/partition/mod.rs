@@ -18,6 +18,7 @@
 //! A crash between 3 and 5 leaves causes without markers: [`Partition::open`] appends them before anything is served.
 
 mod append;
+mod claims;
 mod steps;
 mod push;
 mod dead_letters;
@@ -31,6 +32,7 @@ mod retention;
 mod state;
 
 pub use append::{AppendOutcome, Partition, Refused};
+pub use claims::ClaimState;
 pub use fresh::FreshBatch;
 pub use open::{PartitionConfig, PartitionHints, PartitionPlace, PartitionReport};
 pub use push::{
@@ -38,7 +40,7 @@ pub use push::{
     PushUpkeepRun, PushedMessage, RecentBatches, StaleReferences, push_letter,
 };
 pub use reject::{RejectOutcome, Rejection, prepare_letter};
-pub use republish::{Claim, ClaimState, Republished, Who};
+pub use republish::{Claim, Republished, Who};
 pub use resolve::{Hooks, Outcome, Outcomes, Resolver, Step, Written};
 pub use retention::PartitionRetention;
 pub(crate) use state::settled_up_to;

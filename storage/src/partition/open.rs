@@ -1,12 +1,12 @@
 //! Opening a partition: recovering its logs, folding what they hold, and finishing republishes that a crash interrupted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::append::Partition;
-use super::republish::ClaimState;
+use super::claims::{ClaimState, Claims};
 use super::state::{self, MainState};
 use crate::batch::header::BatchHeader;
 use crate::cause::{Cause, CauseKind};
@@ -139,7 +139,7 @@ impl Partition {
             dead_letter_place,
             dead_letter_config: config.dead_letters,
             dead_letters_first_use: FirstUse::default(),
-            claims: HashMap::new(),
+            claims: Claims::default(),
             unsettled: BTreeMap::new(),
             push: None,
         };
@@ -171,7 +171,7 @@ impl Partition {
                 let target = committed.target;
                 self.unsettled.insert(target, None);
                 self.claims
-                    .insert(committed.letter, ClaimState::Committed { target });
+                    .set(committed.letter, ClaimState::Committed { target });
             }
             return Ok(0);
         }

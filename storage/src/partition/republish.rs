@@ -1,6 +1,7 @@
 //! Republishing and deleting letters, step by step; see the parent module for the order.
 
 use super::append::Partition;
+use super::claims::ClaimState;
 use super::fresh::{FreshBatch, fresh_envelope, republish_cause};
 use crate::dead_letter::{Marker, PlacedLetter, Resolution};
 use crate::delivery::Arrival;
@@ -10,25 +11,6 @@ use crate::offset::{Offset, TimestampMs};
 
 /// Markers of one batch.
 pub(super) const MARKERS_PER_BATCH_MAX: usize = 10_000;
-
-/// How far the resolution of a letter has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClaimState {
-    /// Somebody is at it, and nothing was appended yet.
-    Claimed,
-    /// Its fresh record, or its marker, was appended and is not known durable.
-    Appended,
-    /// The fresh record is durable; the marker is still to be appended.
-    Committed {
-        /// Offset of the fresh record in the main log.
-        target: Offset,
-    },
-    /// An append failed in a way that leaves it open whether it will be found after recovery.
-    Unknown {
-        /// The log that it went to.
-        log: LogKind,
-    },
-}
 
 /// What a caller who wants to resolve a letter is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,10 +62,8 @@ impl Republished {
 impl Partition {
     /// Step 1: claims a letter for the caller.
     pub fn claim(&mut self, letter: Offset) -> Claim {
-        match self.claims.get(&letter) {
-            Some(ClaimState::Committed { target }) => {
-                return Claim::Republished { target: *target };
-            }
+        match self.claims.get(letter) {
+            Some(ClaimState::Committed { target }) => return Claim::Republished { target },
             Some(ClaimState::Claimed | ClaimState::Appended | ClaimState::Unknown { .. }) => {
                 return Claim::Busy;
             }
@@ -96,15 +76,15 @@ impl Partition {
         if !is_live {
             return Claim::NotLive;
         }
-        self.claims.insert(letter, ClaimState::Claimed);
+        self.claims.set(letter, ClaimState::Claimed);
         Claim::Yours
     }
 
     /// Gives letters back that were claimed and for which nothing was appended.
     pub fn release(&mut self, letters: &[Offset]) {
         for letter in letters {
-            if self.claims.get(letter) == Some(&ClaimState::Claimed) {
-                self.claims.remove(letter);
+            if self.claims.get(*letter) == Some(ClaimState::Claimed) {
+                self.claims.remove(*letter);
             }
         }
     }
@@ -159,7 +139,7 @@ impl Partition {
         );
         self.admit_durable();
         for (letter, target) in republished.targets() {
-            self.claims.insert(letter, ClaimState::Committed { target });
+            self.claims.set(letter, ClaimState::Committed { target });
         }
     }
 
@@ -180,7 +160,7 @@ impl Partition {
             .targets()
             .filter(|(letter, target)| {
                 let committed = ClaimState::Committed { target: *target };
-                self.claims.get(letter) == Some(&committed)
+                self.claims.get(*letter) == Some(committed)
             })
             .collect();
         if due.is_empty() {
@@ -207,7 +187,7 @@ impl Partition {
             *due = Some(end);
         }
         for (letter, _) in &due {
-            self.claims.remove(letter);
+            self.claims.remove(*letter);
         }
         Ok(end)
     }
@@ -255,7 +235,7 @@ impl Partition {
     /// Forgets the claims of letters whose deletion is durable.
     pub fn finish_delete(&mut self, letters: &[Offset]) {
         for letter in letters {
-            self.claims.remove(letter);
+            self.claims.remove(*letter);
         }
     }
 
@@ -263,12 +243,12 @@ impl Partition {
     /// stand there, so its letters are free again. Of the other log nothing is known.
     pub fn release_unknown(&mut self, log: LogKind) {
         self.claims
-            .retain(|_, state| *state != ClaimState::Unknown { log });
+            .retain(|_, state| state != ClaimState::Unknown { log });
     }
 
     fn set_claims(&mut self, letters: &[Offset], state: ClaimState) {
         for letter in letters {
-            self.claims.insert(*letter, state);
+            self.claims.set(*letter, state);
         }
     }
 

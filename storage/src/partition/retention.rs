@@ -1,7 +1,7 @@
 //! Retention of a partition: apart for its main and its dead-letter log.
 
 use super::append::Partition;
-use super::republish::ClaimState;
+use super::claims::ClaimState;
 use crate::log::{RetentionPolicy, Unlink};
 use crate::log_id::LogKind;
 use crate::offset::{Offset, TimestampMs};
@@ -56,9 +56,9 @@ impl Partition {
             LogKind::DeadLetter => {
                 let unlink = self.dead_letters.as_mut()?.apply_log_start(start);
                 // A committed republish keeps its claim: its marker is still due, whatever became of the letter.
-                let is_due = |state: &ClaimState| matches!(state, ClaimState::Committed { .. });
+                let is_due = |state| matches!(state, ClaimState::Committed { .. });
                 self.claims
-                    .retain(|letter, state| *letter >= start || is_due(state));
+                    .retain(|letter, state| letter >= start || is_due(state));
                 Some(unlink)
             }
             LogKind::Delivery => self.push.as_mut()?.apply_log_start(start),

@@ -1,5 +1,7 @@
 //! A dead letter as bytes, in the layout that the folder's documentation gives.
 
+use bytes::Bytes;
+
 use super::{
     DeadLetter, Destination, Disposition, LETTER_KIND, LETTER_VERSION, Lineage, Receiver, Source,
 };
@@ -50,11 +52,23 @@ impl DeadLetter {
         out
     }
 
-    /// Decodes a letter.
+    /// Decodes a letter, with bytes of its own.
     ///
     /// # Errors
     /// The [`Corruption`] that was met first.
     pub fn decode(bytes: &[u8]) -> Result<Self, Corruption> {
+        Self::decode_with(bytes, &owned)
+    }
+
+    /// As [`DeadLetter::decode`]; the record's bytes are shared with those that it is read from, and keep them alive.
+    ///
+    /// # Errors
+    /// As [`DeadLetter::decode`].
+    pub fn decode_shared(bytes: &Bytes) -> Result<Self, Corruption> {
+        Self::decode_with(bytes, &|part| bytes.slice_ref(part))
+    }
+
+    fn decode_with(bytes: &[u8], keep: &impl Fn(&[u8]) -> Bytes) -> Result<Self, Corruption> {
         let mut reader = Reader::new("letter", bytes);
         let kind = reader.u8()?;
         if kind != LETTER_KIND {
@@ -72,7 +86,7 @@ impl DeadLetter {
                 None => return Err(wrong("letter tag", u64::from(tag))),
             }
         }
-        decode_slots(&slots)
+        decode_slots(&slots, keep)
     }
 }
 
@@ -103,7 +117,10 @@ pub(crate) fn encode_record(record: &Record) -> Vec<u8> {
     out
 }
 
-fn decode_slots(slots: &[Option<&[u8]>; 15]) -> Result<DeadLetter, Corruption> {
+fn decode_slots(
+    slots: &[Option<&[u8]>; 15],
+    keep: &impl Fn(&[u8]) -> Bytes,
+) -> Result<DeadLetter, Corruption> {
     let slot = |tag: usize| slots.get(tag).copied().flatten();
     let need = |tag: usize, part| slot(tag).ok_or_else(|| missing(part));
     let optional = |tag, part| slot(tag).map(|bytes| text(part, bytes)).transpose();
@@ -111,7 +128,7 @@ fn decode_slots(slots: &[Option<&[u8]>; 15]) -> Result<DeadLetter, Corruption> {
     Ok(DeadLetter {
         source: decode_source(need(1, "source")?)?,
         receiver: decode_receiver(need(2, "receiver")?)?,
-        record: decode_record(need(3, "record")?)?,
+        record: decode_record_with(need(3, "record")?, keep)?,
         disposition: Disposition(whole("disposition", need(4, "disposition")?, Reader::u8)?),
         died_at: TimestampMs(whole("died at", need(5, "died at")?, Reader::i64)?),
         reason: text("reason", need(6, "reason")?)?,
@@ -181,16 +198,20 @@ fn decode_destination(reader: Reader<'_>) -> Result<Destination, Corruption> {
 }
 
 pub(crate) fn decode_record(bytes: &[u8]) -> Result<Record, Corruption> {
+    decode_record_with(bytes, &owned)
+}
+
+fn decode_record_with(bytes: &[u8], keep: &impl Fn(&[u8]) -> Bytes) -> Result<Record, Corruption> {
     let mut reader = Reader::new("record", bytes);
     let mut record = Record {
         timestamp: TimestampMs(reader.i64()?),
-        key: reader.option()?.map(owned),
-        value: reader.option()?.map(owned),
+        key: reader.option()?.map(keep),
+        value: reader.option()?.map(keep),
         headers: Vec::new(),
     };
     while !reader.is_empty() {
         let name = reader.text("header name")?;
-        record.headers.push((name, reader.option()?.map(owned)));
+        record.headers.push((name, reader.option()?.map(keep)));
     }
     Ok(record)
 }

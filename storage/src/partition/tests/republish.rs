@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cause::{GROUP_HEADER, LINEAGE_HEADER, RESERVED_PREFIX};
+use crate::dead_letter::select::{LetterFilter, Order};
 use crate::log_id::LogId;
 
 #[test]
@@ -50,6 +51,41 @@ fn markers_that_somebody_else_has_appended_settle_no_other_batch() {
     resolver(&owner).finish(&[committed.unwrap()]).unwrap();
     assert!(owner.lock().settled_up_to() > unsettled);
     assert_eq!(causes(&owner).len(), 2);
+}
+
+#[test]
+fn a_letter_is_live_in_no_view_from_its_commit_on() {
+    let (owner, first) = rejected(&new_disk());
+    let others: Vec<_> = ["two", "three"]
+        .iter()
+        .map(|value| {
+            let record = produce(&owner, value);
+            reject(&owner, "g", record).letter()
+        })
+        .collect();
+    let shown = || {
+        let view = owner.lock().letter_view().unwrap();
+        let mut shown = Vec::new();
+        let range = (Offset::ZERO, Offset(100));
+        let mut see = |letter, _| {
+            shown.push(letter);
+            true
+        };
+        let filter = LetterFilter::default();
+        view.visit(&filter, Order::NewestFirst, range, &mut see)
+            .unwrap();
+        let live = view.live_count();
+        assert_eq!(live, u64::try_from(shown.len()).unwrap());
+        assert!(shown.iter().all(|letter| view.is_live(*letter)));
+        assert_eq!(view.is_live(others[0]), shown.contains(&others[0]));
+        shown
+    };
+    let before = owner.lock().letter_view().unwrap();
+    let (_, committed) = republish(&owner, others[0]);
+    assert_eq!(shown(), [others[1], first], "its marker is due");
+    resolver(&owner).finish(&[committed.unwrap()]).unwrap();
+    assert_eq!(shown(), [others[1], first], "marked");
+    assert!(before.is_live(others[0]), "a view sees no later change");
 }
 
 #[test]
