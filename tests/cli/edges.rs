@@ -152,6 +152,38 @@ fn a_refusal_for_now_is_told_at_once_and_again_at_the_end() {
     assert!(rest.contains("was refused"), "{rest}");
 }
 
+/// Whoever pipes something that is rarely written to would otherwise not hear of it before the next line.
+#[test]
+fn a_producer_that_has_given_up_ends_although_its_input_stays_open() {
+    let broker = Broker::start();
+    let create = [
+        "topic",
+        "create",
+        "t",
+        "--record-bytes-max",
+        "1KiB",
+        "--batch-bytes-max",
+        "4KiB",
+    ];
+    let created = run(broker.command(&create));
+    assert_eq!(created.status.code(), Some(0), "{}", stderr(&created));
+    let mut producer = broker
+        .command(&["produce", "t", "--linger-ms", "1000"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = producer.stdin.take().unwrap();
+    // One batch, and a larger one than the topic takes.
+    input.write_all(lines(1_000).as_bytes()).unwrap();
+    let ended = broker::wait(producer);
+    drop(input);
+    let told = stderr(&ended);
+    assert_eq!(ended.status.code(), Some(1), "{}: {told}", ended.status);
+    assert!(told.contains("records not acknowledged: "), "{told}");
+}
+
 #[test]
 fn consume_ends_behind_offsets_that_were_given_up_at_the_end() {
     let mut broker = Broker::start_with(&["--segment-bytes", "16KiB"]);

@@ -160,6 +160,9 @@ async fn produce(
         &mut keyless,
     );
     let fed = tokio::select! {
+        biased;
+        // The first batch that was given up tells what would become of the others. The input may have nothing for long.
+        () = producer.failure() => Ok(()),
         fed = feeding => fed,
         () = stop_signal.wait() => {
             remote::note("stopping; what was read is still sent");
@@ -325,10 +328,6 @@ async fn feed(
                 let why = remote::with_causes(&error);
                 CliError::failed(format!("line {line_number}: {why}"), None)
             })?;
-            // The first batch that was given up tells what would become of the others.
-            if producer.first_error().is_some() {
-                return Ok(());
-            }
         }
         progress.add(line_number.saturating_sub(lines_before));
     }

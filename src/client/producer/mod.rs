@@ -123,7 +123,7 @@ impl Producer {
             backlog: backlog.clone(),
             acknowledged: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            first_error: Mutex::new(None),
+            first_error: watch::Sender::new(None),
             trouble: watch::Sender::new(None),
         });
         let rules = SealRules {
@@ -239,7 +239,14 @@ impl Producer {
     /// Returns the first reason for which records were given up.
     #[must_use]
     pub fn first_error(&self) -> Option<ClientError> {
-        self.shared.first_error.lock().clone()
+        self.shared.first_error.borrow().clone()
+    }
+
+    /// Waits until records are given up; for ever while none are.
+    pub async fn failure(&self) {
+        let mut first_error = self.shared.first_error.subscribe();
+        // The sender lives in this producer.
+        first_error.wait_for(Option::is_some).await.ok();
     }
 
     /// Returns why batches are sent again, while they are: what is refused for a reason that may pass is no failure yet.

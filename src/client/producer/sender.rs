@@ -39,7 +39,8 @@ pub(super) struct Shared {
     pub(super) backlog: Arc<Backlog>,
     pub(super) acknowledged: AtomicU64,
     pub(super) failed: AtomicU64,
-    pub(super) first_error: Mutex<Option<ClientError>>,
+    /// The first reason for which records were given up.
+    pub(super) first_error: watch::Sender<Option<ClientError>>,
     /// Why batches are sent again, while they are.
     pub(super) trouble: watch::Sender<Option<ClientError>>,
 }
@@ -263,10 +264,11 @@ impl Sender {
         self.shared
             .failed
             .fetch_add(u64::from(record_count), Ordering::Relaxed);
-        self.shared
-            .first_error
-            .lock()
-            .get_or_insert_with(|| error.clone());
+        self.shared.first_error.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert_with(|| error.clone());
+            is_first
+        });
         completion.settle(Err(error));
     }
 
