@@ -70,8 +70,35 @@ fn counts(broker: &Broker) -> [u64; 3] {
     ["live", "deleted", "republished"].map(|name| stats["counts"][name].as_u64().unwrap())
 }
 
+/// Without a limit nothing is resolved that was not asked for, however often it is asked.
 #[test]
-fn letters_that_are_not_named_are_resolved_once_and_a_lost_answer_is_told() {
+fn without_a_limit_what_is_left_behind_a_lost_answer_is_resolved_too() {
+    for (word, done, key, after) in [
+        ("delete", "deleted", DELETE_LETTERS, [0, 6, 0]),
+        ("retry", "republished", RETRY_LETTERS, [0, 0, 6]),
+    ] {
+        for flags in [&["--all"][..], &["--group", "g"]] {
+            let broker = with_letters();
+            let address = losing(&broker, key);
+            let mut command = broker.command(&["dlq", word, "t", "--addr", &address]);
+            command.args(flags);
+            let output = run(command);
+            let told = stderr(&output);
+            assert_eq!(output.status.code(), Some(0), "{told}");
+            let unknown =
+                format!("whether up to 1000 dead letters were {done} is unknown; going on");
+            assert!(told.contains(&unknown), "{told}");
+            let said = format!(
+                "0 dead letters {done}\nup to 1000 more may have been: an answer was lost\n"
+            );
+            assert_eq!(stdout(&output), said);
+            assert_eq!(counts(&broker), after, "{word} {flags:?}");
+        }
+    }
+}
+
+#[test]
+fn letters_that_are_counted_are_resolved_once_and_a_lost_answer_is_told() {
     for (word, done, key, after) in [
         ("delete", "deleted", DELETE_LETTERS, [4, 2, 0]),
         ("retry", "republished", RETRY_LETTERS, [4, 0, 2]),

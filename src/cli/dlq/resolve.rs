@@ -23,6 +23,8 @@ struct Counts {
     done: u64,
     before: u64,
     refused: u64,
+    /// Of requests whose answers were lost, at most; what they resolved is not asked for again.
+    unknown: u64,
 }
 
 /// Republishes what is selected.
@@ -40,13 +42,14 @@ pub(super) async fn retry(
         page: Page::first(selection.order.into(), 0),
         request_id: request_id.map(str::to_owned),
     };
-    let mut work = Work::new(selection);
+    let mut work = Work::new(selection, "republished");
     // The first word of a broker that is not there comes at once.
     remote::client(connection, Patience::None).terms().await?;
     while let Some(page) = work.next_page() {
         request.page = page;
-        let answer = client.retry_letters(&request).await;
-        let answer = answer.map_err(|error| work.stopped(error, &request.page, "republished"))?;
+        let answer = client.call_while(&request, |error| work.may_repeat(error, &request.page));
+        let answer = answer.await;
+        let answer = answer.map_err(|error| work.stopped(error, &request.page))?;
         for (id, result) in answer.letters {
             work.take(&id, result, |republished| {
                 let object = republished_json(&republished);
@@ -56,7 +59,7 @@ pub(super) async fn retry(
         work.go_on(answer.cursor);
     }
     work.look_elsewhere(&client, topic).await;
-    work.report("republished", "had been republished before", output)
+    work.report(output)
 }
 
 /// Deletes what is selected.
@@ -73,19 +76,20 @@ pub(super) async fn delete(
         page: Page::first(selection.order.into(), 0),
         request_id: None,
     };
-    let mut work = Work::new(selection);
+    let mut work = Work::new(selection, "deleted");
     remote::client(connection, Patience::None).terms().await?;
     while let Some(page) = work.next_page() {
         request.page = page;
-        let answer = client.delete_letters(&request).await;
-        let answer = answer.map_err(|error| work.stopped(error, &request.page, "deleted"))?;
+        let answer = client.call_while(&request, |error| work.may_repeat(error, &request.page));
+        let answer = answer.await;
+        let answer = answer.map_err(|error| work.stopped(error, &request.page))?;
         for (id, result) in answer.letters {
             work.take(&id, result, |is_new| (json!({ "is_new": is_new }), is_new));
         }
         work.go_on(answer.cursor);
     }
     work.look_elsewhere(&client, topic).await;
-    work.report("deleted", "had been deleted before", output)
+    work.report(output)
 }
 
 fn republished_json(republished: &Republished) -> Value {
@@ -111,7 +115,10 @@ fn fresh_record(named: &Value) -> Option<String> {
 
 /// A selection that is worked off.
 struct Work {
+    /// What is done to a letter, as in "republished".
+    done: &'static str,
     order: Order,
+    is_limited: bool,
     left: u64,
     cursor: Option<String>,
     is_first: bool,
@@ -123,9 +130,11 @@ struct Work {
 }
 
 impl Work {
-    fn new(selection: &SelectionArgs) -> Self {
+    fn new(selection: &SelectionArgs, done: &'static str) -> Self {
         Self {
+            done,
             order: selection.order.into(),
+            is_limited: selection.limit.is_some(),
             left: selection.limit.unwrap_or(u64::MAX),
             cursor: None,
             is_first: true,
@@ -201,16 +210,41 @@ impl Work {
         }
     }
 
-    /// Says where the work has stopped. Letters that were not named are not asked for again after a lost answer: the same page
-    /// would hold other ones.
-    fn stopped(&self, error: ClientError, page: &Page, done: &str) -> CliError {
+    /// Returns whether a page is asked for again, and notes what a lost answer leaves unknown.
+    ///
+    /// Letters that were named are the same ones again. Others are not: what the lost request resolved is found no more, and
+    /// the page holds those behind it. That is what is wanted, unless they were counted: then more would be resolved than that.
+    fn may_repeat(&mut self, error: &ClientError, page: &Page) -> bool {
         if self.results.is_some() || !error.is_outcome_unknown() {
+            return true;
+        }
+        if self.is_limited {
+            return false;
+        }
+        self.counts.unknown = self.counts.unknown.saturating_add(page.limit.into());
+        remote::note(&format!(
+            "{}: whether up to {} were {} is unknown; going on with what is left",
+            remote::with_causes(error),
+            counted(page.limit.into(), "dead letter"),
+            self.done,
+        ));
+        true
+    }
+
+    /// Says where the work has stopped.
+    fn stopped(&self, error: ClientError, page: &Page) -> CliError {
+        let mut unknown = self.counts.unknown;
+        if self.is_limited && self.results.is_none() && error.is_outcome_unknown() {
+            unknown = page.limit.into();
+        }
+        if unknown == 0 {
             return error.into();
         }
         let message = format!(
-            "{}: whether up to {} were {done} is unknown; before that, {} were",
+            "{}: whether up to {} were {} is unknown; before that, {} were",
             remote::with_causes(&error),
-            counted(page.limit.into(), "more dead letter"),
+            counted(unknown, "more dead letter"),
+            self.done,
             self.counts.done,
         );
         CliError::failed(
@@ -219,20 +253,27 @@ impl Work {
         )
     }
 
-    fn report(self, done: &str, before: &str, output: &mut Output) -> Result<(), CliError> {
+    fn report(self, output: &mut Output) -> Result<(), CliError> {
         drop(self.progress);
-        let counts = &self.counts;
+        let (counts, done) = (&self.counts, self.done);
         if output.is_json() {
             output.json(&json!({
                 done: counts.done,
                 "before": counts.before,
                 "refused": counts.refused,
+                "unknown": counts.unknown,
                 "letters": self.results,
             }))?;
         } else {
             output.line(&format!("{} {done}", counted(counts.done, "dead letter")))?;
+            if counts.unknown > 0 {
+                let unknown = counts.unknown;
+                output.line(&format!(
+                    "up to {unknown} more may have been: an answer was lost"
+                ))?;
+            }
             if counts.before > 0 {
-                output.line(&format!("{} {before}", counts.before))?;
+                output.line(&format!("{} had been {done} before", counts.before))?;
             }
             for line in self.results.iter().flatten().filter_map(fresh_record) {
                 output.line(&line)?;

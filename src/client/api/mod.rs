@@ -106,13 +106,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::GaveUp`]; what [`ClientError::is_retryable`] says is no use to repeat.
     pub async fn call<R: Request>(&self, request: &R) -> Result<R::Answer, ClientError> {
-        let mut retry = self.retry();
-        loop {
-            match self.attempt(request).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => retry.pause(error).await?,
-            }
-        }
+        self.call_while(request, |_error| true).await
     }
 
     /// Sends a request, and repeats it only when it was certainly not carried out.
@@ -120,11 +114,24 @@ impl Client {
     /// # Errors
     /// As [`Client::call`]; [`ClientError::Disconnected`] and [`ClientError::TimedOut`] when the outcome is unknown.
     pub async fn call_once<R: Request>(&self, request: &R) -> Result<R::Answer, ClientError> {
+        self.call_while(request, |error| !error.is_outcome_unknown())
+            .await
+    }
+
+    /// As [`Client::call`], but each error is first shown to `may_repeat`: where that says no, it is returned.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; the error that is not to be repeated.
+    pub async fn call_while<R: Request>(
+        &self,
+        request: &R,
+        mut may_repeat: impl FnMut(&ClientError) -> bool,
+    ) -> Result<R::Answer, ClientError> {
         let mut retry = self.retry();
         loop {
             match self.attempt(request).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if error.is_outcome_unknown() => return Err(error),
+                Err(error) if !may_repeat(&error) => return Err(error),
                 Err(error) => retry.pause(error).await?,
             }
         }
