@@ -157,8 +157,10 @@ pub(super) fn run(
                     partition_count: *partitions,
                     change,
                 };
-                let topic = client().alter_topic(&request).await?;
-                say(&topic, "altered", output)
+                let client = client();
+                let before = client.topic(name).await?;
+                let topic = client.alter_topic(&request).await?;
+                say(&topic, altered(&before, &topic), output)
             }
             TopicCommand::Delete { name, force } => {
                 client().delete_topic(name, *force).await?;
@@ -210,6 +212,17 @@ fn limit_bytes(limit: Limit<u64>) -> settings::Limit {
     limit
         .0
         .map_or(settings::Limit::Unlimited, settings::Limit::AtMost)
+}
+
+/// Says what an order to alter a topic has come to.
+fn altered(before: &TopicView, after: &TopicView) -> &'static str {
+    let is_same =
+        before.settings == after.settings && before.partitions.len() == after.partitions.len();
+    if is_same {
+        "nothing changed of"
+    } else {
+        "altered"
+    }
 }
 
 fn say(topic: &TopicView, done: &str, output: &mut Output) -> Result<(), CliError> {

@@ -289,3 +289,31 @@ fn a_directory_that_no_broker_has_begun_in_is_not_called_damaged() {
     fs::create_dir(empty.join("0000000003")).unwrap();
     verify("damaged", true);
 }
+
+#[test]
+fn what_a_topic_has_already_is_not_called_altered() {
+    let broker = Broker::start();
+    let alter = |flags: &[&str]| {
+        let mut command = broker.command(&["topic", "alter", "t"]);
+        command.args(flags);
+        let output = run(command);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let create = ["topic", "create", "t", "--partitions", "2"];
+    assert_eq!(run(broker.command(&create)).status.code(), Some(0));
+    for (flags, said) in [
+        (
+            ["--partitions", "2"],
+            "nothing changed of topic t: 2 partitions",
+        ),
+        (["--partitions", "3"], "altered topic t: 3 partitions"),
+        (["--retention-ms", "3d"], "altered topic t: 3 partitions"),
+        (
+            ["--retention-ms", "3d"],
+            "nothing changed of topic t: 3 partitions",
+        ),
+    ] {
+        assert_eq!(alter(&flags), format!("{said}, synced\n"));
+    }
+}
