@@ -10,7 +10,9 @@ use super::letter_views::Letter;
 use super::topics::LetterCountsView;
 use crate::http::ApiError;
 use crate::http::parameters::Query;
+use crate::http::refusal::refused;
 use crate::limits::{LETTER_PAGE_DEFAULT, LETTER_PAGE_MAX};
+use crate::protocol::error_code::ErrorCode;
 use crate::protocol::letter::disposition_name;
 use crate::protocol::read_letters::{
     GetLetterRequest, LetterStatsAnswer, LetterStatsRequest, ListLettersRequest,
@@ -295,8 +297,13 @@ pub(super) async fn get(call: Call) -> Answer {
     let request = GetLetterRequest {
         id: call.param("id"),
     };
-    let letter = call
-        .blocking(move |broker| broker.get_letter(&request))
+    let found = call
+        .blocking(move |broker| Ok(broker.get_letter(&request)))
         .await?;
+    let letter = found.map_err(|refusal| match refusal.code {
+        // There is no conflict in looking: what was resolved is not there.
+        ErrorCode::LetterResolved => ApiError::not_found(refusal.message),
+        _ => refused(&refusal),
+    })?;
     ok(&Letter::from(letter))
 }

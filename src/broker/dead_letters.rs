@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::Broker;
 use super::letter_view::letter_view;
+use super::live_letter::live_letter;
 use super::resolve::ended;
 use super::select::{Selected, find_partition, parse_id, select, unknown_letter};
-use super::{Broker, refusal};
 use crate::limits::LETTER_PAGE_BYTES_MAX;
 use crate::protocol::error_code::Refusal;
 use crate::protocol::letter::LetterView;
@@ -65,23 +66,16 @@ impl Broker {
     /// Returns one live letter. Blocks on the disk.
     ///
     /// # Errors
-    /// [`crate::protocol::error_code::ErrorCode::InvalidLetterId`], [`crate::protocol::error_code::ErrorCode::UnknownLetter`], or the log's.
+    /// [`crate::protocol::error_code::ErrorCode::InvalidLetterId`]; [`crate::protocol::error_code::ErrorCode::LetterResolved`] and
+    /// [`crate::protocol::error_code::ErrorCode::UnknownLetter`] with what became of it; or the log's.
     pub fn get_letter(&self, request: &GetLetterRequest) -> Result<LetterView, Refusal> {
         let address = parse_id(&request.id)?;
-        let unknown = || unknown_letter(&request.id);
         let topics = self.all_topics();
         let partition = topics
             .iter()
             .find_map(|topic| find_partition(topic, address.partition));
-        let (_, partition) = partition.ok_or_else(unknown)?;
-        let view = partition
-            .dead_letters()
-            .filter(|_| partition.owner().lock().is_live(address.offset))
-            .ok_or_else(unknown)?;
-        let letter = view
-            .get(address.offset)
-            .map_err(|error| refusal::of_log(&error))?
-            .ok_or_else(unknown)?;
+        let (index, partition) = partition.ok_or_else(|| unknown_letter(&request.id))?;
+        let letter = live_letter((&partition, index), address.offset)?;
         Ok(letter_view(address.offset, *letter))
     }
 

@@ -12,6 +12,7 @@ mod groups;
 mod host;
 mod letter_stats;
 mod letter_view;
+mod live_letter;
 mod measure;
 mod offsets;
 mod open;

@@ -428,8 +428,8 @@ async fn a_letter_is_resolved_once_and_everybody_gets_the_same_answer() {
     assert_eq!(gone.code, ErrorCode::UnknownLetter);
     let resolved = delete(&ids[0]).await.unwrap_err();
     assert_eq!(resolved.code, ErrorCode::LetterResolved);
-    refused(client.letter(&ids[0]).await, ErrorCode::UnknownLetter);
-    refused(client.letter(&ids[1]).await, ErrorCode::UnknownLetter);
+    refused(client.letter(&ids[0]).await, ErrorCode::LetterResolved);
+    refused(client.letter(&ids[1]).await, ErrorCode::LetterResolved);
     // Ids that are wrong are told apart.
     let mut mistyped = ids[2].clone().into_bytes();
     mistyped[10] = if mistyped[10] == b'A' { b'B' } else { b'A' };

@@ -15,6 +15,7 @@ mod lost_answers;
 #[path = "../admin/pushed.rs"]
 mod pushed;
 mod pushed_letters;
+mod resolved;
 mod stopping;
 
 use std::fmt::Write as _;

@@ -9,9 +9,10 @@ use storage::delivery::limits::ENVELOPE_BYTES_MAX;
 use storage::delivery::{ENVELOPE_HEADER, Envelope};
 use storage::offset::{Offset, TimestampMs};
 
+use crate::broker::Broker;
+use crate::broker::live_letter::live_letter;
 use crate::broker::resolve::Change;
 use crate::broker::select::{find_partition, parse_id, select, unknown_letter};
-use crate::broker::{Broker, refusal};
 use crate::delivery::api::DeadMessage;
 use crate::delivery::settings::PublishSettings;
 use crate::limits::LETTER_PAGE_BYTES_MAX;
@@ -44,17 +45,9 @@ impl Broker {
     /// As [`Broker::get_letter`].
     pub fn dead_message(&self, id: &str) -> Result<DeadMessage, Refusal> {
         let address = parse_id(id)?;
-        let unknown = || unknown_letter(id);
-        let (_, partition) =
-            find_partition(&self.push().topic, address.partition).ok_or_else(unknown)?;
-        let view = partition
-            .dead_letters()
-            .filter(|_| partition.owner().lock().is_live(address.offset))
-            .ok_or_else(unknown)?;
-        let letter = view
-            .get(address.offset)
-            .map_err(|error| refusal::of_log(&error))?
-            .ok_or_else(unknown)?;
+        let found = find_partition(&self.push().topic, address.partition);
+        let (index, partition) = found.ok_or_else(|| unknown_letter(id))?;
+        let letter = live_letter((&partition, index), address.offset)?;
         Ok(dead_message(address.offset, *letter))
     }
 

@@ -196,16 +196,16 @@ impl Work {
         }
     }
 
-    /// Says of letters that are not there whether they are another topic's.
+    /// Says of letters that are not there whether they are another topic's, or what became of them.
     async fn look_elsewhere(&mut self, client: &Client, topic: &str) {
         for (id, refusal) in &mut self.refusals {
             if refusal.code != ErrorCode::UnknownLetter {
                 continue;
             }
-            if let Ok(letter) = client.letter(id).await
-                && letter.topic != topic
-            {
-                refusal.message = elsewhere(&letter, topic);
+            match client.letter(id).await {
+                Ok(letter) if letter.topic != topic => refusal.message = elsewhere(&letter, topic),
+                Err(ClientError::Refused { refusal: told, .. }) => *refusal = told,
+                Ok(_) | Err(_) => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::append::Partition;
+use super::claims::ClaimState;
 use super::republish::Republished;
 use crate::dead_letter::DeadLetterView;
 use crate::offset::Offset;
@@ -43,11 +44,20 @@ impl Partition {
     /// Returns whether a letter is live: not resolved, and not republished with only its marker still to be appended.
     #[must_use]
     pub fn is_live(&self, letter: Offset) -> bool {
-        !self.claims.committed().contains(letter.0)
+        self.republished_to(letter).is_none()
             && self
                 .dead_letters
                 .as_ref()
                 .is_some_and(|log| log.is_live(letter))
+    }
+
+    /// Returns where the fresh record of a letter stands whose republish is committed and whose marker is still to be appended.
+    #[must_use]
+    pub fn republished_to(&self, letter: Offset) -> Option<Offset> {
+        match self.claims.get(letter) {
+            Some(ClaimState::Committed { target }) => Some(target),
+            _ => None,
+        }
     }
 
     /// Returns the number of letters whose republish is committed and whose marker is still to be appended: they are live no more.
