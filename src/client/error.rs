@@ -31,28 +31,28 @@ pub enum ClientError {
         source: Option<Arc<io::Error>>,
     },
     /// The answer did not come in time: whether the request was carried out is unknown.
-    #[error("{addr} did not answer {api} within {ms} ms")]
+    #[error("{doing}: {addr} did not answer within {ms} ms")]
     TimedOut {
         /// Address of the broker.
         addr: Arc<str>,
-        /// Name of the request.
-        api: &'static str,
+        /// What was being done, as in "creating a topic".
+        doing: &'static str,
         /// How long it was waited, in milliseconds.
         ms: u64,
     },
     /// The broker refused the request.
-    #[error("{api} was refused: {refusal}")]
+    #[error("{doing} was refused: {refusal}")]
     Refused {
-        /// Name of the request.
-        api: &'static str,
+        /// What was being done, as in "creating a topic".
+        doing: &'static str,
         /// Why.
         refusal: Refusal,
     },
     /// The broker refused what was asked of one partition.
-    #[error("{api} was refused for partition {partition} of {topic}: {refusal}")]
+    #[error("{doing} was refused for partition {partition} of {topic}: {refusal}")]
     PartitionRefused {
-        /// Name of the request.
-        api: &'static str,
+        /// What was being done, as in "creating a topic".
+        doing: &'static str,
         /// Topic.
         topic: Arc<str>,
         /// Index of the partition within the topic.
@@ -77,10 +77,10 @@ pub enum ClientError {
         high_watermark: Offset,
     },
     /// The answer does not decode.
-    #[error("the answer to {api} does not decode")]
+    #[error("{doing}: the answer does not decode")]
     Decode {
-        /// Name of the request.
-        api: &'static str,
+        /// What was being done, as in "creating a topic".
+        doing: &'static str,
         /// Why.
         source: DecodeError,
     },
@@ -107,18 +107,18 @@ pub enum ClientError {
         source: Corruption,
     },
     /// The request cannot be put into bytes.
-    #[error("{api} cannot be sent")]
+    #[error("{doing}: the request cannot be sent")]
     Encode {
-        /// Name of the request.
-        api: &'static str,
+        /// What was being done, as in "creating a topic".
+        doing: &'static str,
         /// Why.
         source: EncodeError,
     },
     /// The request or the answer is larger than a frame may be.
-    #[error("{api} is too large")]
+    #[error("{doing}: the request or its answer is too large")]
     TooLarge {
-        /// Name of the request.
-        api: &'static str,
+        /// What was being done, as in "creating a topic".
+        doing: &'static str,
         /// The sizes.
         source: FrameTooLarge,
     },
@@ -203,5 +203,57 @@ impl ClientError {
             Self::GaveUp { source, .. } => source.refusal(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::api_key::ApiKey;
+    use crate::protocol::error_code::ErrorCode;
+
+    /// The names of requests are the protocol's, and say nothing to who gave a command.
+    #[test]
+    fn errors_say_in_words_what_was_being_done() {
+        for key in ApiKey::ALL {
+            let doing = key.doing();
+            let refusal = Refusal::new(ErrorCode::Overloaded, "ask again");
+            let size = FrameTooLarge {
+                bytes: 2,
+                bytes_max: 1,
+            };
+            for error in [
+                ClientError::TimedOut {
+                    addr: Arc::from("a:1"),
+                    doing,
+                    ms: 5,
+                },
+                ClientError::Refused {
+                    doing,
+                    refusal: refusal.clone(),
+                },
+                ClientError::PartitionRefused {
+                    doing,
+                    topic: Arc::from("t"),
+                    partition: 0,
+                    refusal,
+                },
+                ClientError::TooLarge {
+                    doing,
+                    source: size,
+                },
+            ] {
+                let said = error.to_string();
+                assert!(said.starts_with(doing) && doing.contains(' '), "{said}");
+                assert!(!said.contains(key.name()), "{said}");
+            }
+        }
+        let timed_out = ClientError::TimedOut {
+            addr: Arc::from("a:1"),
+            doing: ApiKey::RetryLetters.doing(),
+            ms: 5,
+        };
+        let said = "retrying dead letters: a:1 did not answer within 5 ms";
+        assert_eq!(timed_out.to_string(), said);
     }
 }

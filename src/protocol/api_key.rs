@@ -110,6 +110,32 @@ impl ApiKey {
         }
     }
 
+    /// Returns what is being done when the request is sent, in words, as in "creating a topic".
+    #[must_use]
+    pub fn doing(self) -> &'static str {
+        match self {
+            Self::Handshake => "opening a connection",
+            Self::Metadata => "looking at topics",
+            Self::CreateTopic => "creating a topic",
+            Self::AlterTopic => "altering a topic",
+            Self::DeleteTopic => "deleting a topic",
+            Self::ProducerId => "getting an id for a producer",
+            Self::Produce => "producing records",
+            Self::Fetch => "reading records",
+            Self::ListOffsets => "finding offsets",
+            Self::CommitOffsets => "committing offsets",
+            Self::FetchOffsets => "reading a group's offsets",
+            Self::ListGroups => "listing groups",
+            Self::DeleteGroup => "deleting a group",
+            Self::Reject => "rejecting a record",
+            Self::ListLetters => "listing dead letters",
+            Self::GetLetter => "reading a dead letter",
+            Self::RetryLetters => "retrying dead letters",
+            Self::DeleteLetters => "deleting dead letters",
+            Self::LetterStats => "counting dead letters",
+        }
+    }
+
     /// Returns whether a version of the request is understood.
     #[must_use]
     pub fn understands(self, version: u16) -> bool {

@@ -19,6 +19,7 @@ use super::report::{Latencies, float};
 use crate::client::api::rejection;
 use crate::client::{Client, ClientError, Connection};
 use crate::limits::LETTERS_PER_CALL_MAX;
+use crate::protocol::api_key::ApiKey;
 use crate::protocol::read_letters::ListLettersRequest;
 use crate::protocol::resolve_letters::RetryLettersRequest;
 use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
@@ -238,7 +239,7 @@ async fn republish(
         let answer = client.retry_letters(&request).await?;
         for (_, republished) in answer.letters {
             republished.map_err(|refusal| ClientError::Refused {
-                api: "RetryLetters",
+                doing: ApiKey::RetryLetters.doing(),
                 refusal,
             })?;
             done += 1;

@@ -18,6 +18,7 @@ use super::report::{Latencies, Report};
 use crate::client::backoff::random;
 use crate::client::connection::PendingAnswer;
 use crate::client::{Client, ClientError, Connection};
+use crate::protocol::api_key::ApiKey;
 use crate::protocol::create_topic::CreateTopicRequest;
 use crate::protocol::metadata::TopicView;
 use crate::protocol::produce::{Acks, ProduceAnswer, ProduceBatch, ProduceRequest};
@@ -197,7 +198,7 @@ pub(super) async fn settle(
     for appended in answer.answer().await?.batches {
         appended.map_err(|refusal| {
             CliError::Client(ClientError::Refused {
-                api: "Produce",
+                doing: ApiKey::Produce.doing(),
                 refusal,
             })
         })?;

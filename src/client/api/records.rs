@@ -79,7 +79,7 @@ impl Client {
         found
             .map(|(partition, found)| {
                 found.map_err(|refusal| ClientError::PartitionRefused {
-                    api: ListOffsetsRequest::KEY.name(),
+                    doing: ListOffsetsRequest::KEY.doing(),
                     topic: topic.into(),
                     partition: *partition,
                     refusal,

@@ -40,11 +40,11 @@ impl Client {
     /// # Errors
     /// As [`Client::call`], [`ClientError::Refused`] with [`ErrorCode::UnknownTopic`] among them.
     pub async fn topic(&self, name: &str) -> Result<TopicView, ClientError> {
-        let api = MetadataRequest::KEY.name();
+        let doing = MetadataRequest::KEY.doing();
         let topics = self.metadata(Some(vec![name.to_owned()])).await?;
         match topics.into_iter().next() {
             Some((_, Ok(topic))) => Ok(topic),
-            Some((_, Err(refusal))) => Err(ClientError::Refused { api, refusal }),
+            Some((_, Err(refusal))) => Err(ClientError::Refused { doing, refusal }),
             None => Err(self.unexpected("it describes no topic")),
         }
     }

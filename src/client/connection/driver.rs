@@ -160,8 +160,8 @@ impl Driver {
             // A TLS record: an alert, or a handshake, of any version.
             [0x15 | 0x16, 3, ..] => "TLS",
             _ => {
-                let api = "an answer";
-                return ClientError::TooLarge { api, source };
+                let doing = "reading answers";
+                return ClientError::TooLarge { doing, source };
             }
         };
         ClientError::OtherProtocol {

@@ -83,7 +83,7 @@ impl Line {
         frame_bytes_max: u32,
         wait: Duration,
     ) -> Result<PendingAnswer<R::Answer>, ClientError> {
-        let api = R::KEY.name();
+        let doing = R::KEY.doing();
         let correlation_id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let parts = encode(request, R::KEY, correlation_id, frame_bytes_max)?;
         let Ok(permit) = self.permits.clone().acquire_owned().await else {
@@ -107,7 +107,7 @@ impl Line {
         Ok(PendingAnswer {
             receiver,
             line: self.clone(),
-            api,
+            doing,
             wait,
             deadline: Instant::now() + wait,
             answer: PhantomData,
@@ -144,19 +144,19 @@ fn encode<R: Request>(
     correlation_id: u32,
     bytes_max: u32,
 ) -> Result<Vec<Bytes>, ClientError> {
-    let api = key.name();
+    let doing = key.doing();
     let header = RequestHeader {
         api_key: key.number(),
         api_version: key.version(),
         correlation_id,
     };
     let parts = frame::encode_request(header, |writer| request.write(writer))
-        .map_err(|source| ClientError::Encode { api, source })?;
+        .map_err(|source| ClientError::Encode { doing, source })?;
     let bytes = parts.iter().map(Bytes::len).sum::<usize>();
     let bytes = u32::try_from(bytes.saturating_sub(LENGTH_BYTES)).unwrap_or(u32::MAX);
     if bytes > bytes_max {
         let source = FrameTooLarge { bytes, bytes_max };
-        return Err(ClientError::TooLarge { api, source });
+        return Err(ClientError::TooLarge { doing, source });
     }
     Ok(parts)
 }

@@ -18,7 +18,7 @@ use crate::protocol::frame;
 pub struct PendingAnswer<T> {
     pub(super) receiver: oneshot::Receiver<Result<Bytes, ClientError>>,
     pub(super) line: Arc<Line>,
-    pub(super) api: &'static str,
+    pub(super) doing: &'static str,
     pub(super) wait: Duration,
     pub(super) deadline: Instant,
     pub(super) answer: PhantomData<fn() -> T>,
@@ -37,17 +37,17 @@ impl<T: Wire> PendingAnswer<T> {
             Err(_) => {
                 let error = ClientError::TimedOut {
                     addr: self.line.addr.clone(),
-                    api: self.api,
+                    doing: self.doing,
                     ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
                 };
                 self.line.end(&error);
                 return Err(error);
             }
         };
-        let api = self.api;
+        let doing = self.doing;
         let (_, answer) =
-            frame::decode_answer(&body).map_err(|source| ClientError::Decode { api, source })?;
-        answer.map_err(|refusal| ClientError::Refused { api, refusal })
+            frame::decode_answer(&body).map_err(|source| ClientError::Decode { doing, source })?;
+        answer.map_err(|refusal| ClientError::Refused { doing, refusal })
     }
 
     /// Waits for the answer, once.

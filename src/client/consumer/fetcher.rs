@@ -271,7 +271,7 @@ fn refused(
         }
     } else {
         ClientError::PartitionRefused {
-            api: FetchRequest::KEY.name(),
+            doing: FetchRequest::KEY.doing(),
             topic: topic.clone(),
             partition: asked.partition,
             refusal,

@@ -374,10 +374,10 @@ async fn front_outcome(in_flight: &mut VecDeque<Sent>) -> Result<Appended, Clien
         Attempt::Over => Err(ClientError::Closed),
     };
     front.attempt = Attempt::Over;
-    let api = ProduceRequest::<Bytes>::KEY.name();
+    let doing = ProduceRequest::<Bytes>::KEY.doing();
     match answer?.batches.pop() {
         Some(Ok(appended)) => Ok(appended),
-        Some(Err(refusal)) => Err(ClientError::Refused { api, refusal }),
+        Some(Err(refusal)) => Err(ClientError::Refused { doing, refusal }),
         None => Err(ClientError::Closed),
     }
 }

@@ -70,11 +70,12 @@ mod tests {
     use storage::offset::{Offset, TimestampMs};
 
     use super::*;
+    use crate::protocol::api_key::ApiKey;
     use crate::protocol::error_code::Refusal;
 
     fn refused(code: ErrorCode) -> Result<Appended, ClientError> {
         Err(ClientError::Refused {
-            api: "Produce",
+            doing: ApiKey::Produce.doing(),
             refusal: Refusal::new(code, ""),
         })
     }

@@ -470,7 +470,8 @@ async fn a_silent_broker_ends_the_wait_of_all_who_asked() {
     };
     let error = super::Connection::over(ours, &options).await.unwrap_err();
     let ClientError::TimedOut {
-        api: "Handshake", ..
+        doing: "opening a connection",
+        ..
     } = error
     else {
         panic!("{error}");
