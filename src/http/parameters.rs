@@ -33,16 +33,30 @@ impl Query {
         Ok(Self { pairs })
     }
 
-    /// Splits a query and passes over names that the path does not know.
-    #[must_use]
-    pub fn parse_known(text: &str, known: &[String]) -> Self {
-        let is_known = |name: &str| known.iter().any(|known| known == name);
-        let pairs = query::pairs(text).filter(|(name, _)| is_known(name));
-        Self {
-            pairs: pairs
-                .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                .collect(),
+    /// Splits a query and passes over names that the path does not know, but refuses those of `elsewhere`: they mean
+    /// something, and the answer would look as if they had been heeded.
+    ///
+    /// # Errors
+    /// 400 with the name that is refused, and the known ones.
+    pub fn parse_known(
+        text: &str,
+        known: &[String],
+        elsewhere: &[String],
+    ) -> Result<Self, ApiError> {
+        let is_in = |names: &[String], name: &str| names.iter().any(|one| one == name);
+        let mut pairs = Vec::new();
+        for (name, value) in query::pairs(text) {
+            if is_in(known, &name) {
+                pairs.push((name.into_owned(), value.into_owned()));
+            } else if is_in(elsewhere, &name) {
+                let message = format!(
+                    "the query parameter {name} is not taken here: {}",
+                    takes(known)
+                );
+                return Err(ApiError::bad_request(message));
+            }
         }
+        Ok(Self { pairs })
     }
 
     /// Returns all values of a parameter that may be repeated.
@@ -139,15 +153,18 @@ fn plain(error: &serde_json::Error) -> String {
 }
 
 fn unknown_parameter(name: &str, known: &[String]) -> ApiError {
-    let message = if known.is_empty() {
-        format!("unknown query parameter {name:?}: this path takes none")
+    ApiError::bad_request(format!(
+        "unknown query parameter {name:?}: {}",
+        takes(known)
+    ))
+}
+
+fn takes(known: &[String]) -> String {
+    if known.is_empty() {
+        "this path takes none".to_owned()
     } else {
-        format!(
-            "unknown query parameter {name:?}: this path takes {}",
-            known.join(", ")
-        )
-    };
-    ApiError::bad_request(message)
+        format!("this path takes {}", known.join(", "))
+    }
 }
 
 /// Parses a number; `what` names the field for the error.

@@ -44,7 +44,7 @@ impl Routes {
     /// Checks a request's method, path and query.
     ///
     /// # Errors
-    /// What the surface answers: 404, 405, or 400 for a query parameter that a path which changes something does not take.
+    /// What the surface answers: 404, 405, or 400 for a query parameter that the path does not take.
     pub fn check(&self, method: &Method, path: &str, query: &str) -> Result<Place, ApiError> {
         let found = self.table.find(method, path)?;
         let name = routes::name_in(&found);
@@ -52,9 +52,7 @@ impl Routes {
             let destination = found.raw_param("destination").to_owned();
             return Ok(Place::Destination(name, destination));
         }
-        if !found.route.is_refusal && !matches!(*method, Method::GET | Method::HEAD) {
-            Query::parse(query, &found.route.parameters)?;
-        }
+        self.table.query(method, found.route, query)?;
         Ok(Place::Named(name))
     }
 
@@ -84,6 +82,48 @@ impl Routes {
 
     fn query(&self, method: &Method, path: &str, query: &str) -> Result<Query, ApiError> {
         let found = self.table.find(method, path)?;
-        Query::parse(query, &found.route.parameters)
+        self.table.query(method, found.route, query)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use super::*;
+
+    #[test]
+    fn what_a_read_cannot_select_by_is_refused_and_what_nobody_knows_is_passed_over() {
+        let routes = Routes::default();
+        for (path, name) in [
+            ("/v2/logs", "responseStatus"),
+            ("/v2/logs", "order"),
+            ("/v2/events", "groupBy"),
+            ("/v2/events", "dlqIds"),
+            ("/v2/dlq", "host"),
+            ("/v2/dlq", "path"),
+            ("/v2/dlq", "state"),
+            ("/v2/dlq", "messageIds"),
+            ("/v2/queues", "queueName"),
+        ] {
+            let query = format!("{name}=1");
+            let error = routes.check(&Method::GET, path, &query).unwrap_err();
+            assert_eq!(error.status, 400);
+            let said = format!("the query parameter {name} is not taken here: this path takes ");
+            assert!(error.message.starts_with(&said), "{error}");
+        }
+        // What clients still send and the real service ignores, and what a newer one may send.
+        for query in ["api=llm", "newer=1", "qstash_token=t", ""] {
+            for path in ["/v2/logs", "/v2/events", "/v2/dlq", "/v2/queues"] {
+                routes.check(&Method::GET, path, query).unwrap();
+            }
+        }
+        routes
+            .check(
+                &Method::GET,
+                "/v2/dlq",
+                "order=latestFirst&responseStatus=500",
+            )
+            .unwrap();
     }
 }

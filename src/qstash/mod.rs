@@ -1,8 +1,8 @@
 //! The QStash API over HTTP, under `/v2`: what an application publishes with, and looks after its messages with.
 //!
 //! A request passes the gates in this order: where it comes from ([`Access::check_origin`]), the token, the route, the names
-//! of its query parameters (on every call that changes something: a mistyped filter must not select everything), the size of
-//! its body. Behind them a handler in the file of its resource decodes, calls the broker, and encodes. What is not answered
+//! of its query parameters (a filter that another path takes must not be ignored, and on every call that changes something a
+//! mistyped one must not select everything), the size of its body. Behind them a handler in the file of its resource decodes, calls the broker, and encodes. What is not answered
 //! as asked is `{"error": "..."}`.
 //!
 //! The clients decide what stands in an answer: [`views`] says which fields, [`headers`] and [`filters`] what they send.
@@ -42,13 +42,12 @@ use hyper::{Method, Request};
 
 use crate::broker::Broker;
 use crate::config::ServeConfig;
-use crate::http::parameters::Query;
 use crate::http::{Access, ApiError, PeerAddress, Response, Visitor, body};
 use crate::limits::HTTP_BODY_BYTES_MAX;
 use crate::request_room::{HeldRoom, RequestRoom};
 
 use call::{Answer, Call};
-use routes::{Routes, Served, name_in};
+use routes::{Routes, name_in};
 use table::BodyKind;
 
 pub use routes::{is_served, served};
@@ -107,7 +106,8 @@ impl Surface {
         }
         let found = self.routes.find(&head.method, head.uri.path())?;
         let route = found.route;
-        let query = query(&head, route)?;
+        let query = head.uri.query().unwrap_or_default();
+        let query = self.routes.query(&head.method, route, query)?;
         // It is given back when the request has been answered.
         let mut room = self.room.request();
         let call = Call {
@@ -142,18 +142,6 @@ impl Surface {
             BodyKind::Json => HTTP_BODY_BYTES_MAX.into(),
         };
         Ok(body::read(body, bytes_max, self.body_time_max, room).await?)
-    }
-}
-
-/// Reads the query of what has one of its own.
-fn query(head: &Parts, route: &Served) -> Result<Query, ApiError> {
-    let text = head.uri.query().unwrap_or_default();
-    if route.has_destination || route.is_refusal {
-        Ok(Query::default())
-    } else if matches!(head.method, Method::GET | Method::HEAD) {
-        Ok(Query::parse_known(text, &route.parameters))
-    } else {
-        Query::parse(text, &route.parameters)
     }
 }
 

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::openapi::query_parameters;
 use super::table::{BodyKind, Handler, Route, named, with_destination};
-use crate::http::{Found, RouteError, RouteTable};
+use crate::http::parameters::Query;
+use crate::http::{ApiError, Found, RouteError, RouteTable};
 
 /// What a route stands for.
 #[derive(Clone)]
@@ -30,7 +31,12 @@ pub(super) struct Served {
 pub(super) struct Routes {
     named: RouteTable<Served>,
     with_destination: RouteTable<Served>,
+    /// Query parameters that select something on some path, here or in the real service.
+    selecting: Vec<String>,
 }
+
+/// What the real service takes when it is asked for logs, and nothing here can do.
+const NOT_SERVED: [&str; 1] = ["groupBy"];
 
 /// Parameters of paths: at most one of them stands in a path.
 const NAMES: [&str; 7] = [
@@ -79,9 +85,35 @@ impl Routes {
             });
             RouteTable::new(&served.collect::<Vec<_>>())
         };
+        let named = named();
+        let mut selecting: Vec<_> = NOT_SERVED.map(str::to_owned).to_vec();
+        for (method, path, ..) in &named {
+            selecting.extend(query_parameters(document, method.as_str(), path));
+        }
         Self {
-            named: build(named(), false),
+            named: build(named, false),
             with_destination: build(with_destination().into(), true),
+            selecting,
+        }
+    }
+
+    /// Reads the query of a request to a route. What only reads passes over names that nobody knows, as the real service
+    /// does; what changes something refuses them.
+    ///
+    /// # Errors
+    /// 400 for a name that the route does not take.
+    pub(super) fn query(
+        &self,
+        method: &Method,
+        route: &Served,
+        text: &str,
+    ) -> Result<Query, ApiError> {
+        if route.has_destination || route.is_refusal {
+            Ok(Query::default())
+        } else if matches!(*method, Method::GET | Method::HEAD) {
+            Query::parse_known(text, &route.parameters, &self.selecting)
+        } else {
+            Query::parse(text, &route.parameters)
         }
     }
 
