@@ -66,7 +66,8 @@ impl HttpClient {
         }
         let uri = request.url.uri().clone();
         let (mut link, response) = self.begin(&uri, request::build(request)).await?;
-        let whole = read(&mut link, response).await?;
+        let host = uri.host().unwrap_or_default();
+        let whole = read(&mut link, response, host).await?;
         if !whole.is_body_cut {
             self.pool.put(&uri, link).await;
         }
@@ -85,17 +86,18 @@ impl HttpClient {
                 Ok(response) => return Ok((link, response)),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(Failure::of(error.error())),
+                    None => return Err(Failure::of(host, error.error())),
                 },
             }
         }
         let stream = self.guard.connect(uri).await;
-        let stream = stream.map_err(|error| Failure::of(&error))?;
+        let stream = stream.map_err(|error| Failure::of(host, &error))?;
+        let host = uri.host().unwrap_or_default();
         let link = Link::new(stream).await;
-        let mut link = link.map_err(|error| Failure::of(&error))?;
+        let mut link = link.map_err(|error| Failure::of(host, &error))?;
         match link.send(request).await {
             Ok(response) => Ok((link, response)),
-            Err(error) => Err(Failure::of(error.error())),
+            Err(error) => Err(Failure::of(host, error.error())),
         }
     }
 }
@@ -124,12 +126,12 @@ struct Whole {
 }
 
 /// Reads the body to its end or to what is kept of it. A connection whose body was not read to its end is of no more use.
-async fn read(link: &mut Link, response: Response<Incoming>) -> Result<Whole, Failure> {
+async fn read(link: &mut Link, response: Response<Incoming>, host: &str) -> Result<Whole, Failure> {
     let (head, mut incoming) = response.into_parts();
     let mut body = BytesMut::new();
     let mut is_body_cut = false;
     while let Some(frame) = link.frame(&mut incoming).await {
-        let frame = frame.map_err(|error| Failure::of(&error))?;
+        let frame = frame.map_err(|error| Failure::of(host, &error))?;
         let Some(data) = frame.data_ref() else {
             continue;
         };

@@ -18,10 +18,10 @@ use hyper_util::rt::TokioIo;
 use crate::delivery::guard::GuardedStream;
 
 /// Largest head of an answer, and largest piece of a body in memory, in bytes.
-const HEAD_BYTES_MAX: usize = 16 << 10;
+pub(super) const HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// Headers of an answer.
-const HEADER_COUNT_MAX: usize = 100;
+pub(super) const HEADER_COUNT_MAX: usize = 100;
 
 /// A connection. It is closed when it is dropped.
 #[derive(Debug)]
