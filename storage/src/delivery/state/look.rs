@@ -95,11 +95,6 @@ impl DeliveryState {
         self.keys.get(key)
     }
 
-    /// Returns the limits of all flow-control keys, as [`DeliveryState::limits_of`] does.
-    pub fn flow_limits(&self) -> impl Iterator<Item = (&str, FlowLimits)> {
-        self.keys.iter()
-    }
-
     /// Returns the messages that have not come to their end or owe callbacks, from `from` on.
     pub fn messages_from(&self, from: Offset) -> impl Iterator<Item = (Offset, Phase)> {
         self.messages
