@@ -33,6 +33,7 @@ mod retention_tests;
 mod schedules;
 mod select;
 mod signing_keys;
+mod space;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -101,13 +102,11 @@ pub struct Broker {
     defaults: TopicDefaults,
     /// The development credentials are in force: rotations of the signing keys last until the broker ends.
     is_development: bool,
-    min_free_bytes: u64,
     /// Bytes of batches or letters in one answer, so that it fits the frame of a connection.
     answer_bytes_max: u32,
     /// Held while a topic is created, changed or deleted, from the decision to what the map shows.
     changing_topics: Mutex<()>,
-    /// Free space is below the minimum: producers are asked to wait.
-    is_low_on_space: AtomicBool,
+    space: space::Space,
     clocks: ClockWatch,
     /// The wall clock was found to have departed from the monotonic clock: retention by age rests.
     is_clock_off: AtomicBool,

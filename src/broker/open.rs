@@ -22,6 +22,7 @@ use super::checkpoints::Checkpoints;
 use super::control::Control;
 use super::fetch::FetchRoom;
 use super::push_settings::PushSettings;
+use super::space::Space;
 use super::{Broker, Host, LISTING_MAX, RESOLVING_MAX, push, signing_keys};
 use crate::clock::{ClockWatch, SharedClock};
 use crate::config::ServeConfig;
@@ -136,13 +137,12 @@ impl Broker {
             metrics,
             defaults: config.topic,
             is_development,
-            min_free_bytes: config.storage.min_free_bytes,
             answer_bytes_max: config
                 .protocol
                 .frame_bytes_max
                 .saturating_sub(FRAME_OVERHEAD_BYTES),
             changing_topics: Mutex::new(()),
-            is_low_on_space: AtomicBool::new(false),
+            space: Space::new(config.storage.min_free_bytes),
             is_clock_off: AtomicBool::new(false),
             next_producer_id: Mutex::new(0..0),
             resolving: Arc::new(Semaphore::new(RESOLVING_MAX)),

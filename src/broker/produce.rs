@@ -1,7 +1,6 @@
 //! Produce: checking batches on the connection's own thread, appending them, and knowing when to answer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use storage::batch::{BatchLimits, check_produced};
 use storage::error::LogError;
@@ -94,16 +93,11 @@ impl Broker {
             let message = format!("topic {} belongs to the broker", topic.name());
             return Err(Refusal::new(ErrorCode::ReservedTopic, message));
         }
-        if self.is_low_on_space.load(Ordering::Relaxed) {
-            let message = format!(
-                "fewer than {} bytes are free on the disk",
-                self.min_free_bytes
-            );
-            return Err(Refusal::new(ErrorCode::StorageFull, message));
-        }
+        self.space.check()?;
         let partition = partition_of(&topic, partition)?;
         self.append_to(&topic, &partition, batch, acks, is_alone)
             .await
+            .inspect_err(|refusal| self.note_refusal(refusal))
     }
 
     async fn append_to(

@@ -1,7 +1,6 @@
 //! Topics: listing, creating, changing and deleting them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use storage::control::{ControlState, Durability, Entry, TopicSettings};
 use storage::error::LogError;
@@ -272,12 +271,6 @@ impl Broker {
             config::Durability::Synced => wire::Durability::Synced,
             config::Durability::Written => wire::Durability::Written,
         }
-    }
-
-    /// Returns whether producers are asked to wait for space.
-    #[must_use]
-    pub fn is_low_on_space(&self) -> bool {
-        self.is_low_on_space.load(Ordering::Relaxed)
     }
 }
 

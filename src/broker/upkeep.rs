@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use storage::checkpoint::LogCheckpoint;
@@ -13,7 +12,6 @@ use storage::log_id::{LogId, LogKind};
 use super::{Broker, resolve};
 use crate::causes::Causes;
 use crate::engine::PartitionHandle;
-use crate::metrics::gauge_value;
 use crate::topic::Topic;
 
 /// Time between two rounds of upkeep: a written topic is synced and a checkpoint stored at least as often.
@@ -142,12 +140,7 @@ impl Broker {
         if self.shutdown.is_triggered() {
             problems.push("the broker is shutting down".to_owned());
         }
-        if self.is_low_on_space.load(Ordering::Relaxed) {
-            problems.push(format!(
-                "fewer than {} bytes are free on the disk: produce and publish are refused",
-                self.min_free_bytes
-            ));
-        }
+        problems.extend(self.space.problem(self.clock.monotonic()));
         problems.extend(self.partition_problems());
         if let Some(cause) = self.control.with(|log| log.poison()) {
             let why = because(self.control.with(|log| log.trouble()));
@@ -173,26 +166,6 @@ impl Broker {
                 .flat_map(of)
                 .collect::<Vec<_>>()
         })
-    }
-
-    /// Measures the free space, and asks producers to wait or lets them go on.
-    pub(super) fn measure_space(&self) {
-        let Ok(free) = self.disk.free_bytes(&self.root) else {
-            return;
-        };
-        self.metrics.logs.free_bytes.set(gauge_value(free));
-        let is_low = free < self.min_free_bytes;
-        if is_low != self.is_low_on_space.swap(is_low, Ordering::Relaxed) {
-            if is_low {
-                tracing::warn!(
-                    free,
-                    min = self.min_free_bytes,
-                    "the disk is nearly full: produce is refused until space is freed"
-                );
-            } else {
-                tracing::info!(free, "there is space again: produce goes on");
-            }
-        }
     }
 
     /// Syncs what was written and gets over failed writes.

@@ -1,6 +1,7 @@
 //! Failing disks: what is told, counted, and kept from being believed.
 
 use super::*;
+use crate::protocol::produce::Acks;
 
 #[test]
 fn a_failed_sync_of_any_log_is_told_and_counted() {
@@ -108,4 +109,29 @@ fn a_control_log_whose_sync_failed_gets_no_checkpoint_of_what_is_not_durable() {
         stored.is_none_or(|entry| entry.durable_end <= durable),
         "{stored:?} claims more than {durable:?}"
     );
+}
+
+#[tokio::test]
+async fn a_disk_without_space_is_told_while_appends_are_refused() {
+    let clock = Arc::new(ManualClock::new(NOW));
+    let (broker, disk) = open_at(Arc::clone(&clock));
+    create(&broker, "t").unwrap();
+    let append = async || {
+        let mut batch = batch_of(&[7; 200]);
+        let appended = broker.append("t", 0, &mut batch, Acks::TopicDefault, true);
+        bounded(appended).await.map(drop)
+    };
+    let full = Effect::Fail(ErrorKind::StorageFull);
+    disk.add(Rule::new(OpClass::Allocate, full).forever());
+    let refusal = append().await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::StorageFull);
+    let problems = broker.health().problems;
+    let expected = "appends are refused for want of space: cannot ";
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with(expected), "{problems:?}");
+    disk.heal();
+    append().await.unwrap();
+    // A producer that waits would have asked again by then.
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(broker.health().problems, [""; 0]);
 }

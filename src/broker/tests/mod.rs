@@ -108,6 +108,16 @@ pub(super) fn append(partition: &PartitionHandle) -> Option<Offset> {
 }
 
 pub(super) fn append_value(partition: &PartitionHandle, value: &[u8]) -> Option<Offset> {
+    let mut batch = batch_of(value);
+    let header = check_produced(&batch, &BatchLimits::default()).unwrap();
+    match partition.append(&header, &mut batch, NOW) {
+        Ok(AppendOutcome::Appended(appended)) => Some(appended.next_offset),
+        _ => None,
+    }
+}
+
+/// A batch of one record, as a producer sends it.
+fn batch_of(value: &[u8]) -> Vec<u8> {
     let mut builder = BatchBuilder::new(Codec::None);
     let record = NewRecord {
         timestamp: NOW,
@@ -120,12 +130,7 @@ pub(super) fn append_value(partition: &PartitionHandle, value: &[u8]) -> Option<
         producer: None,
         broker: BrokerMark::Client,
     };
-    let mut batch = builder.build(options).unwrap();
-    let header = check_produced(&batch, &BatchLimits::default()).unwrap();
-    match partition.append(&header, &mut batch, NOW) {
-        Ok(AppendOutcome::Appended(appended)) => Some(appended.next_offset),
-        _ => None,
-    }
+    builder.build(options).unwrap()
 }
 
 /// A record of the partition is given up.

@@ -152,13 +152,7 @@ impl Broker {
 
     /// Says whether there is room for more messages.
     fn may_publish(&self) -> Result<(), Refusal> {
-        if self.is_low_on_space.load(Ordering::Relaxed) {
-            let message = format!(
-                "fewer than {} bytes are free on the disk",
-                self.min_free_bytes
-            );
-            return Err(Refusal::new(ErrorCode::StorageFull, message));
-        }
+        self.space.check()?;
         self.push().check_room().map_err(|pending| {
             let pending_max = self.push().config.pending_max;
             let message = format!(
@@ -246,6 +240,7 @@ impl Broker {
             Err(unpublished) => {
                 let is_unknown = matches!(unpublished, Unpublished::Unknown(_));
                 let refusal = unpublished.refusal();
+                self.note_refusal(&refusal);
                 let refuse = |one: Checked| {
                     if let Some(reservation) = one.reservation.filter(|_| is_unknown) {
                         reservation.leave_unknown();
