@@ -85,7 +85,8 @@ fn check(file: &PathBuf, output: &mut Output) -> Result<(), CliError> {
     )?;
     let config = ServeConfig::from_settings(&settings)?;
     // What is named there is read only by who dials: networks, and the file of authorities.
-    HttpClient::new(&config.destinations).map_err(RunError::from)?;
+    HttpClient::new(&config.destinations)
+        .map_err(|error| CliError::from(RunError::from(error)).placed(&settings))?;
     if output.is_json() {
         return output.json(&serde_json::json!({ "ok": true }));
     }

@@ -7,7 +7,8 @@ use storage::error::LogError;
 
 use crate::broker::OpenError;
 use crate::client::ClientError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Settings, Source};
+use crate::delivery::client::SetupError;
 use crate::protocol::error_code::ErrorCode;
 use crate::run::RunError;
 
@@ -45,6 +46,14 @@ pub enum CliError {
     /// The broker did not start.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Deliveries cannot be set up as they are configured.
+    #[error("{place}")]
+    Destinations {
+        /// Where the value stands.
+        place: Source,
+        /// What is wrong with it.
+        source: Box<SetupError>,
+    },
 }
 
 impl CliError {
@@ -63,13 +72,32 @@ impl CliError {
         }
     }
 
+    /// Names the place of the configured value that kept a broker from starting, where it was one.
+    #[must_use]
+    pub fn placed(self, settings: &Settings) -> Self {
+        match self {
+            Self::Run(RunError::Destinations(source)) => {
+                match source.key().and_then(|key| settings.source(key)) {
+                    Some(place) => Self::Destinations {
+                        place: place.clone(),
+                        source: Box::new(source),
+                    },
+                    None => Self::Run(RunError::Destinations(source)),
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Returns what to try, if that is known.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Failed { hint, .. } => hint.as_deref(),
             Self::Client(error) => client_hint(error),
             Self::Run(error) => run_hint(error),
-            Self::Config(_) | Self::Io { .. } | Self::Usage { .. } => None,
+            Self::Config(_) | Self::Destinations { .. } | Self::Io { .. } | Self::Usage { .. } => {
+                None
+            }
         }
     }
 

@@ -201,7 +201,8 @@ pub fn startup_text(start: &StartUp<'_>) -> String {
 
 /// Runs the broker until SIGTERM, SIGHUP or Ctrl-C.
 pub(super) fn run(command: &ServeArgs, output: &mut Output) -> Result<(), CliError> {
-    let config = ServeConfig::from_settings(&command.settings()?)?;
+    let settings = command.settings()?;
+    let config = ServeConfig::from_settings(&settings)?;
     log_to_stderr(config.logging);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -210,7 +211,7 @@ pub(super) fn run(command: &ServeArgs, output: &mut Output) -> Result<(), CliErr
     let result = runtime.block_on(serve(config, output));
     // What is still blocked after the drain has nothing left that was accepted.
     runtime.shutdown_background();
-    result
+    result.map_err(|error| error.placed(&settings))
 }
 
 async fn serve(config: ServeConfig, output: &mut Output) -> Result<(), CliError> {

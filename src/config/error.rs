@@ -49,41 +49,49 @@ pub enum ConfigError {
         /// What would be right.
         expected: String,
     },
-    /// An address off loopback without a token.
-    #[error(
-        "{key} = {address} can be reached from other machines, but no token is set: set `token` \
-         (REDRIVE_TOKEN, --token) and `plaintext = true`, or use a loopback address as 127.0.0.1:{}",
-        .address.port()
-    )]
-    NoToken {
+    /// An address off loopback that lacks what makes it safe there.
+    #[error("{source_place}: {key} = {address} can be reached from other machines{}", .lack.told(*.address))]
+    Reachable {
+        /// Where the address stands.
+        source_place: Source,
         /// The key of the address.
         key: &'static str,
         /// The address.
         address: SocketAddr,
+        /// What is missing.
+        lack: Lack,
     },
-    /// An address off loopback without the confirmation that nothing encrypts it here.
-    #[error(
-        "{key} = {address} can be reached from other machines and the broker speaks no TLS: end TLS in front of it and \
-         set `plaintext = true` (REDRIVE_PLAINTEXT=true, --plaintext), or use a loopback address as 127.0.0.1:{}",
-        .address.port()
-    )]
-    NotPlaintext {
-        /// The key of the address.
-        key: &'static str,
-        /// The address.
-        address: SocketAddr,
-    },
-    /// The public development token off loopback.
-    #[error(
-        "{key} = {address} can be reached from other machines, but the token is the public development token: set a \
-         `token` of your own"
-    )]
-    DevelopmentToken {
-        /// The key of the address.
-        key: &'static str,
-        /// The address.
-        address: SocketAddr,
-    },
+}
+
+/// What an address off loopback lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// A token.
+    Token,
+    /// A token that is not the public development token.
+    OwnToken,
+    /// The confirmation that nothing encrypts it here.
+    Plaintext,
+}
+
+impl Lack {
+    fn told(self, address: SocketAddr) -> String {
+        let port = address.port();
+        match self {
+            Self::Token => format!(
+                ", but no token is set: set `token` (REDRIVE_TOKEN, --token) and `plaintext = true`, or use a loopback \
+                 address as 127.0.0.1:{port}"
+            ),
+            Self::OwnToken => {
+                ", but the token is the public development token: set a `token` of your own"
+                    .to_owned()
+            }
+            Self::Plaintext => format!(
+                " and the broker speaks no TLS: end TLS in front of it and set `plaintext = true` \
+                 (REDRIVE_PLAINTEXT=true, --plaintext), or use a loopback address as 127.0.0.1:{port}"
+            ),
+        }
+    }
 }
 
 impl ConfigError {
@@ -93,11 +101,7 @@ impl ConfigError {
             Self::UnknownKey { source_place, .. } | Self::Value { source_place, .. } => {
                 matches!(source_place, Source::Flag(_))
             }
-            Self::Read { .. }
-            | Self::Syntax { .. }
-            | Self::NoToken { .. }
-            | Self::NotPlaintext { .. }
-            | Self::DevelopmentToken { .. } => false,
+            Self::Read { .. } | Self::Syntax { .. } | Self::Reachable { .. } => false,
         }
     }
 }

@@ -16,7 +16,7 @@ mod reader;
 mod serve;
 mod reference;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, Lack};
 pub(crate) use keys::check_topic_setting;
 pub use keys::{KEYS, Key};
 pub use kind::Kind;

@@ -36,15 +36,17 @@ impl<'a> Reader<'a> {
         })
     }
 
+    pub(super) fn source(&self, name: &str) -> Source {
+        let source = self.settings.source(name);
+        source.cloned().unwrap_or(Source::Default)
+    }
+
     pub(super) fn contradiction(&self, name: &'static str, expected: String) -> ConfigError {
-        let (value, source) = self.settings.get(name).map_or_else(
-            || (String::new(), Source::Default),
-            |(_, value, source)| (value.to_string(), source.clone()),
-        );
+        let value = self.settings.get(name);
         ConfigError::Value {
-            source_place: source,
+            source_place: self.source(name),
             key: name,
-            value,
+            value: value.map_or_else(String::new, |(_, value, _)| value.to_string()),
             expected,
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use storage::limits::{LETTER_OVERHEAD_BYTES, RECENT_BYTES_TOTAL_MAX};
 
 use super::development;
-use super::error::ConfigError;
+use super::error::{ConfigError, Lack};
 use super::kind::{AUTO, parse_switch};
 use super::reader::Reader;
 use super::secret::Secret;
@@ -216,8 +216,7 @@ impl ServeConfig {
     /// Builds the configuration and checks the rules between keys.
     ///
     /// # Errors
-    /// [`ConfigError::NoToken`], [`ConfigError::NotPlaintext`] and [`ConfigError::DevelopmentToken`] for an address off
-    /// loopback, [`ConfigError::Value`] for sizes that contradict each other.
+    /// [`ConfigError::Reachable`] for an address off loopback, [`ConfigError::Value`] for sizes that contradict each other.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
         let reader = Reader::new(settings);
         let http = http(&reader)?;
@@ -342,14 +341,18 @@ fn access(
         if is_loopback(address) {
             continue;
         }
-        match &token {
-            None => return Err(ConfigError::NoToken { key, address }),
-            Some(token) if token.matches(development::TOKEN.as_bytes()) => {
-                return Err(ConfigError::DevelopmentToken { key, address });
-            }
-            Some(_) if !is_plaintext => return Err(ConfigError::NotPlaintext { key, address }),
-            Some(_) => {}
-        }
+        let lack = match &token {
+            None => Lack::Token,
+            Some(token) if token.matches(development::TOKEN.as_bytes()) => Lack::OwnToken,
+            Some(_) if !is_plaintext => Lack::Plaintext,
+            Some(_) => continue,
+        };
+        return Err(ConfigError::Reachable {
+            source_place: reader.source(key),
+            key,
+            address,
+            lack,
+        });
     }
     // Whoever sets the development token by hand gets its rules as well: every web page knows it.
     let is_development = token

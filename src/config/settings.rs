@@ -145,6 +145,12 @@ impl Settings {
         })
     }
 
+    /// Returns where the value of a key came from; `None` if there is no such key.
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        let (_, source) = self.values.get(name)?;
+        Some(source)
+    }
+
     /// Returns the value and the source of `name`.
     pub(super) fn get(&self, name: &str) -> Option<(&'static Key, &Value, &Source)> {
         let (value, source) = self.values.get(name)?;

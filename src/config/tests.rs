@@ -269,6 +269,20 @@ fn an_address_off_loopback_needs_a_token_and_plaintext() {
 }
 
 #[test]
+fn an_address_that_is_refused_is_named_with_its_place() {
+    let token = ("REDRIVE_TOKEN", "own");
+    let public = ("REDRIVE_TOKEN", development::TOKEN);
+    for variables in [&[][..], &[token], &[public]] {
+        let text = refusal("\nhttp = \"0.0.0.0:9000\"\n", variables, &[]);
+        let place = "redrive.toml, line 2: http = 0.0.0.0:9000 can be reached";
+        assert!(text.starts_with(place), "{text}");
+        let flags = [("listen", "0.0.0.0:9000")];
+        let text = refusal("", variables, &flags);
+        assert!(text.starts_with("flag --listen: listen = "), "{text}");
+    }
+}
+
+#[test]
 fn loopback_needs_nothing_and_a_token_ends_the_development_credentials() {
     for address in [
         "127.0.0.1:1",

@@ -114,12 +114,25 @@ fn a_configuration_that_would_not_be_served_is_not_called_valid() {
     let output = check("[destinations]\nallowed = [\"10.1.0.0/16\"]\n");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     for (key, said) in [
-        ("allowed = [\"10.1.0.0/99\"]", "10.1.0.0/99"),
-        ("ca_file = \"/nowhere/ca.pem\"", "/nowhere/ca.pem"),
+        (
+            "allowed = [\"10.1.0.0/99\"]",
+            "destinations.allowed: 10.1.0.0/99: ",
+        ),
+        (
+            "ca_file = \"/nowhere/ca.pem\"",
+            "cannot read destinations.ca_file = /nowhere/ca.pem: ",
+        ),
     ] {
         let output = check(&format!("[destinations]\n{key}\n"));
         assert_eq!(output.status.code(), Some(1));
-        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+        let told = stderr(&output);
+        let expected = format!("error: {}, line 2: {said}", file.display());
+        assert!(told.contains(&expected), "{told}");
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_redrive"));
+        serve.args(["serve", "--config", file.to_str().unwrap()]);
+        serve.current_dir(directory.path());
+        let told = stderr(&run(serve));
+        assert!(told.contains(&expected), "{told}");
     }
 }
 

@@ -33,6 +33,17 @@ pub enum SetupError {
     Trust(#[from] TrustError),
 }
 
+impl SetupError {
+    /// Returns the key of the configuration whose value cannot be used; `None` where nothing configured is to blame.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Rules(_) => Some("destinations.allowed"),
+            Self::Trust(TrustError::Setup(_)) => None,
+            Self::Trust(_) => Some("destinations.ca_file"),
+        }
+    }
+}
+
 /// Makes attempts over HTTP.
 #[derive(Debug)]
 pub struct HttpClient {
@@ -81,6 +92,7 @@ impl HttpClient {
         uri: &Uri,
         mut request: Request<Full<Bytes>>,
     ) -> Result<(Link, Response<Incoming>), Failure> {
+        let host = uri.host().unwrap_or_default();
         while let Some(mut link) = self.pool.take(uri).await {
             match link.send(request).await {
                 Ok(response) => return Ok((link, response)),
@@ -92,7 +104,6 @@ impl HttpClient {
         }
         let stream = self.guard.connect(uri).await;
         let stream = stream.map_err(|error| Failure::of(host, &error))?;
-        let host = uri.host().unwrap_or_default();
         let link = Link::new(stream).await;
         let mut link = link.map_err(|error| Failure::of(host, &error))?;
         match link.send(request).await {
