@@ -28,7 +28,7 @@ use clap::Parser;
 pub use args::{Cli, Command, Connection};
 pub use error::CliError;
 pub use output::{Output, Progress};
-pub use serve::{StartUp, startup_text};
+pub use serve::{StartUp, startup_json, startup_text};
 
 /// Parses `arguments` (the first is the program's name), runs the command, and returns the exit code.
 pub fn run<I, A>(arguments: I) -> ExitCode

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::error::CliError;
@@ -15,7 +16,7 @@ use super::parse;
 use super::remote::StopSignal;
 use crate::config::{
     ConfigError, FileText, FlagValue, LogFormat, LogLevel, LoggingConfig, ServeConfig, Settings,
-    development,
+    Source, development,
 };
 use crate::limits::ATTEMPT_DRAIN_WAIT_MAX;
 use crate::run::{Addresses, RunError};
@@ -27,6 +28,10 @@ const DRAIN_MAX: Duration = Duration::from_secs(9);
 const EXAMPLES: &str = "\
 Without arguments: loopback only, data under ./redrive-data, and the development credentials that the QStash SDKs \
 know. `redrive config reference` lists every key; those without a flag of their own are set by --set KEY=VALUE.
+
+Once it serves, it says where on stdout. With --json that is one line, an object: version, data_dir, http (a URL), protocol \
+(an address), token_source (where the token was set, never the token), is_development, and environment (the QSTASH_* \
+variables while the public development credentials are in force, else empty).
 
 Examples:
   redrive serve
@@ -171,8 +176,31 @@ pub struct StartUp<'a> {
     pub protocol: SocketAddr,
     /// The data directory.
     pub data_dir: &'a Path,
+    /// Where the token was configured; never the token.
+    pub token_source: &'a str,
     /// Whether the development credentials are in force.
     pub is_development: bool,
+}
+
+impl StartUp<'_> {
+    /// Returns what an SDK reads from its environment while the credentials are the public ones; else nothing.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        if !self.is_development {
+            return Vec::new();
+        }
+        vec![
+            ("QSTASH_URL", format!("http://{}", self.http)),
+            ("QSTASH_TOKEN", development::TOKEN.to_owned()),
+            (
+                "QSTASH_CURRENT_SIGNING_KEY",
+                development::CURRENT_SIGNING_KEY.to_owned(),
+            ),
+            (
+                "QSTASH_NEXT_SIGNING_KEY",
+                development::NEXT_SIGNING_KEY.to_owned(),
+            ),
+        ]
+    }
 }
 
 /// Returns the text that a broker prints once it serves. The last lines are ready for a shell or an `.env` file; they stand
@@ -186,17 +214,30 @@ pub fn startup_text(start: &StartUp<'_>) -> String {
         start.protocol,
     );
     if start.is_development {
-        let _ok = write!(
-            text,
-            "\nDevelopment credentials are in force: known to everyone, accepted on loopback only.\n\
-             QSTASH_URL=http://{}\nQSTASH_TOKEN={}\nQSTASH_CURRENT_SIGNING_KEY={}\nQSTASH_NEXT_SIGNING_KEY={}\n",
-            start.http,
-            development::TOKEN,
-            development::CURRENT_SIGNING_KEY,
-            development::NEXT_SIGNING_KEY,
+        text.push_str(
+            "\nDevelopment credentials are in force: known to everyone, accepted on loopback only.\n",
         );
     }
+    for (name, value) in start.environment() {
+        // Writing to a string does not fail.
+        let _ok = writeln!(text, "{name}={value}");
+    }
     text
+}
+
+/// Returns the same for a program: one object, with the public credentials under `environment` while they are in force.
+pub fn startup_json(start: &StartUp<'_>) -> Value {
+    let environment = start.environment().into_iter();
+    let environment = environment.map(|(name, value)| (name.to_owned(), Value::String(value)));
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "data_dir": start.data_dir.to_string_lossy(),
+        "http": format!("http://{}", start.http),
+        "protocol": start.protocol.to_string(),
+        "token_source": start.token_source,
+        "is_development": start.is_development,
+        "environment": environment.collect::<serde_json::Map<_, _>>(),
+    })
 }
 
 /// Runs the broker until SIGTERM, SIGHUP or Ctrl-C.
@@ -208,13 +249,18 @@ pub(super) fn run(command: &ServeArgs, output: &mut Output) -> Result<(), CliErr
         .enable_all()
         .build()
         .map_err(RunError::Thread)?;
-    let result = runtime.block_on(serve(config, output));
+    let token_source = settings.source("token").map(Source::to_string);
+    let result = runtime.block_on(serve(config, token_source.unwrap_or_default(), output));
     // What is still blocked after the drain has nothing left that was accepted.
     runtime.shutdown_background();
     result.map_err(|error| error.placed(&settings))
 }
 
-async fn serve(config: ServeConfig, output: &mut Output) -> Result<(), CliError> {
+async fn serve(
+    config: ServeConfig,
+    token_source: String,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let data_dir = config.data_dir.clone();
     let is_development = config.access.is_development;
     let shutdown = Shutdown::new();
@@ -224,11 +270,16 @@ async fn serve(config: ServeConfig, output: &mut Output) -> Result<(), CliError>
             http: addresses.http,
             protocol: addresses.protocol,
             data_dir: &data_dir,
+            token_source: &token_source,
             is_development,
         };
-        let text = startup_text(&start);
+        let written = if output.is_json() {
+            output.json(&startup_json(&start))
+        } else {
+            output.bytes(startup_text(&start).as_bytes())
+        };
         // A broker whose stdout nobody reads serves all the same.
-        if let Err(error) = output.bytes(text.as_bytes()).and_then(|()| output.finish()) {
+        if let Err(error) = written.and_then(|()| output.finish()) {
             tracing::warn!(%error, "the start-up text was not written");
         }
     };

@@ -210,6 +210,7 @@ fn startup_text_has_credentials_only_in_development() {
         http: "127.0.0.1:8080".parse().unwrap(),
         protocol: "127.0.0.1:7733".parse().unwrap(),
         data_dir: Path::new("d"),
+        token_source: "default",
         is_development: true,
     };
     let text = startup_text(&start);
@@ -229,6 +230,36 @@ fn startup_text_has_credentials_only_in_development() {
         !text.contains("QSTASH") && text.contains("127.0.0.1:7733"),
         "{text}"
     );
+}
+
+#[test]
+fn a_program_is_told_the_addresses_and_where_the_token_is_from() {
+    let start = StartUp {
+        http: "127.0.0.1:8080".parse().unwrap(),
+        protocol: "127.0.0.1:7733".parse().unwrap(),
+        data_dir: Path::new("d"),
+        token_source: "default",
+        is_development: true,
+    };
+    let told = startup_json(&start);
+    assert_eq!(told["http"], "http://127.0.0.1:8080");
+    assert_eq!(told["protocol"], "127.0.0.1:7733");
+    assert_eq!(told["data_dir"], "d");
+    assert_eq!(told["token_source"], "default");
+    assert_eq!(told["is_development"], true);
+    let environment = told["environment"].as_object().unwrap();
+    for (name, value) in environment {
+        let line = format!("{name}={}", value.as_str().unwrap());
+        assert!(startup_text(&start).contains(&line), "{line}");
+    }
+    assert_eq!(environment.len(), 4);
+    let told = startup_json(&StartUp {
+        token_source: "flag --token",
+        is_development: false,
+        ..start
+    });
+    assert_eq!(told["token_source"], "flag --token");
+    assert_eq!(told["environment"], serde_json::json!({}));
 }
 
 /// Compares with `tests/fixtures/help.txt`; `REDRIVE_BLESS=1` writes it.

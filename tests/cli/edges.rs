@@ -2,7 +2,7 @@
 //! too long.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
@@ -329,4 +329,33 @@ fn what_a_topic_has_already_is_not_called_altered() {
     ] {
         assert_eq!(alter(&flags), format!("{said}, synced\n"));
     }
+}
+
+#[test]
+fn a_broker_that_a_program_starts_says_where_it_serves_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_redrive"))
+        .args(["--json", "serve", "--http", "127.0.0.1:0", "--listen"])
+        .args(["127.0.0.1:0", "--data-dir", "data"])
+        .env("REDRIVE_TOKEN", "hunter2")
+        .current_dir(directory.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    broker::wait_for(pid, || stdout.read_line(&mut line).unwrap());
+    broker::signal(pid, "-TERM");
+    let mut rest = String::new();
+    broker::wait_for(pid, || stdout.read_to_string(&mut rest).unwrap());
+    broker::wait_for(pid, || child.wait().unwrap());
+    assert_eq!(rest, "", "after {line}");
+    assert!(!line.contains("hunter2"), "{line}");
+    let told: serde_json::Value = serde_json::from_str(&line).expect(&line);
+    let source = "environment variable REDRIVE_TOKEN";
+    assert_eq!(told["token_source"], source, "{line}");
+    let http = told["http"].as_str().unwrap();
+    assert!(http.starts_with("http://127.0.0.1:"), "{line}");
 }
