@@ -18,6 +18,7 @@
     reason = "tests may panic, and say what they covered"
 )]
 
+mod bulk;
 mod clock;
 #[path = "../support/hold.rs"]
 #[allow(dead_code, unreachable_pub, reason = "no suite uses all of it")]
