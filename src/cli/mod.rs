@@ -28,6 +28,7 @@ use clap::Parser;
 pub use args::{Cli, Command, Connection};
 pub use error::CliError;
 pub use output::{Output, Progress};
+pub use remote::ignores_hangup;
 pub use serve::{StartUp, startup_json, startup_text};
 
 /// Parses `arguments` (the first is the program's name), runs the command, and returns the exit code.

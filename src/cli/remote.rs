@@ -155,7 +155,8 @@ async fn received(signal: Option<&mut Signal>) {
 }
 
 /// Returns whether this process was told to outlive its terminal: the lowest bit of what it ignores (proc(5)).
-fn ignores_hangup() -> bool {
+#[must_use]
+pub fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status
         .lines()

@@ -330,18 +330,11 @@ fn a_stopped_broker_exits_with_0_and_has_everything_when_it_is_back() {
     broker.restart();
     assert_eq!(stdout(&run(broker.command(&["consume", "t"]))), "a\nb\n");
     assert_eq!(broker.stop("-INT").code(), Some(0));
-    // Its terminal was closed. Below `nohup` it would go on.
-    if !ignores_hangup() {
+    // Its terminal was closed. Below `nohup` it would go on, as this process would, of which it is a child.
+    if !redrive::cli::ignores_hangup() {
         broker.restart();
         assert_eq!(broker.stop("-HUP").code(), Some(0));
     }
-}
-
-/// Whether this process, and so every child, was told to live on when its terminal is closed.
-fn ignores_hangup() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap() & 1 == 1
 }
 
 #[test]
