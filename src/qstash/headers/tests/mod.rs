@@ -1,3 +1,8 @@
+//! Settings in headers.
+
+mod forwarded;
+mod refusals;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use storage::delivery::FlowControl;
@@ -197,40 +202,6 @@ fn callbacks_have_settings_and_headers_of_their_own() {
 }
 
 #[test]
-fn what_belongs_to_a_connection_is_not_forwarded() {
-    let parsed = ok(&[
-        ("Upstash-Forward-Host", "evil"),
-        ("Upstash-Forward-Content-Length", "5"),
-        ("Upstash-Forward-Transfer-Encoding", "chunked"),
-        ("Upstash-Forward-Connection", "close"),
-        ("Upstash-Forward-Authorization", "Bearer t"),
-    ]);
-    assert_eq!(
-        parsed.settings.headers,
-        [header("authorization", "Bearer t")]
-    );
-}
-
-#[test]
-fn a_forwarded_content_type_stands_in_place_of_the_request_s() {
-    for headers in [
-        [
-            ("content-type", "a/b"),
-            ("upstash-forward-content-type", "c/d"),
-        ],
-        [
-            ("upstash-forward-content-type", "c/d"),
-            ("content-type", "a/b"),
-        ],
-    ] {
-        assert_eq!(
-            ok(&headers).settings.headers,
-            [header("content-type", "c/d")]
-        );
-    }
-}
-
-#[test]
 fn a_retry_overrides_settings_and_not_where_the_message_stands() {
     let overrides = |headers: &[(&str, &str)]| {
         let pairs = headers
@@ -279,120 +250,6 @@ fn a_schedule_takes_a_delay_and_no_time() {
     }
     let parsed = of_schedule(&[("Upstash-Not-Before", " "), ("Upstash-Delay", "1m")]);
     assert_eq!(parsed.unwrap().settings.start, Some(Start::After(60_000)));
-}
-
-#[test]
-fn what_is_malformed_is_named_with_its_value() {
-    let long = "x".repeat(10_000);
-    for (name, value, expected) in [
-        (
-            "Upstash-Method",
-            "HEAD",
-            "one of GET, POST, PUT, PATCH, DELETE",
-        ),
-        ("Upstash-Retries", "-1", "from 0 to 10000"),
-        ("Upstash-Retries", "10001", "from 0 to 10000"),
-        ("Upstash-Retries", "3.5", "from 0 to 10000"),
-        ("Upstash-Timeout", "0s", "above 0"),
-        ("Upstash-Timeout", "25h", "up to 24h"),
-        ("Upstash-Timeout", "soon", "10s"),
-        ("Upstash-Delay", "367d", "at most a year"),
-        ("Upstash-Delay", "1w", "unit"),
-        ("Upstash-Delay", "99999999999999999999999999d", "long"),
-        ("Upstash-Not-Before", "1700000000500", "in seconds"),
-        ("Upstash-Not-Before", "tomorrow", "now is 1700000000"),
-        (
-            "Upstash-Not-Before",
-            "9223372036854775807",
-            "at most a year",
-        ),
-        ("Upstash-Retry-Delay", "retried *", ""),
-        ("Upstash-Retry-Delay", "sleep(1)", ""),
-        ("Upstash-Callback", "nowhere", "http://"),
-        ("Upstash-Failure-Callback", "https://", ""),
-        ("Upstash-Callback-Retries", "many", "from 0 to 10000"),
-        (
-            "Upstash-Content-Based-Deduplication",
-            "yes",
-            "true or false",
-        ),
-        ("Upstash-Redact-Fields", "body, url", "header[Name]"),
-        ("Upstash-Flow-Control-Key", &long, "bytes"),
-        ("Upstash-Flow-Control-Value", "parallelism=0", "from 1"),
-        ("Upstash-Flow-Control-Value", "rate=1, rate=2", "twice"),
-        ("Upstash-Flow-Control-Value", "rate=x", "rate is no number"),
-        (
-            "Upstash-Flow-Control-Value",
-            "rate=1, period=x",
-            "period is no duration",
-        ),
-        ("Upstash-Flow-Control-Value", "period=500ms", "from 1s"),
-        ("Upstash-Flow-Control-Value", "burst=5", "unknown"),
-        ("Upstash-Flow-Control-Value", "5", "no ="),
-        (
-            "Upstash-Flow-Control-Value",
-            "rate=5",
-            "Upstash-Flow-Control-Key",
-        ),
-        ("Upstash-Label", &long, "256 bytes"),
-    ] {
-        let Err(error) = parse(&[(name, value)]) else {
-            panic!("{name} {value} is taken");
-        };
-        assert!(error.starts_with(&format!("header {name} is ")), "{error}");
-        let shown: String = value.chars().take(60).collect();
-        assert!(error.contains(&shown), "{error}");
-        assert!(error.contains(expected), "{error}");
-        assert!(error.len() < 600, "{error}");
-    }
-}
-
-#[test]
-fn a_setting_is_given_once() {
-    for name in ["Upstash-Retries", "Upstash-Callback-Retries"] {
-        let lower = name.to_ascii_lowercase();
-        let error = parse(&[(name, "1"), (&lower, "1")]);
-        assert_eq!(error, Err(format!("header {name}: it must be given once")));
-    }
-}
-
-#[test]
-fn lines_cannot_be_injected_and_secrets_are_not_repeated() {
-    for name in [
-        "Upstash-Forward-X",
-        "Upstash-Callback-Forward-X",
-        "Upstash-Failure-Callback-X",
-        "Content-Type",
-    ] {
-        for value in ["hunter2\r\nEvil: 1", "hunter2\n", "\0hunter2"] {
-            let Err(error) = parse(&[(name, value)]) else {
-                // A blank at the end is no part of a value.
-                assert_eq!(value, "hunter2\n");
-                continue;
-            };
-            assert!(error.starts_with(&format!("header {name}: ")), "{error}");
-            assert!(!error.contains("hunter2"), "{error}");
-        }
-    }
-    for name in [
-        "Upstash-Forward-",
-        "Upstash-Forward-a b",
-        "Upstash-Callback-",
-    ] {
-        assert!(parse(&[(name, "v")]).is_err(), "{name}");
-    }
-    assert!(parse(&[("Upstash-Deduplication-Id", "a\r\nb")]).is_err());
-    let not_utf8 = PublishHeaders::parse([("upstash-retries", &b"\xff"[..])], NOW);
-    assert!(not_utf8.is_err());
-}
-
-#[test]
-fn the_number_of_forwarded_headers_is_bounded() {
-    let names: Vec<String> = (0..101).map(|n| format!("upstash-forward-x-{n}")).collect();
-    let headers: Vec<_> = names.iter().map(|name| (name.as_str(), "v")).collect();
-    assert_eq!(ok(&headers[..100]).settings.headers.len(), 100);
-    let error = parse(&headers);
-    assert!(error.is_err_and(|error| error.contains("one too many")));
 }
 
 proptest! {

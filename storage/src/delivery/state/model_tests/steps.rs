@@ -1,27 +1,10 @@
-//! The state at random against a model that keeps everything and looks at all of it every time.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "tests may panic"
-)]
-
-use std::collections::{BTreeMap, BTreeSet};
-
-use bytes::Bytes;
-use proptest::prelude::*;
+//! What may happen, at random.
 
 use super::*;
-use crate::cause::{Cause, CauseDetail};
-use crate::dead_letter::{Attempt, AttemptResult, Disposition, History};
-use crate::delivery::entry::{Entry, Intent, Outcome, Owes, Verdict};
-use crate::delivery::envelope::FlowControl;
-use crate::log_id::{LogId, LogKind, PartitionNumber};
 
 /// One thing that happens. Numbers choose among what there is.
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     /// Messages of one batch: queue, flow key, deduplication key (0 is none), delay.
     Publish(Vec<(u8, u8, u8, i64)>),
     /// A schedule fires: which, how many messages.
@@ -45,7 +28,7 @@ enum Step {
     Pass(i64),
 }
 
-fn steps() -> impl Strategy<Value = Step> {
+pub(super) fn steps() -> impl Strategy<Value = Step> {
     let message = (0..4u8, 0..3u8, 0..4u8, 0..30i64);
     prop_oneof![
         4 => proptest::collection::vec(message, 1..4).prop_map(Step::Publish),
@@ -64,123 +47,8 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A message as the model knows it: nothing but what has happened to it.
-#[derive(Debug, Clone)]
-struct Known {
-    arrival: Arrival,
-    /// Attempts begun, ended, and how it ended.
-    begun: u32,
-    ended: u32,
-    is_in_flight: bool,
-    /// Outcomes that ask for callbacks: offset, callback, failure callback.
-    asks: Vec<(Offset, bool, bool)>,
-    dying_of: Option<Offset>,
-    end: Option<&'static str>,
-    letter: Option<Offset>,
-    history_at: Option<Offset>,
-}
-
-#[derive(Debug, Default)]
-struct World {
-    now: i64,
-    /// Batches of the main log: base, append time, arrivals.
-    main: Vec<(Offset, TimestampMs, Vec<Option<Arrival>>)>,
-    entries: Vec<Entry>,
-    messages: Vec<Known>,
-    letters: u64,
-    /// Where the main log and the entries ended, and the bytes.
-    snapshot: Option<(Offset, usize, Vec<u8>)>,
-    state: DeliveryState,
-    firings: BTreeMap<u8, i64>,
-}
-
 impl World {
-    fn new() -> Self {
-        let mut world = Self::default();
-        world.state.finish_fold();
-        world
-    }
-
-    fn admit(&mut self, arrivals: Vec<Arrival>) {
-        let base = Offset(self.messages.len() as u64);
-        let time = TimestampMs(self.now);
-        let batch: Vec<_> = arrivals.iter().cloned().map(Some).collect();
-        self.state.admit(base, time, &batch);
-        self.main.push((base, time, batch));
-        self.messages
-            .extend(arrivals.into_iter().map(|arrival| Known {
-                arrival,
-                begun: 0,
-                ended: 0,
-                is_in_flight: false,
-                asks: Vec::new(),
-                dying_of: None,
-                end: None,
-                letter: None,
-                history_at: None,
-            }));
-    }
-
-    fn append(&mut self, entry: Entry) -> Offset {
-        let at = Offset(self.entries.len() as u64);
-        self.state.apply(at, &entry);
-        self.entries.push(entry);
-        at
-    }
-
-    /// Returns the n-th message, counted round, for which `is_it` holds.
-    fn choose(&self, which: u8, is_it: impl Fn(&Known) -> bool) -> Option<usize> {
-        let all: Vec<_> = (0..self.messages.len())
-            .filter(|at| is_it(&self.messages[*at]))
-            .collect();
-        (!all.is_empty()).then(|| all[usize::from(which) % all.len()])
-    }
-
-    fn has_answer(&self, kind: CauseKind, offset: Offset) -> bool {
-        self.messages.iter().any(|message| {
-            let cause = message.arrival.cause.as_ref();
-            cause.is_some_and(|cause| (cause.kind, cause.offset) == (kind, offset))
-        })
-    }
-
-    fn owes(&self, message: &Known) -> bool {
-        message.asks.iter().any(|(outcome, callback, failure)| {
-            let has_failure = message
-                .letter
-                .is_some_and(|letter| self.has_answer(CauseKind::FailureCallback, letter));
-            (*callback && !self.has_answer(CauseKind::Callback, *outcome))
-                || (*failure && !has_failure)
-        })
-    }
-
-    /// The oldest message of a queue that is not through, callbacks included; those behind it wait.
-    fn head(&self, queue: &str) -> Option<usize> {
-        (0..self.messages.len()).find(|at| {
-            let message = &self.messages[*at];
-            let is_of = message.arrival.queue.as_deref() == Some(queue);
-            is_of && message.arrival.root.is_none() && !self.is_through(*at)
-        })
-    }
-
-    fn is_through(&self, at: usize) -> bool {
-        let message = &self.messages[at];
-        let root = Some(Offset(at as u64));
-        let are_callbacks_through = self
-            .messages
-            .iter()
-            .all(|other| other.arrival.root != root || (other.end.is_some() && !self.owes(other)));
-        message.end.is_some() && !self.owes(message) && are_callbacks_through
-    }
-
-    fn may_run(&self, at: usize) -> bool {
-        let message = &self.messages[at];
-        match &message.arrival.queue {
-            Some(queue) if message.arrival.root.is_none() => self.head(queue) == Some(at),
-            _ => true,
-        }
-    }
-
-    fn run(&mut self, step: Step) {
+    pub(super) fn run(&mut self, step: Step) {
         match step {
             Step::Publish(messages) => {
                 let named =
@@ -402,97 +270,6 @@ impl World {
             self.messages[at].history_at = Some(offset);
         }
     }
-
-    /// Folds everything, and from the snapshot on: both come to what the state was.
-    fn crash(&mut self) {
-        let fold = |mut state: DeliveryState, from: usize| {
-            for (base, time, arrivals) in &self.main {
-                state.admit(*base, *time, arrivals);
-            }
-            for (at, entry) in self.entries.iter().enumerate().skip(from) {
-                state.apply(Offset(at as u64), entry);
-            }
-            state.finish_fold();
-            state
-        };
-        let whole = fold(DeliveryState::default(), 0);
-        assert_eq!(whole.encode(), self.state.encode(), "fold of everything");
-        if let Some((_, entries, bytes)) = &self.snapshot {
-            let state = DeliveryState::decode(bytes).unwrap();
-            let short = fold(state, *entries);
-            assert_eq!(short.encode(), whole.encode(), "fold from the snapshot");
-            assert_eq!(short.counts(), whole.counts());
-            assert_eq!(short.next_due(), whole.next_due());
-            self.state = short;
-        } else {
-            self.state = whole;
-        }
-        for known in &mut self.messages {
-            known.is_in_flight = false;
-        }
-    }
-
-    fn check(&self) {
-        let counts = self.state.counts();
-        let ended = |end| {
-            let of = self.messages.iter().filter(|m| m.end == Some(end));
-            of.count() as u64
-        };
-        let expected = DeliveryCounts {
-            accepted: self.messages.len() as u64,
-            delivered: ended("delivered"),
-            cancelled: ended("cancelled"),
-            dead_lettered: ended("dead"),
-            in_flight: self.messages.iter().filter(|m| m.is_in_flight).count() as u64,
-            pending: self
-                .messages
-                .iter()
-                .filter(|m| m.end.is_none() && !m.is_in_flight)
-                .count() as u64,
-        };
-        assert_eq!(counts, expected);
-        for (at, known) in self.messages.iter().enumerate() {
-            let message = Offset(at as u64);
-            let is_held = known.end.is_none() || self.owes(known);
-            assert_eq!(self.state.holds(message), is_held, "{message} {known:?}");
-            assert_eq!(self.state.is_pending(message), known.end.is_none());
-            if let Some(state) = self.state.get(message) {
-                assert_eq!(state.attempts, known.ended, "{message}");
-                assert_eq!(state.history_at, known.history_at, "{message}");
-            }
-        }
-        self.check_due();
-        let queues: BTreeSet<_> = self
-            .messages
-            .iter()
-            .filter_map(|m| m.arrival.queue.clone())
-            .collect();
-        for queue in &queues {
-            let of = |m: &&Known| {
-                m.arrival.queue.as_ref() == Some(queue)
-                    && m.arrival.root.is_none()
-                    && m.end.is_none()
-            };
-            let lag = self.messages.iter().filter(of).count() as u64;
-            assert_eq!(self.state.queue_lag(queue), lag, "{queue}");
-        }
-    }
-
-    /// As many are due as a look at all messages finds, whatever the time.
-    fn check_due(&self) {
-        let state = &self.state;
-        let times = state.messages.values().map(|pending| pending.due);
-        for now in times.chain([TimestampMs(-1), TimestampMs(i64::MAX)]) {
-            let is_due = |message: Offset, pending: &Pending| match pending.phase {
-                Phase::Ready => true,
-                Phase::Waiting => pending.due <= now && state.may_run(message),
-                Phase::InFlight | Phase::Dying | Phase::Owing => false,
-            };
-            let all = state.messages.iter();
-            let due = all.filter(|(message, pending)| is_due(**message, pending));
-            assert_eq!(state.due_count(now), due.count() as u64, "at {now:?}");
-        }
-    }
 }
 
 fn attempt(number: u32) -> Attempt {
@@ -505,22 +282,5 @@ fn attempt(number: u32) -> Attempt {
         body: Bytes::new(),
         is_body_cut: false,
         are_headers_cut: false,
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    #[test]
-    fn the_state_is_what_the_model_says_and_every_fold_comes_to_it(
-        steps in proptest::collection::vec(steps(), 1..120)
-    ) {
-        let mut world = World::new();
-        for step in steps {
-            world.run(step);
-            world.check();
-        }
-        world.crash();
-        world.check();
     }
 }
