@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, OpenMode, Site, read_exact_at};
+use crate::disk::{Disk, DiskFile, OpenMode, Site, read_anew, read_exact_at};
 use crate::error::LogError;
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 
@@ -264,16 +264,24 @@ pub(crate) fn read_format(disk: &dyn Disk, dir: &Path) -> Result<bool, LogError>
 fn write_format(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
     let path = dir.join(FORMAT_FILE);
     let file = open_or_create(disk, &path)?;
-    write_text(file.as_ref(), &format!("{FORMAT_MAGIC}{FORMAT_VERSION}\n"))
-        .map_err(|source| LogError::io("write", &path, source))
+    write_text(file.as_ref(), &format_line()).map_err(|source| LogError::io("write", &path, source))
+}
+
+/// The one line of `FORMAT`.
+fn format_line() -> String {
+    format!("{FORMAT_MAGIC}{FORMAT_VERSION}\n")
 }
 
 /// Syncs what was read or written: the process that wrote it may have ended before its own sync, or that sync may have failed
-/// and left pages that only look clean. So what the directory is recognised by is written once more before.
+/// and left pages that only look clean. So what the directory is recognised by is written once more before, over what the disk
+/// has.
 fn make_durable(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
     let path = dir.join(FORMAT_FILE);
-    disk.open(&path, OpenMode::Write)
-        .and_then(|file| file.write_all_at(read_text(file.as_ref())?.as_bytes(), 0))
+    let file = disk.open(&path, OpenMode::Write);
+    let file = file.map_err(|source| LogError::io("open", &path, source))?;
+    read_anew(file.as_ref(), Site::DataDir)
+        .map_err(|source| LogError::io("sync", &path, source))?;
+    file.write_all_at(format_line().as_bytes(), 0)
         .map_err(|source| LogError::io("write", &path, source))?;
     for name in [LOCK_FILE, FORMAT_FILE] {
         let path = dir.join(name);

@@ -167,6 +167,10 @@ impl DiskFile for StageFile {
         self.disk.over(self.file.sync(site))
     }
 
+    fn forget(&self) -> io::Result<()> {
+        self.file.forget()
+    }
+
     fn byte_count(&self) -> io::Result<u64> {
         self.file.byte_count()
     }

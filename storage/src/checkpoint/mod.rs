@@ -36,7 +36,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::checksum::crc32;
-use crate::disk::{Disk, DiskFile, OpenMode, Site, read_exact_at};
+use crate::disk::{Disk, DiskFile, OpenMode, Site, read_anew, read_exact_at};
 use crate::error::{Corruption, LogError};
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::{FilePosition, Offset, TimestampMs};
@@ -320,6 +320,8 @@ fn read_slot(
     newest: &mut (u64, Vec<LogCheckpoint>),
 ) -> Result<Slot, LogError> {
     let file = open_slot(disk, &path)?;
+    read_anew(file.as_ref(), Site::Checkpoint)
+        .map_err(|source| LogError::io("sync", &path, source))?;
     let bytes = read_whole(file.as_ref()).map_err(|source| LogError::io("read", &path, source))?;
     match decode(&bytes) {
         Ok((sequence, entries)) if sequence > newest.0 => *newest = (sequence, entries),

@@ -85,7 +85,11 @@ impl Crash {
                 oracle.was_power_cut = true;
                 disk.reboot(survival)
             }
-            Self::Kill => disk.restart_process(),
+            Self::Kill => {
+                // What a failed sync has lost is gone when the file is read from the disk again.
+                oracle.was_power_cut |= disk.has_lost();
+                disk.restart_process()
+            }
         }
     }
 }

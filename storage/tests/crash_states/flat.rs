@@ -174,6 +174,9 @@ impl DiskFile for FlatFile {
         });
         Ok(())
     }
+    fn forget(&self) -> io::Result<()> {
+        Ok(())
+    }
     fn byte_count(&self) -> io::Result<u64> {
         Ok(self.with(|file| file.bytes.len() as u64))
     }

@@ -361,6 +361,10 @@ impl DiskFile for FaultFile {
         self.file.sync(site)
     }
 
+    fn forget(&self) -> io::Result<()> {
+        self.file.forget()
+    }
+
     fn byte_count(&self) -> io::Result<u64> {
         self.check(OpClass::ByteCount, None)?;
         self.file.byte_count()

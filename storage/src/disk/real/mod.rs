@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{FallocateFlags, OFlags};
+use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise};
 use rustix::io::Errno;
 
 use super::{DirEntry, Disk, DiskFile, MappedBytes, OpenMode, Site};
@@ -141,6 +141,14 @@ impl DiskFile for RealFile {
 
     fn sync(&self, _site: Site) -> io::Result<()> {
         self.file.sync_data().map_err(full_disk)
+    }
+
+    fn forget(&self) -> io::Result<()> {
+        match rustix::io::retry_on_intr(|| fadvise(&self.file, 0, None, Advice::DontNeed)) {
+            // A file system that keeps nothing else than memory has nothing to read again.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::INVAL) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn byte_count(&self) -> io::Result<u64> {

@@ -85,9 +85,15 @@ impl SimDisk {
     }
 
     /// Makes the `op`-th counted operation fail if it is a sync, as a kernel fails one: the writes that waited for it are
-    /// still read but will never be durable, and the next sync reports success.
+    /// still read but will never be durable, also when they are written again, and the next sync reports success.
     pub fn fail_sync_at(&self, op: u64) {
         self.state.lock().fail_sync_at = Some(op);
+    }
+
+    /// Returns whether readers see what a failed sync has lost: nobody can rely on it any more.
+    #[must_use]
+    pub fn has_lost(&self) -> bool {
+        self.state.lock().inodes.iter().any(|file| file.has_lost())
     }
 
     /// Does to a file what a kernel does when its sync fails: the writes that waited for it are still read but will never be

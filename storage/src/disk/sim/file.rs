@@ -95,6 +95,13 @@ impl DiskFile for SimFile {
         course.finish()
     }
 
+    fn forget(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.check_power()?;
+        state.inode_mut(self.inode)?.forget();
+        Ok(())
+    }
+
     fn byte_count(&self) -> io::Result<u64> {
         let state = self.state.lock();
         state.check_power()?;

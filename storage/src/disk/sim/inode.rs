@@ -5,7 +5,7 @@
 //! Length changes survive up to some point in their order, as the journal of a file system keeps them; a surviving
 //! truncation also clears what was written before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Fate;
@@ -42,8 +42,9 @@ pub(super) struct Inode {
     versions: BTreeMap<u64, Vec<Version>>,
     lengths: Vec<LengthChange>,
     change_count: u64,
-    /// A sync failed here: some of what readers see is neither durable nor waiting to become so.
-    has_lost: bool,
+    /// Sectors that a sync has failed to write: what readers see of them is neither durable nor waiting to become so, and
+    /// what is written over them does not become so either until they are read from the disk again.
+    lost: BTreeSet<u64>,
 }
 
 impl Inode {
@@ -60,7 +61,11 @@ impl Inode {
     }
 
     pub(super) fn is_clean(&self) -> bool {
-        self.versions.is_empty() && self.lengths.is_empty() && !self.has_lost
+        self.versions.is_empty() && self.lengths.is_empty() && self.lost.is_empty()
+    }
+
+    pub(super) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
     }
 
     pub(super) fn read(&self, buf: &mut [u8], position: u64) -> usize {
@@ -105,10 +110,12 @@ impl Inode {
             }
             let changed = Arc::new(changed);
             self.visible.insert(sector, Arc::clone(&changed));
-            self.versions.entry(sector).or_default().push(Version {
-                change: self.change_count,
-                bytes: changed,
-            });
+            if !self.lost.contains(&sector) {
+                self.versions.entry(sector).or_default().push(Version {
+                    change: self.change_count,
+                    bytes: changed,
+                });
+            }
             position += byte_len(part);
             rest = later;
         }
@@ -124,6 +131,7 @@ impl Inode {
         self.change_count += 1;
         if bytes < self.visible_bytes {
             cut(&mut self.visible, bytes);
+            drop(self.lost.split_off(&bytes.div_ceil(SECTOR)));
         }
         self.push_length(bytes);
     }
@@ -135,8 +143,18 @@ impl Inode {
 
     /// Forgets the waiting writes while readers go on to see them, as a kernel does after a failed sync.
     pub(super) fn lose_unsynced(&mut self) {
-        self.has_lost = self.has_lost || !self.versions.is_empty();
+        self.lost.extend(self.versions.keys());
         self.versions.clear();
+    }
+
+    /// Has readers see what the disk has, or will have once everything that waits is written.
+    pub(super) fn forget(&mut self) {
+        for sector in std::mem::take(&mut self.lost) {
+            match self.durable.get(&sector) {
+                Some(bytes) => self.visible.insert(sector, Arc::clone(bytes)),
+                None => self.visible.remove(&sector),
+            };
+        }
     }
 
     /// Flips one bit of the file wherever it is kept. Returns false behind the end of the file.
@@ -166,7 +184,7 @@ impl Inode {
         let mut survivor = self.survivor(fate);
         survivor.visible = survivor.durable.clone();
         survivor.visible_bytes = survivor.durable_bytes;
-        survivor.has_lost = false;
+        survivor.lost.clear();
         survivor
     }
 
@@ -219,7 +237,7 @@ impl Inode {
             visible_bytes: self.visible_bytes,
             durable,
             durable_bytes,
-            has_lost: self.has_lost,
+            lost: self.lost.clone(),
             ..Self::default()
         }
     }

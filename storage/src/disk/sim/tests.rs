@@ -203,9 +203,18 @@ fn failed_sync_loses_what_readers_still_see() {
     file.write_all_at(b"new", 0).unwrap();
     file.sync(Site::Append).unwrap();
     assert_eq!(
+        contents_after(&disk, Survival::Everything),
+        b"old",
+        "written again over memory that looks clean"
+    );
+    file.forget().unwrap();
+    assert_eq!(disk.read_file(file_path()).unwrap(), b"old");
+    file.write_all_at(b"new", 0).unwrap();
+    file.sync(Site::Append).unwrap();
+    assert_eq!(
         contents_after(&disk, Survival::Nothing),
         b"new",
-        "written back and synced"
+        "written over what the disk has"
     );
 }
 

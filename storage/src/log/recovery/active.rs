@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::scan::Scan;
 use super::{Cut, Recovery, Segment, empty_extent, tail};
-use crate::disk::{DiskFile, OpenMode, Site, read_exact_at};
+use crate::disk::{DiskFile, OpenMode, Site, read_anew, read_exact_at};
 use crate::error::{Corruption, LogError, PoisonCause};
 use crate::index::Index;
 use crate::log::append::LogTail;
@@ -27,6 +27,8 @@ impl Recovery<'_> {
     ) -> Result<LogTail, LogError> {
         let path = self.shared.segment_path(base);
         let file = self.open_file(&path, OpenMode::Write)?;
+        read_anew(file.as_ref(), Site::RecoveryAccepted)
+            .map_err(|source| LogError::io("sync", &path, source))?;
         let bytes = file
             .byte_count()
             .map_err(|source| LogError::io("measure", &path, source))?;

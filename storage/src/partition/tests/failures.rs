@@ -57,32 +57,39 @@ fn after_crashes(disk: &SimDisk) -> Vec<SimDisk> {
 #[test]
 fn a_letter_whose_append_was_not_synced_stays_claimed_and_is_live_or_resolved_after_reopening() {
     let mut found = HashSet::new();
-    let disk = new_disk();
-    let (owner, letter) = rejected(&disk);
-    let held = load(&owner, letter);
-    let before = disk.op_count();
-    // The room is allocated already: writing, then the sync of the fresh record.
-    disk.fail_sync_at(before + 2);
-    let (outcomes, committed) = resolver(&owner).republish(std::slice::from_ref(&held));
-    assert_eq!(outcomes.letters, [(letter, Outcome::Failed)]);
-    assert!(committed.is_none(), "{}", disk.trace());
-    assert_eq!(owner.lock().main().poison(), Some(PoisonCause::SyncFailed));
-    let (again, _) = resolver(&owner).republish(std::slice::from_ref(&held));
-    assert_eq!(again.letters, [(letter, Outcome::Busy)], "nobody knows");
-    assert_eq!(delete(&owner, letter), Outcome::Busy);
-    drop(owner);
-    for disk in after_crashes(&disk) {
-        let owner = open(&disk);
-        let causes = causes(&owner);
-        let is_live = owner.lock().dead_letters().unwrap().is_live(letter);
-        assert_eq!(causes.len(), usize::from(!is_live), "live or resolved");
-        found.insert(is_live);
-        let (outcomes, _) = resolver(&owner).republish(std::slice::from_ref(&held));
-        let Outcome::Republished { target, is_repeat } = outcomes.letters[0].1 else {
-            panic!("{outcomes:?}");
+    // A failed sync has lost everything, or nothing.
+    for has_lost in [true, false] {
+        let disk = new_disk();
+        let fault = if has_lost {
+            FaultDisk::over(&disk)
+        } else {
+            FaultDisk::new(Arc::new(disk.clone()))
         };
-        assert_eq!(is_repeat, !is_live);
-        assert_eq!(self::causes(&owner), [(letter, target)]);
+        let (owner, _) = open_on(Arc::new(fault.clone()));
+        let letter = reject(&owner, "g", produce(&owner, "one")).letter();
+        let held = load(&owner, letter);
+        fault.add(Rule::new(OpClass::Sync, Effect::Fail(FULL)));
+        let (outcomes, committed) = resolver(&owner).republish(std::slice::from_ref(&held));
+        assert_eq!(outcomes.letters, [(letter, Outcome::Failed)]);
+        assert!(committed.is_none(), "{}", disk.trace());
+        assert_eq!(owner.lock().main().poison(), Some(PoisonCause::SyncFailed));
+        let (again, _) = resolver(&owner).republish(std::slice::from_ref(&held));
+        assert_eq!(again.letters, [(letter, Outcome::Busy)], "nobody knows");
+        assert_eq!(delete(&owner, letter), Outcome::Busy);
+        drop(owner);
+        for disk in after_crashes(&disk) {
+            let owner = open(&disk);
+            let causes = causes(&owner);
+            let is_live = owner.lock().dead_letters().unwrap().is_live(letter);
+            assert_eq!(causes.len(), usize::from(!is_live), "live or resolved");
+            found.insert(is_live);
+            let (outcomes, _) = resolver(&owner).republish(std::slice::from_ref(&held));
+            let Outcome::Republished { target, is_repeat } = outcomes.letters[0].1 else {
+                panic!("{outcomes:?}");
+            };
+            assert_eq!(is_repeat, !is_live);
+            assert_eq!(self::causes(&owner), [(letter, target)]);
+        }
     }
     assert_eq!(found.len(), 2, "both ends were met");
 }
