@@ -4,7 +4,7 @@
 //! `REDRIVE_TEST_ABORT=name` aborts when the place is passed for the first time, `name:n` at the n-th time.
 //!
 //! `REDRIVE_TEST_LIE=site` has the disk report success at every sync, truncation and rename of that [`storage::disk::Site`]
-//! and do nothing; `site:text` only where the path has the text in it. A suite that cuts the power shows by it that the site
+//! and do nothing; `site:text` only where the path has the text in it. `Forget` leaves what memory holds of a file when it is to be read from the disk. A suite that cuts the power shows by it that the site
 //! is needed.
 
 use std::sync::Arc;

@@ -4,7 +4,8 @@
 //! * [`ground`]: the image, its mount and its power; nothing of it stays behind, however the test ends.
 //! * [`workload`]: clients that do everything at once until the broker is gone.
 //! * [`oracle`]: what must hold of it afterwards. It shares no code with the broker.
-//! * [`lane`]: start, look at everything, work, crash; also in the shutdown, and in one to three starts in a row.
+//! * [`lane`]: start, look at everything, work, crash; also in the shutdown, and in one to three starts in a row. On a disk that
+//!   fails for a time, the syncs fail, and the next start finds the page cache that this leaves.
 //! * [`mutants`]: each sync that matters, left out: the cuts must show it.
 //!
 //! Power cuts need root, loop devices and e2fsprogs. Without them the tests say `NOT RUN` and nothing is proved; the kill
@@ -37,7 +38,7 @@ mod workload;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hold::Hold;
-use lane::{Broken, Lane, Plan};
+use lane::{Broken, Lane, On, Plan};
 use random::Random;
 
 /// Lanes side by side: a lane mostly waits, for starts and answers.
@@ -102,7 +103,7 @@ fn power_cuts() {
         return;
     }
     let plan = Plan {
-        has_power: true,
+        on: On::Image,
         lie: None,
         work_us_max: 150_000,
         crashes_per_ground: 60,
@@ -111,9 +112,23 @@ fn power_cuts() {
 }
 
 #[test]
+fn failed_syncs() {
+    if !ground::is_there("failed_syncs") {
+        return;
+    }
+    let plan = Plan {
+        on: On::TightImage,
+        lie: None,
+        work_us_max: 60_000,
+        crashes_per_ground: 20,
+    };
+    crash_for_long("power/failed_syncs", plan, 50);
+}
+
+#[test]
 fn kill_points() {
     let plan = Plan {
-        has_power: false,
+        on: On::Directory,
         lie: None,
         work_us_max: 150_000,
         crashes_per_ground: 60,

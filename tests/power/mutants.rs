@@ -21,7 +21,7 @@
 
 use crate::ground;
 use crate::hold::Hold;
-use crate::lane::{Lane, Plan};
+use crate::lane::{Lane, On, Plan};
 use crate::random::Random;
 
 /// What is left out, the most important first: a merge sees the first few.
@@ -76,12 +76,12 @@ fn mutants() {
         (None, false) => MERGE_LIES,
     };
     let mut random = Random::new(hold.seed());
-    let (caught, crashes) = catch(NO_LIE, random.next(), (true, NO_LIE_CRASHES));
+    let (caught, crashes) = catch(NO_LIE, random.next(), (On::Image, NO_LIE_CRASHES));
     assert_eq!(caught, None, "after {crashes} crashes");
     let mut missed = Vec::new();
     let lies = LIES.into_iter().chain(UNSEEN).take(count);
     for lie in lies.filter(|lie| is_wanted(lie)) {
-        let (caught, crashes) = catch(lie, random.next(), (true, CRASHES_MAX));
+        let (caught, crashes) = catch(lie, random.next(), (On::Image, CRASHES_MAX));
         hold.count("lies", 1);
         hold.count("crashes", crashes);
         match caught {
@@ -105,31 +105,42 @@ fn a_kill_shows_what_is_left_behind_a_sealed_segment() {
         eprintln!("NOT RUN: needs a build with debug assertions");
         return;
     }
-    let (caught, crashes) = catch("RollTruncate", 1, (false, 60));
+    let (caught, crashes) = catch("RollTruncate", 1, (On::Directory, 60));
     eprintln!("after {crashes} kills: {caught:?}");
     assert!(caught.is_some());
 }
 
+/// What a failed sync left in the page cache is not on the disk, and does not come there by being written again.
+#[test]
+fn failed_syncs_show_a_start_that_reads_what_memory_kept() {
+    if !ground::is_there("failed_syncs_show_a_start_that_reads_what_memory_kept") {
+        return;
+    }
+    if !cfg!(debug_assertions) {
+        eprintln!("NOT RUN: needs a build with debug assertions");
+        return;
+    }
+    let (caught, crashes) = catch("Forget", 1, (On::TightImage, 200));
+    eprintln!("after {crashes} crashes: {caught:?}");
+    assert!(caught.is_some());
+}
+
 /// Crashes a broker that lies until it is caught. Returns what caught it, and the crashes.
-fn catch(
-    lie: &'static str,
-    seed: u64,
-    (has_power, crashes_max): (bool, u64),
-) -> (Option<String>, u64) {
+fn catch(lie: &'static str, seed: u64, (on, crashes_max): (On, u64)) -> (Option<String>, u64) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
     let plan = Plan {
-        has_power,
+        on,
         lie: Some(lie),
         work_us_max: 100_000,
         // What is written in the very first start must meet a crash there.
         crashes_per_ground: if lie == "DataDir" { 1 } else { 60 },
     };
     let label: String = lie.chars().filter(char::is_ascii_alphanumeric).collect();
-    let label = format!("mutant-{label}-{has_power}");
+    let label = format!("mutant-{label}-{on:?}");
     let mut lane = Lane::new(&label, plan, seed);
     let caught = runtime.block_on(async {
         while lane.crashes() < crashes_max {

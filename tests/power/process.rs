@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redrive::client::ClientOptions;
@@ -93,6 +93,11 @@ impl Process {
         })
     }
 
+    /// Waits for the end of one that does not serve.
+    pub(crate) fn ended(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -103,11 +108,27 @@ impl Process {
     }
 
     /// Kills it as `kill -9` does and waits for its end. Returns what it was, if it had ended by itself.
-    pub(crate) fn kill(mut self) -> Option<std::process::ExitStatus> {
+    pub(crate) fn kill(mut self) -> Option<ExitStatus> {
         let ended = self.child.try_wait().ok().flatten();
         self.child.kill().ok();
         self.child.wait().ok();
         ended
+    }
+}
+
+/// Has the program check the data directory, which no broker has.
+///
+/// # Errors
+/// What it found.
+pub(crate) fn verify(ground: &Ground) -> Result<(), String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_redrive"));
+    command.arg("verify").arg("--data-dir").arg(ground.data());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let (stdout, stderr) = (&output.stdout, &output.stderr);
+    let said = [stdout, stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("redrive verify: {}", said.concat())),
     }
 }
 

@@ -4,6 +4,8 @@
 //! ground is dropped, or the process dies in whatever way, it ends the broker by the id that stands beside the image, takes
 //! the mount and the loop device away and removes the directory. What a machine crash left is removed at the next start.
 
+mod tight;
+
 use std::fs::{self, File};
 use std::hash::Hasher;
 use std::io::Write as _;
@@ -33,12 +35,18 @@ while mountpoint -q "$dir/mnt" && [ $tries -lt 50 ]; do
   tries=$((tries + 1))
 done
 mountpoint -q "$dir/mnt" && umount -l "$dir/mnt"
-if [ -f "$dir/image" ]; then losetup -j "$dir/image" | cut -d: -f1 | xargs -r losetup -d; fi
+for image in "$dir/image" "$dir/memory/image"; do
+  if [ -f "$image" ]; then losetup -j "$image" | cut -d: -f1 | xargs -r losetup -d; fi
+done
+if mountpoint -q "$dir/memory"; then umount "$dir/memory" || umount -l "$dir/memory"; fi
 rm -rf --one-file-system "$dir"
 "#;
 
+/// A name, what the file system is made with, and what it is mounted with.
+type Kind = (&'static str, &'static [&'static str], &'static str);
+
 /// How the file systems are made and mounted, in turn: what holds on the default must hold on the others.
-const KINDS: [(&str, &[&str], &str); 4] = [
+const KINDS: [Kind; 4] = [
     ("ext4", &[], "defaults"),
     ("ext4, blocks of 1 KiB", &["-b", "1024"], "defaults"),
     ("ext4, data=writeback", &[], "data=writeback"),
@@ -94,7 +102,14 @@ fn missing() -> Option<String> {
     if !Path::new("/dev/loop-control").exists() {
         return Some("loop devices (/dev/loop-control)".to_owned());
     }
-    let tools = ["mkfs.ext4", "losetup", "mount", "umount", "mountpoint"];
+    let tools = [
+        "mkfs.ext4",
+        "losetup",
+        "mount",
+        "umount",
+        "mountpoint",
+        "fstrim",
+    ];
     let is_there = |tool: &&str| {
         let dirs = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
         dirs.iter().any(|dir| Path::new(dir).join(tool).exists())
@@ -159,6 +174,15 @@ fn attempt(command: &str, arguments: &[&str]) -> Result<String, String> {
     }
 }
 
+/// Makes an ext4 on an image.
+fn make_file_system(image: &Path, (_, made_with, _): Kind) -> Result<(), String> {
+    let mut arguments = vec!["-q", "-F", "-m", "0", "-J", "size=4"];
+    arguments.extend(made_with);
+    arguments.push(image.to_str().unwrap());
+    attempt("mkfs.ext4", &arguments)?;
+    Ok(())
+}
+
 impl Ground {
     fn begin(label: &str, is_image: bool) -> Self {
         let name = format!("{NAME}{}-{label}", std::process::id());
@@ -185,21 +209,23 @@ impl Ground {
 
     fn try_image(label: &str, number: u64) -> Result<Self, String> {
         let mut ground = Self::begin(label, true);
-        let (kind, made_with, options) = KINDS[usize::try_from(number).unwrap() % KINDS.len()];
         let image = ground.dir.join("image");
         File::create(&image).unwrap().set_len(IMAGE_BYTES).unwrap();
+        let kind = KINDS[usize::try_from(number).unwrap() % KINDS.len()];
+        make_file_system(&image, kind)?;
+        ground.attach(&image, kind)?;
+        Ok(ground)
+    }
+
+    /// Puts a loop device over an image and mounts it.
+    fn attach(&mut self, image: &Path, (kind, _, options): Kind) -> Result<(), String> {
         let image = image.to_str().unwrap();
-        let mut arguments = vec!["-q", "-F", "-m", "0", "-J", "size=4"];
-        arguments.extend(made_with);
-        arguments.push(image);
-        attempt("mkfs.ext4", &arguments)?;
-        ground.device = Some(Device {
+        self.device = Some(Device {
             path: attempt("losetup", &["--find", "--show", image])?,
             options,
             kind,
         });
-        ground.mount()?;
-        Ok(ground)
+        self.mount()
     }
 
     /// What kind of file system it is.

@@ -101,6 +101,8 @@ pub(crate) struct Oracle {
     broken: Vec<String>,
     /// Whether the power is going: nothing that is told from now on could have left a machine without power.
     is_dark: bool,
+    /// Whether the disk fails: a broker may refuse what needs it, and everything that it says counts.
+    is_failing: bool,
 }
 
 /// Bytes that retention leaves of a main log in any case: what is configured, less a segment and what a crash may take.
@@ -122,7 +124,18 @@ impl Oracle {
             has_topics: false,
             broken: Vec::new(),
             is_dark: false,
+            is_failing: false,
         }
+    }
+
+    /// The disk begins to fail, until the broker is gone.
+    pub(crate) fn disk_fails(&mut self) {
+        self.is_failing = true;
+    }
+
+    /// Whether a broker may refuse because of its disk.
+    pub(crate) fn may_refuse(&self) -> bool {
+        self.is_dark || self.is_failing
     }
 
     /// The power is about to be cut. What a client is told from now on proves nothing: the cut has ext4 answer syncs with
@@ -142,11 +155,14 @@ impl Oracle {
 
     /// The broker is gone.
     pub(crate) fn crashed(&mut self, crash: Crash) {
+        // What is written and not synced is on no disk, and a sync that fails says so.
+        let crash = if self.is_failing { Crash::Power } else { crash };
         for log in &mut self.logs {
             log.crashed(crash);
         }
         self.push.crashed();
         self.is_dark = false;
+        self.is_failing = false;
     }
 
     /// What was broken, oldest first.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use parking_lot::Mutex;
-use redrive::client::Client;
+use redrive::client::{Client, ClientError};
 use redrive::protocol::create_topic::CreateTopicRequest;
 use redrive::protocol::error_code::{ErrorCode, Refusal};
 use redrive::protocol::group_offsets::CommittedOffset;
@@ -29,6 +29,7 @@ use crate::process::Served;
 use crate::random::Random;
 
 pub(crate) use idempotent::Idempotent;
+pub(crate) use produce::one as produce_one;
 pub(crate) use push::{list_dead, retry_dead};
 pub(crate) use read::fetch;
 
@@ -98,7 +99,7 @@ impl World {
     /// Says whether a refusal is one that a broker may give: for the moment, or because its disk is gone.
     fn may_refuse(&self, refusal: &Refusal) -> bool {
         let is_disk = matches!(refusal.code, ErrorCode::StorageFailed | ErrorCode::ReadOnly);
-        refusal.code.is_retryable() || (is_disk && self.oracle.lock().is_dark())
+        refusal.code.is_retryable() || (is_disk && self.oracle.lock().may_refuse())
     }
 
     /// Tells the oracle what was answered or served, unless the power is going. Says whether it was told.
@@ -174,7 +175,7 @@ pub(crate) async fn make_topics(client: &Client) -> bool {
             change: SettingsChange::default(),
         };
         let made = client.create_topic(&request).await;
-        let is_there = |error: &redrive::client::ClientError| {
+        let is_there = |error: &ClientError| {
             error
                 .refusal()
                 .is_some_and(|refusal| refusal.code == ErrorCode::TopicExists)
@@ -189,29 +190,34 @@ pub(crate) async fn make_topics(client: &Client) -> bool {
 /// Commits ever higher offsets.
 async fn commit(world: World) {
     let client = world.client.sibling();
-    while world.goes_on() {
-        let offset = {
-            let mut oracle = world.oracle.lock();
-            let offset = oracle.committed.next();
-            oracle.committed.committing(offset);
-            offset
-        };
-        let (topic, partition) = PARTITIONS[LETTERS];
-        let committed = CommittedOffset {
-            topic: topic.to_owned(),
-            partition,
-            offset: Offset(offset),
-            metadata: String::new(),
-        };
-        if client.commit_offsets(GROUP, vec![committed]).await.is_err() {
-            return;
-        }
-        world.tell(|oracle| {
-            oracle.committed.committed(offset);
-            Ok(())
-        });
-        more(&world.done.commits);
-    }
+    while world.goes_on() && commit_next(&world, &client).await.is_ok() {}
+}
+
+/// Commits a higher offset than ever before.
+///
+/// # Errors
+/// The client's.
+pub(crate) async fn commit_next(world: &World, client: &Client) -> Result<(), ClientError> {
+    let offset = {
+        let mut oracle = world.oracle.lock();
+        let offset = oracle.committed.next();
+        oracle.committed.committing(offset);
+        offset
+    };
+    let (topic, partition) = PARTITIONS[LETTERS];
+    let committed = CommittedOffset {
+        topic: topic.to_owned(),
+        partition,
+        offset: Offset(offset),
+        metadata: String::new(),
+    };
+    client.commit_offsets(GROUP, vec![committed]).await?;
+    world.tell(|oracle| {
+        oracle.committed.committed(offset);
+        Ok(())
+    });
+    more(&world.done.commits);
+    Ok(())
 }
 
 /// Runs retention, and makes and deletes topics.

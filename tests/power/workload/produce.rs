@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use redrive::client::ClientError;
 use redrive::client::connection::PendingAnswer;
 use redrive::protocol::produce::{Acks, ProduceAnswer, ProduceBatch, ProduceRequest};
 use storage::batch::{BatchBuilder, BuildOptions, Codec, NewRecord, Producer};
@@ -101,6 +102,33 @@ pub(super) async fn plain(world: World, at: usize, mut random: Random) {
     }
     while !waiting.is_empty() {
         next_answer(&world, at, &mut waiting).await;
+    }
+}
+
+/// Produces one synced record of a stream of its own.
+///
+/// # Errors
+/// The broker's refusal, or the client's error.
+pub(crate) async fn one(
+    world: &World,
+    at: usize,
+    stream: &str,
+    random: &mut Random,
+) -> Result<(), ClientError> {
+    let sent = values(stream, 0, 1, random);
+    world.oracle.lock().logs[at].sent(stream, 0, false);
+    let request = request(at, batch(&sent, None), Acks::Synced);
+    let answer = world.client.connection().await?.call(&request).await?;
+    match answer.batches.into_iter().next() {
+        Some(Ok(appended)) => {
+            told(world, at, appended.base_offset.0, &sent, Crash::Power);
+            Ok(())
+        }
+        Some(Err(refusal)) => Err(ClientError::Refused {
+            api: "produce",
+            refusal,
+        }),
+        None => panic!("an answer has one result for each batch"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One data directory after the other, each through many lives of a broker: start, look at everything, work, crash.
 
+mod failed_sync;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,11 +22,21 @@ const STARTS_PER_SETTLING: u64 = 6;
 /// Nothing takes longer, or it counts as never.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// What a data directory stands on, and what happens to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    /// A directory: processes are killed.
+    Directory,
+    /// An image: the power is cut.
+    Image,
+    /// An image whose disk fails for a time: syncs fail, processes are killed, memory is lost.
+    TightImage,
+}
+
 /// What a lane does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
-    /// Whether the power is cut, or processes are killed alone.
-    pub(crate) has_power: bool,
+    pub(crate) on: On,
     /// Where the broker lies to itself, if it does.
     pub(crate) lie: Option<&'static str>,
     /// Longest time of work before a crash, in microseconds.
@@ -76,14 +88,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 impl Age {
-    async fn begin(label: &str, number: u64, has_power: bool) -> Self {
+    async fn begin(label: &str, number: u64, on: On) -> Self {
         let name = format!("{label}-{number}");
-        let ground = blocking(move || {
-            if has_power {
-                Ground::image(&name, number)
-            } else {
-                Ground::plain(&name)
-            }
+        let ground = blocking(move || match on {
+            On::Directory => Ground::plain(&name),
+            On::Image => Ground::image(&name, number),
+            On::TightImage => Ground::tight(&name, number),
         })
         .await;
         let oracle = Arc::new(Mutex::new(Oracle::new()));
@@ -154,23 +164,36 @@ impl Lane {
     /// # Errors
     /// [`Broken`] when a promise was.
     pub(crate) async fn life(&mut self) -> Result<(), Broken> {
+        self.renew().await?;
+        match self.plan.on {
+            On::Directory | On::Image => self.crashed_life().await,
+            On::TightImage => self.life_with_failed_syncs().await,
+        }
+    }
+
+    /// Takes a fresh data directory when there is none, or an old one.
+    async fn renew(&mut self) -> Result<(), Broken> {
         let crashes_max = self.plan.crashes_per_ground;
         let is_old = |age: &Age| age.crashes >= crashes_max;
         if self.age.as_ref().is_some_and(is_old) {
             self.last_life().await?;
         }
         if self.age.is_none() {
-            let age = Age::begin(&self.label, self.grounds, self.plan.has_power).await;
+            let age = Age::begin(&self.label, self.grounds, self.plan.on).await;
             self.grounds += 1;
             self.count("grounds");
             self.age = Some(age);
             // The very first start is crashed as well.
             self.crash_in_starts().await?;
         }
+        Ok(())
+    }
+
+    async fn crashed_life(&mut self) -> Result<(), Broken> {
         let (process, world) = self.start(false).await?;
         let was_killed = self.age_mut().was_killed;
         let is_idle = self.random.one_in(if was_killed { 2 } else { 8 });
-        let crash = if self.plan.has_power && (is_idle || !self.random.one_in(4)) {
+        let crash = if self.has_power() && (is_idle || !self.random.one_in(4)) {
             Crash::Power
         } else {
             Crash::Kill
@@ -193,6 +216,11 @@ impl Lane {
         }
         self.crash(process, burst, (crash, was_asked)).await?;
         self.crash_in_starts().await
+    }
+
+    /// Whether the power can be cut.
+    fn has_power(&self) -> bool {
+        self.plan.on != On::Directory
     }
 
     fn begin_work(&mut self, world: &World) -> Burst {
@@ -270,7 +298,7 @@ impl Lane {
             let process = Process::spawn(&self.age_mut().ground, lie);
             let moment = self.random.below(self.start_us);
             tokio::time::sleep(Duration::from_micros(moment)).await;
-            let crash = if self.plan.has_power && !self.random.one_in(4) {
+            let crash = if self.has_power() && !self.random.one_in(4) {
                 Crash::Power
             } else {
                 Crash::Kill
