@@ -86,11 +86,11 @@ impl FileLayer for LyingFile {
         &*self.file
     }
 
-    fn forget(&self) -> io::Result<()> {
+    fn forget(&self, position: u64) -> io::Result<()> {
         if self.lie.is_at(FORGET, &self.path) {
             return Ok(());
         }
-        self.file.forget()
+        self.file.forget(position)
     }
 
     fn sync(&self, site: Site) -> io::Result<()> {

@@ -63,7 +63,7 @@ layer! {
         fn read_at(buf: &mut [u8], position: u64) -> usize;
         fn write_all_at(bytes: &[u8], position: u64) -> ();
         fn sync(site: Site) -> ();
-        fn forget() -> ();
+        fn forget(position: u64) -> ();
         fn byte_count() -> u64;
         fn set_len(bytes: u64, site: Site) -> ();
         fn allocate(bytes: u64) -> ();

@@ -114,12 +114,12 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Any error of the disk. It must never be tried again: the failed pages may already be marked clean.
     fn sync(&self, site: Site) -> io::Result<()>;
 
-    /// Drops what memory holds of the file and does not wait to be written: what is read next comes from the disk. After a
-    /// failed sync that may be less, and what is written over such memory may never reach the disk: see [`read_anew`].
+    /// Drops what memory holds of the file from `position` on, or some bytes before, and does not wait to be written: what is read next comes from the
+    /// disk. After a failed sync that may be less, and what is written over such memory may never reach the disk.
     ///
     /// # Errors
     /// Any error of the disk.
-    fn forget(&self) -> io::Result<()>;
+    fn forget(&self, position: u64) -> io::Result<()>;
 
     /// Returns the length in bytes.
     ///
@@ -170,18 +170,14 @@ impl AsRef<[u8]> for MappedBytes {
     }
 }
 
-/// Has what is read next of a file come from the disk, whatever the process before has left in memory.
-///
-/// After a failed sync the kernel calls pages clean that are not on the disk. To write them once more is not enough: ext4 has then
-/// forgotten that their place on the disk is not in use yet, reports success for the write and for its sync, and reads
-/// zeros there when the page has gone. Only a page that is dropped first takes a write again.
+/// Has what is read next of a small file come from the disk, whatever the process before has left in memory after a failed sync.
 ///
 /// # Errors
 /// Any error of the disk.
 pub fn read_anew(file: &dyn DiskFile, site: Site) -> io::Result<()> {
     // Pages that wait to be written are not dropped.
     file.sync(site)?;
-    file.forget()
+    file.forget(0)
 }
 
 /// Fills `buf` from `position`, or fails with `UnexpectedEof` when the file ends before.

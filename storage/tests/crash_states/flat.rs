@@ -174,7 +174,7 @@ impl DiskFile for FlatFile {
         });
         Ok(())
     }
-    fn forget(&self) -> io::Result<()> {
+    fn forget(&self, _position: u64) -> io::Result<()> {
         Ok(())
     }
     fn byte_count(&self) -> io::Result<u64> {

@@ -125,7 +125,7 @@ pub(crate) async fn one(
             Ok(())
         }
         Some(Err(refusal)) => Err(ClientError::Refused {
-            api: "produce",
+            doing: "producing",
             refusal,
         }),
         None => panic!("an answer has one result for each batch"),

@@ -361,8 +361,8 @@ impl DiskFile for FaultFile {
         self.file.sync(site)
     }
 
-    fn forget(&self) -> io::Result<()> {
-        self.file.forget()
+    fn forget(&self, position: u64) -> io::Result<()> {
+        self.file.forget(position)
     }
 
     fn byte_count(&self) -> io::Result<u64> {

@@ -20,6 +20,10 @@ const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
 const OPEN_FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
+/// Memory is dropped from a multiple of this: the kernel keeps a file in pieces of up to a few MiB, and drops none of which a part
+/// is to stay.
+const FORGOTTEN_BYTES: u64 = 16 << 20;
+
 /// The operating system's files.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
@@ -143,8 +147,9 @@ impl DiskFile for RealFile {
         self.file.sync_data().map_err(full_disk)
     }
 
-    fn forget(&self) -> io::Result<()> {
-        match rustix::io::retry_on_intr(|| fadvise(&self.file, 0, None, Advice::DontNeed)) {
+    fn forget(&self, position: u64) -> io::Result<()> {
+        let position = position.saturating_sub(position % FORGOTTEN_BYTES);
+        match rustix::io::retry_on_intr(|| fadvise(&self.file, position, None, Advice::DontNeed)) {
             // A file system that keeps nothing else than memory has nothing to read again.
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::INVAL) => Ok(()),
             Err(errno) => Err(errno.into()),

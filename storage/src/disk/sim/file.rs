@@ -95,10 +95,10 @@ impl DiskFile for SimFile {
         course.finish()
     }
 
-    fn forget(&self) -> io::Result<()> {
+    fn forget(&self, position: u64) -> io::Result<()> {
         let mut state = self.state.lock();
         state.check_power()?;
-        state.inode_mut(self.inode)?.forget();
+        state.inode_mut(self.inode)?.forget(position);
         Ok(())
     }
 

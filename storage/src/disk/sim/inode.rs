@@ -147,9 +147,10 @@ impl Inode {
         self.versions.clear();
     }
 
-    /// Has readers see what the disk has, or will have once everything that waits is written.
-    pub(super) fn forget(&mut self) {
-        for sector in std::mem::take(&mut self.lost) {
+    /// Has readers see what the disk has, or will have once everything that waits is written, from the sector of
+    /// `position` on.
+    pub(super) fn forget(&mut self, position: u64) {
+        for sector in self.lost.split_off(&(position / SECTOR)) {
             match self.durable.get(&sector) {
                 Some(bytes) => self.visible.insert(sector, Arc::clone(bytes)),
                 None => self.visible.remove(&sector),

@@ -207,7 +207,7 @@ fn failed_sync_loses_what_readers_still_see() {
         b"old",
         "written again over memory that looks clean"
     );
-    file.forget().unwrap();
+    file.forget(0).unwrap();
     assert_eq!(disk.read_file(file_path()).unwrap(), b"old");
     file.write_all_at(b"new", 0).unwrap();
     file.sync(Site::Append).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::scan::Scan;
 use super::{Cut, Recovery, Segment, empty_extent, tail};
-use crate::disk::{DiskFile, OpenMode, Site, read_anew, read_exact_at};
+use crate::disk::{DiskFile, OpenMode, Site, read_exact_at};
 use crate::error::{Corruption, LogError, PoisonCause};
 use crate::index::Index;
 use crate::log::append::LogTail;
@@ -27,8 +27,7 @@ impl Recovery<'_> {
     ) -> Result<LogTail, LogError> {
         let path = self.shared.segment_path(base);
         let file = self.open_file(&path, OpenMode::Write)?;
-        read_anew(file.as_ref(), Site::RecoveryAccepted)
-            .map_err(|source| LogError::io("sync", &path, source))?;
+        let unsynced_from = self.read_anew(file.as_ref(), &path, base)?;
         let bytes = file
             .byte_count()
             .map_err(|source| LogError::io("measure", &path, source))?;
@@ -55,7 +54,7 @@ impl Recovery<'_> {
             prev_header_crc,
             ..before
         };
-        let scan = self.accepted(file.as_ref(), &path, (base, limit), chain)?;
+        let scan = self.accepted((file.as_ref(), &path), limit, unsynced_from, chain)?;
         let segment = Segment::new(scan.extent, scan.index, false);
         Ok(self.install(segments, segment, file, scan.chain))
     }
@@ -119,11 +118,12 @@ impl Recovery<'_> {
     /// Scans the segment, and makes what is accepted durable; or finds damage, and leaves everything as it is.
     fn accepted(
         &mut self,
-        file: &dyn DiskFile,
-        path: &Path,
-        (base, limit): (Offset, FilePosition),
+        (file, path): (&dyn DiskFile, &Path),
+        limit: FilePosition,
+        unsynced_from: FilePosition,
         chain: Chain,
     ) -> Result<Scan, LogError> {
+        let base = chain.next_offset;
         let hint = self
             .hint
             .filter(|hint| hint.segment_base == base && hint.position <= limit);
@@ -147,7 +147,7 @@ impl Recovery<'_> {
             (scan.extent.end_offset, scan.extent.end) = (log_end, limit);
             scan.chain.next_offset = log_end;
         } else if self.shared.poison().is_none() {
-            self.accept(file, path, &scan, (checked_to, limit), &tail)?;
+            self.accept((file, path), &scan, (unsynced_from, limit), &tail)?;
         }
         Ok(scan)
     }
@@ -157,20 +157,19 @@ impl Recovery<'_> {
         self.hint.is_some_and(|hint| hint.durable_end > n) || tail.durable_up_to > n
     }
 
-    /// Writes back what was accepted above the checkpoint, cuts what stands behind it, and syncs both.
+    /// Writes back what was accepted of what no sync is known to have reached, cuts what stands behind it, and syncs both.
     fn accept(
         &mut self,
-        file: &dyn DiskFile,
-        path: &Path,
+        (file, path): (&dyn DiskFile, &Path),
         scan: &Scan,
-        (checked_to, limit): (FilePosition, FilePosition),
+        (unsynced_from, limit): (FilePosition, FilePosition),
         tail: &Tail,
     ) -> Result<(), LogError> {
         let place = &self.shared.place;
-        if checked_to < scan.extent.end {
-            write_back(file, checked_to.0, scan.extent.end.0)
+        if unsynced_from < scan.extent.end {
+            write_back(file, unsynced_from.0, scan.extent.end.0)
                 .map_err(|source| LogError::io("write back", path, source))?;
-            self.report.accepted_bytes = scan.extent.end.0.saturating_sub(checked_to.0);
+            self.report.accepted_bytes = scan.extent.end.0.saturating_sub(unsynced_from.0);
         }
         if !tail.is_zero {
             file.set_len(scan.extent.end.0, Site::RecoveryCut)

@@ -7,12 +7,13 @@
 //! exists. Damage is never cut: in a sealed segment the range cannot be read and appends go on; in the last segment the log
 //! opens for reads only.
 //!
-//! A page that a failed sync left marked clean may never have reached the disk. So recovery reads the last segment from the
-//! disk, whatever memory holds of it, and what it accepts above the checkpoint it writes back in place and syncs before
+//! A page that a failed sync left marked clean may never have reached the disk. So recovery reads what no sync is known to
+//! have reached from the disk, whatever memory holds of it, and what it accepts of that it writes back in place and syncs before
 //! anybody is served. Recovery changes nothing else, so that it may be interrupted anywhere and begin again.
 
 mod active;
 mod scan;
+mod unsynced;
 mod sealed;
 
 use std::path::Path;

@@ -1,7 +1,11 @@
 //! Writes and syncs that fail, and healing behind them.
 
+use std::path::Path;
+
 use super::*;
+use crate::disk::Site;
 use crate::disk::fault::{Effect, Rule};
+use crate::disk::sim::Survival;
 
 #[test]
 fn a_failed_sync_is_never_tried_again() {
@@ -22,6 +26,51 @@ fn a_failed_sync_is_never_tried_again() {
         })
     ));
     assert_eq!(log.reader().high_watermark(), Offset(1));
+}
+
+/// Three batches that are synced, and two behind them that are only written.
+fn half_synced(disk: &SimDisk) -> Log {
+    let (mut log, _) = open_with(disk, LogConfig::default(), None);
+    disk.sync_dir(Path::new("/"), Site::DataDir).unwrap();
+    for fill in 1..=3 {
+        append(&mut log, 1, fill);
+    }
+    for fill in 4..=5 {
+        let mut written = batch(1, fill, 500);
+        let header = BatchHeader::decode(&written).unwrap();
+        log.append(&header, &mut written, NOW).unwrap();
+    }
+    log
+}
+
+#[test]
+fn a_start_accepts_anew_only_what_no_sync_is_known_to_have_reached() {
+    let disk = SimDisk::new(1);
+    drop(half_synced(&disk));
+    let after = disk.restart_process();
+    let (log, report) = open_with(&after, LogConfig::default(), None);
+    assert_eq!(contents(&log).len(), 5);
+    let bytes = 2 * u64::from(HEADER_BYTES_U32 + 500);
+    assert_eq!(report.accepted_bytes, bytes, "two batches");
+}
+
+#[test]
+fn a_start_serves_what_the_disk_has_and_not_what_a_failed_sync_has_left_in_memory() {
+    let disk = SimDisk::new(1);
+    let mut log = half_synced(&disk);
+    disk.fail_sync_at(disk.op_count() + 1);
+    log.begin_sync().unwrap().run().unwrap_err();
+    let in_memory = contents(&log).len();
+    assert_eq!(in_memory, 5);
+    drop(log);
+    let after = disk.restart_process();
+    let (mut log, _) = open_with(&after, LogConfig::default(), None);
+    assert_eq!(contents(&log), [(0, 1), (1, 2), (2, 3)]);
+    append(&mut log, 1, 6);
+    drop(log);
+    let (log, report) = open(&after.reboot(Survival::Nothing));
+    assert_eq!(contents(&log), [(0, 1), (1, 2), (2, 3), (3, 6)]);
+    assert_eq!(report.damage, []);
 }
 
 #[test]
