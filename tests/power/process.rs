@@ -126,9 +126,10 @@ pub(crate) fn verify(ground: &Ground) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let (stdout, stderr) = (&output.stdout, &output.stderr);
     let said = [stdout, stderr].map(|said| String::from_utf8_lossy(said).into_owned());
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("redrive verify: {}", said.concat())),
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("redrive verify: {}", said.concat()))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Failed syncs, failed writes and full disks while the broker runs.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use storage::control::{ControlConfig, ControlError, ControlLog};
 use storage::disk::Site;
+use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use storage::disk::sim::Survival;
 use storage::error::{LogError, PoisonCause};
 
@@ -64,15 +66,26 @@ fn after_a_failed_sync_the_state_is_unchanged_and_only_opening_again_tells() {
     assert!(unknown > 30, "{unknown}");
 }
 
+/// What a failed sync has done to the writes that waited for it.
+#[derive(Clone, Copy)]
+enum Writes {
+    Lost,
+    StillWaiting,
+}
+
 /// Fails each sync in turn, opens the log again without a power cut, then cuts the power. Returns how often a state that
 /// had been shown was lost.
-fn lost_after_a_failed_sync(lie: Option<Site>) -> usize {
+fn lost_after_a_failed_sync(writes: Writes, lie: Option<Site>) -> usize {
     let changes = workload(20, 40);
     let mut lost = 0;
-    for op in 1..100 {
+    for nth in 1..80 {
         let disk = new_disk(11);
-        disk.fail_sync_at(op);
-        if let Ok(mut machine) = Machine::start(Arc::new(disk.clone()), SMALL) {
+        let failing = match writes {
+            Writes::Lost => FaultDisk::over(&disk),
+            Writes::StillWaiting => FaultDisk::new(Arc::new(disk.clone())),
+        };
+        failing.add(Rule::new(OpClass::Sync, Effect::Fail(ErrorKind::Other)).nth(nth));
+        if let Ok(mut machine) = Machine::start(Arc::new(failing), SMALL) {
             for change in &changes {
                 if machine.change(change).is_err() {
                     break;
@@ -93,8 +106,9 @@ fn lost_after_a_failed_sync(lie: Option<Site>) -> usize {
 
 #[test]
 fn what_was_shown_after_a_failed_sync_survives_a_power_cut() {
-    assert_eq!(lost_after_a_failed_sync(None), 0);
-    let lied = lost_after_a_failed_sync(Some(Site::RecoveryAccepted));
+    assert_eq!(lost_after_a_failed_sync(Writes::Lost, None), 0);
+    assert_eq!(lost_after_a_failed_sync(Writes::StillWaiting, None), 0);
+    let lied = lost_after_a_failed_sync(Writes::StillWaiting, Some(Site::RecoveryAccepted));
     assert!(
         lied > 0,
         "no promise needs the sync of what recovery accepts"

@@ -99,10 +99,17 @@ pub(crate) struct Oracle {
     /// Whether the topics of the logs were made: they are never made again.
     pub(crate) has_topics: bool,
     broken: Vec<String>,
-    /// Whether the power is going: nothing that is told from now on could have left a machine without power.
-    is_dark: bool,
-    /// Whether the disk fails: a broker may refuse what needs it, and everything that it says counts.
-    is_failing: bool,
+    disk: Disk,
+}
+
+/// What the disk does while a broker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    Sound,
+    /// It fails: a broker may refuse what needs it, and everything that it says counts.
+    Failing,
+    /// The power is going: nothing that is told from now on could have left a machine without power.
+    Dark,
 }
 
 /// Bytes that retention leaves of a main log in any case: what is configured, less a segment and what a crash may take.
@@ -123,29 +130,28 @@ impl Oracle {
             push: Push::default(),
             has_topics: false,
             broken: Vec::new(),
-            is_dark: false,
-            is_failing: false,
+            disk: Disk::Sound,
         }
     }
 
     /// The disk begins to fail, until the broker is gone.
     pub(crate) fn disk_fails(&mut self) {
-        self.is_failing = true;
+        self.disk = Disk::Failing;
     }
 
     /// Whether a broker may refuse because of its disk.
     pub(crate) fn may_refuse(&self) -> bool {
-        self.is_dark || self.is_failing
+        self.disk != Disk::Sound
     }
 
     /// The power is about to be cut. What a client is told from now on proves nothing: the cut has ext4 answer syncs with
     /// success that were under way (`ground` shows it), so that a broker believes them.
     pub(crate) fn goes_dark(&mut self) {
-        self.is_dark = true;
+        self.disk = Disk::Dark;
     }
 
     pub(crate) fn is_dark(&self) -> bool {
-        self.is_dark
+        self.disk == Disk::Dark
     }
 
     /// Takes a judgement in.
@@ -156,13 +162,16 @@ impl Oracle {
     /// The broker is gone.
     pub(crate) fn crashed(&mut self, crash: Crash) {
         // What is written and not synced is on no disk, and a sync that fails says so.
-        let crash = if self.is_failing { Crash::Power } else { crash };
+        let crash = if self.disk == Disk::Failing {
+            Crash::Power
+        } else {
+            crash
+        };
         for log in &mut self.logs {
             log.crashed(crash);
         }
         self.push.crashed();
-        self.is_dark = false;
-        self.is_failing = false;
+        self.disk = Disk::Sound;
     }
 
     /// What was broken, oldest first.
