@@ -43,9 +43,14 @@ const WRONG: [Order; 14] = [
     Order::UnlinkBeforeCheckpoint,
 ];
 
-/// Sites that nothing here depends on: what a torn tail or a failed write leaves, and the data directory's own files. The
-/// suites of the log and of the data directory hold them.
-const ELSEWHERE: [Site; 3] = [Site::RecoveryCut, Site::RecoveryZeroed, Site::DataDir];
+/// Sites that nothing here depends on: what recovery accepts, what a torn tail or a failed write leaves, and the data directory's
+/// own files. The suites of the log, of the dead letters, of the control log and of the data directory hold them.
+const ELSEWHERE: [Site; 4] = [
+    Site::RecoveryAccepted,
+    Site::RecoveryCut,
+    Site::RecoveryZeroed,
+    Site::DataDir,
+];
 
 /// A failed sync may put them before the death, and nothing can wait for it then: the letter alone says at the next start that the
 /// failure callback is told.
