@@ -75,7 +75,10 @@ pub const LETTER_IDS_PER_CALL_MAX: u32 = 10_000;
 /// beside them. A larger selection is worked off by several calls with a cursor.
 pub const LETTERS_PER_CALL_MAX: u32 = 50_000;
 
-/// Letters in one page of a list: a page is an answer that a person or a script still reads at once.
+/// Letters in one page of a list by the binary protocol.
+pub const LETTERS_LISTED_MAX: u32 = 10_000;
+
+/// Letters in one page of a list by HTTP: a page is an answer that a person or a script still reads at once.
 pub const LETTER_PAGE_MAX: u32 = 1_000;
 
 /// Letters in one page of a list, when nothing else is asked for.

@@ -8,7 +8,7 @@ use super::Broker;
 use super::letter_view::letter_view;
 use super::live_letter::live_letter;
 use super::resolve::ended;
-use super::select::{Selected, find_partition, parse_id, select, unknown_letter};
+use super::select::{Selected, find_partition, parse_id, select_listed, unknown_letter};
 use crate::limits::LETTER_PAGE_BYTES_MAX;
 use crate::protocol::error_code::Refusal;
 use crate::protocol::letter::LetterView;
@@ -48,7 +48,7 @@ impl Broker {
             bytes => bytes.min(LETTER_PAGE_BYTES_MAX),
         };
         let bytes_max = bytes_max.min(self.answer_bytes_max);
-        let page = select(&topic, &request.selection, &request.page, bytes_max)?;
+        let page = select_listed(&topic, &request.selection, &request.page, bytes_max)?;
         let live = |selected: &Selected| selected.partition.owner().lock().is_live(selected.offset);
         let letters = page
             .letters

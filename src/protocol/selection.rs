@@ -16,7 +16,7 @@
 //! | page | type | meaning |
 //! |---|---|---|
 //! | order | `u8` | 1 oldest first, 2 newest first |
-//! | limit | `u32` | at most [`LETTERS_PER_CALL_MAX`](crate::limits::LETTERS_PER_CALL_MAX) |
+//! | limit | `u32` | at most [`LETTERS_LISTED_MAX`](crate::limits::LETTERS_LISTED_MAX) of a list, [`LETTERS_PER_CALL_MAX`](crate::limits::LETTERS_PER_CALL_MAX) to be resolved |
 //! | cursor | optional string | as the page before gave it; none: the first page |
 //!
 //! The first page fixes the end of the selection: letters that are made later are on none of its pages.

@@ -12,7 +12,7 @@ use storage::offset::{Offset, TimestampMs};
 use crate::broker::Broker;
 use crate::broker::live_letter::live_letter;
 use crate::broker::resolve::Change;
-use crate::broker::select::{find_partition, parse_id, select, unknown_letter};
+use crate::broker::select::{find_partition, parse_id, select_listed, unknown_letter};
 use crate::delivery::api::DeadMessage;
 use crate::delivery::settings::PublishSettings;
 use crate::limits::LETTER_PAGE_BYTES_MAX;
@@ -32,7 +32,7 @@ impl Broker {
         page: &Page,
     ) -> Result<(Vec<DeadMessage>, Option<String>), Refusal> {
         let topic = &self.push().topic;
-        let found = select(topic, selection, page, LETTER_PAGE_BYTES_MAX)?;
+        let found = select_listed(topic, selection, page, LETTER_PAGE_BYTES_MAX)?;
         let letters = found.letters.into_iter().filter_map(|(_, one)| one.ok());
         let live = letters.filter(|one| one.partition.owner().lock().is_live(one.offset));
         let messages = live.map(|one| dead_message(one.offset, *one.letter));

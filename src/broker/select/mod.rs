@@ -20,7 +20,7 @@ use pages::{PageLimits, Pages};
 
 use super::Broker;
 use crate::engine::PartitionHandle;
-use crate::limits::LETTERS_PER_CALL_MAX;
+use crate::limits::{LETTERS_LISTED_MAX, LETTERS_PER_CALL_MAX};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::selection::{self as wire, Page, Selection};
 use crate::topic::Topic;
@@ -79,6 +79,17 @@ impl Broker {
     }
 }
 
+/// As [`select`], of a page for people and scripts to read.
+pub(super) fn select_listed(
+    topic: &Topic,
+    selection: &Selection,
+    page: &Page,
+    bytes_max: u32,
+) -> Result<SelectedPage, Refusal> {
+    check_limit(page, LETTERS_LISTED_MAX)?;
+    select(topic, selection, page, bytes_max)
+}
+
 /// Returns one page of a selection, in its order. In memory are the letters of the page, and of those that were looked at besides
 /// about as many.
 pub(super) fn select(
@@ -87,7 +98,7 @@ pub(super) fn select(
     page: &Page,
     bytes_max: u32,
 ) -> Result<SelectedPage, Refusal> {
-    check_limit(page)?;
+    check_limit(page, LETTERS_PER_CALL_MAX)?;
     if let Selection::Ids(ids) = selection {
         return select_ids(topic, ids, bytes_max, |letter| letter);
     }
@@ -106,7 +117,7 @@ pub(super) fn select_places(
     page: &Page,
     bytes_max: u32,
 ) -> Result<SelectedPage<()>, Refusal> {
-    check_limit(page)?;
+    check_limit(page, LETTERS_PER_CALL_MAX)?;
     if let Selection::Ids(ids) = selection {
         return select_ids(topic, ids, bytes_max, drop);
     }
@@ -141,12 +152,9 @@ fn look(
     Ok((pages, cursor))
 }
 
-fn check_limit(page: &Page) -> Result<(), Refusal> {
-    if page.limit == 0 || page.limit > LETTERS_PER_CALL_MAX {
-        let message = format!(
-            "the limit is {}, it must be 1 to {LETTERS_PER_CALL_MAX}",
-            page.limit
-        );
+fn check_limit(page: &Page, most: u32) -> Result<(), Refusal> {
+    if page.limit == 0 || page.limit > most {
+        let message = format!("the limit is {}, it must be 1 to {most}", page.limit);
         return Err(Refusal::new(ErrorCode::InvalidSelection, message));
     }
     Ok(())

@@ -19,6 +19,7 @@
 
 mod append;
 mod config;
+mod fetch;
 mod find;
 mod first_use;
 mod heal;
