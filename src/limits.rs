@@ -73,7 +73,7 @@ pub const LETTER_IDS_PER_CALL_MAX: u32 = 10_000;
 
 /// Letters that one call may retry or delete by their fields: so many that the end of a call, which waits for a sync, costs little
 /// beside them. A larger selection is worked off by several calls with a cursor.
-pub const LETTERS_PER_CALL_MAX: u32 = 50_000;
+pub const LETTERS_PER_CALL_MAX: u32 = 20_000;
 
 /// Letters in one page of a list by the binary protocol.
 pub const LETTERS_LISTED_MAX: u32 = 10_000;

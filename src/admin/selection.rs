@@ -69,7 +69,7 @@ pub(super) struct LetterSelection {
     order: Option<String>,
     /// Where to go on: the cursor of the answer before. Order and fields must stay the same.
     cursor: Option<String>,
-    /// Letters at most, 1 to 50,000; 10,000 if not given.
+    /// Letters at most, 1 to 20,000; 10,000 if not given.
     limit: Option<u32>,
     /// Names this request in the log, for people.
     request_id: Option<String>,

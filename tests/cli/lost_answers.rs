@@ -86,10 +86,10 @@ fn without_a_limit_what_is_left_behind_a_lost_answer_is_resolved_too() {
             let told = stderr(&output);
             assert_eq!(output.status.code(), Some(0), "{told}");
             let unknown =
-                format!("whether up to 50000 dead letters were {done} is unknown; going on");
+                format!("whether up to 20000 dead letters were {done} is unknown; going on");
             assert!(told.contains(&unknown), "{told}");
             let said = format!(
-                "0 dead letters {done}\nup to 50000 more may have been: an answer was lost\n"
+                "0 dead letters {done}\nup to 20000 more may have been: an answer was lost\n"
             );
             assert_eq!(stdout(&output), said);
             assert_eq!(counts(&broker), after, "{word} {flags:?}");
