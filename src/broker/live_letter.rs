@@ -20,10 +20,15 @@ pub(super) fn live_letter(
     let id = Address::letter(partition.number(), offset).to_string();
     let view = partition.dead_letters();
     let view = view.ok_or_else(|| unknown_letter(&id))?;
-    let (is_live, fresh) = {
+    let (is_live, is_open, fresh) = {
         let owner = partition.owner().lock();
-        (owner.is_live(offset), owner.republished_to(offset))
+        let is_open = owner.is_being_resolved(offset);
+        (owner.is_live(offset), is_open, owner.republished_to(offset))
     };
+    if !is_live && is_open {
+        // A power cut may still take back what its marker says.
+        return Err(unknown_letter(&id));
+    }
     if !is_live {
         let fresh = fresh.map(Fate::Republished);
         let fate = fresh.map_or_else(|| fate(&view, offset), Ok)?;

@@ -181,8 +181,8 @@ async fn touching_everything_takes_all_true() {
                 "takes no ids and no fields",
             ),
             (r#"{"ids": ["x"], "groups": ["odd"]}"#, "not both"),
-            (r#"{"all": true, "limit": 10001}"#, "it must be 1 to 10000"),
-            (r#"{"all": true, "limit": 0}"#, "it must be 1 to 10000"),
+            (r#"{"all": true, "limit": 20001}"#, "it must be 1 to 20000"),
+            (r#"{"all": true, "limit": 0}"#, "it must be 1 to 20000"),
             (r#"{"all": true, "cursor": "x"}"#, "cursor"),
             (
                 r#"{"all": true, "order": "random"}"#,

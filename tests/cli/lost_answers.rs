@@ -38,16 +38,19 @@ fn pass_on(
     }
 }
 
-/// Stands in front of a broker and loses the first answer to a request of this kind. Returns its address.
-fn losing(broker: &Broker, api_key: u16) -> String {
+/// Stands in front of a broker and loses the `nth` answer to a request of this kind. Returns its address.
+fn losing(broker: &Broker, api_key: u16, nth: u32) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let to = broker.protocol.clone();
     thread::spawn(move || {
-        let mut has_lost = false;
+        let mut seen = 0;
         for peer in listener.incoming() {
             // It ends when the peer does: the commands speak to it one after the other.
-            let is_lost = |key| key == api_key && !std::mem::replace(&mut has_lost, key == api_key);
+            let is_lost = |key| {
+                seen += u32::from(key == api_key);
+                key == api_key && seen == nth
+            };
             pass_on(peer.unwrap(), &to, is_lost).ok();
         }
     });
@@ -79,7 +82,7 @@ fn without_a_limit_what_is_left_behind_a_lost_answer_is_resolved_too() {
     ] {
         for flags in [&["--all"][..], &["--group", "g"]] {
             let broker = with_letters();
-            let address = losing(&broker, key);
+            let address = losing(&broker, key, 2);
             let mut command = broker.command(&["dlq", word, "t", "--addr", &address]);
             command.args(flags);
             let output = run(command);
@@ -89,7 +92,7 @@ fn without_a_limit_what_is_left_behind_a_lost_answer_is_resolved_too() {
                 format!("whether up to 20000 dead letters were {done} is unknown; going on");
             assert!(told.contains(&unknown), "{told}");
             let said = format!(
-                "0 dead letters {done}\nup to 20000 more may have been: an answer was lost\n"
+                "1 dead letter {done}\nup to 20000 more may have been: an answer was lost\n"
             );
             assert_eq!(stdout(&output), said);
             assert_eq!(counts(&broker), after, "{word} {flags:?}");
@@ -104,7 +107,7 @@ fn letters_that_are_counted_are_resolved_once_and_a_lost_answer_is_told() {
         ("retry", "republished", RETRY_LETTERS, [4, 0, 2]),
     ] {
         let broker = with_letters();
-        let address = losing(&broker, key);
+        let address = losing(&broker, key, 1);
         let command = [
             "dlq", word, "t", "--all", "--limit", "2", "--addr", &address,
         ];
@@ -135,7 +138,7 @@ fn letters_that_are_named_are_asked_for_again_and_resolved_once() {
         let broker = with_letters();
         let listed = json(&run(broker.command(&["dlq", "list", "t", "--json"])));
         let ids = [0, 1].map(|n| listed["letters"][n]["id"].as_str().unwrap().to_owned());
-        let address = losing(&broker, key);
+        let address = losing(&broker, key, 1);
         let command = ["dlq", word, "t", &ids[0], &ids[1], "--addr", &address];
         let output = run(broker.command(&command));
         let said = stdout(&output) + &stderr(&output);

@@ -110,21 +110,6 @@ fn a_kill_shows_what_is_left_behind_a_sealed_segment() {
     assert!(caught.is_some());
 }
 
-/// What a failed sync left in the page cache is not on the disk, and does not come there by being written again.
-#[test]
-fn failed_syncs_show_a_start_that_reads_what_memory_kept() {
-    if !ground::is_there("failed_syncs_show_a_start_that_reads_what_memory_kept") {
-        return;
-    }
-    if !cfg!(debug_assertions) {
-        eprintln!("NOT RUN: needs a build with debug assertions");
-        return;
-    }
-    let (caught, crashes) = catch("Forget", 1, (On::TightImage, 200));
-    eprintln!("after {crashes} crashes: {caught:?}");
-    assert!(caught.is_some());
-}
-
 /// Crashes a broker that lies until it is caught. Returns what caught it, and the crashes.
 fn catch(lie: &'static str, seed: u64, (on, crashes_max): (On, u64)) -> (Option<String>, u64) {
     let runtime = tokio::runtime::Builder::new_multi_thread()

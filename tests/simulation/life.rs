@@ -86,10 +86,7 @@ pub(crate) fn live(world: &Arc<World>, left: Left, is_calm: bool) -> Left {
     let disk = match end {
         End::Power => {
             left.disk.cut_power();
-            world.log.lock().power_was_cut();
-            for producer in &world.producers {
-                producer.lock().power_was_cut(world);
-            }
+            unsynced_is_lost(world);
             let survival = match chance.below(4) {
                 _ if world.plan.is_crowded && chance.one_in(2) => Survival::Nothing,
                 0 => Survival::Nothing,
@@ -98,7 +95,13 @@ pub(crate) fn live(world: &Arc<World>, left: Left, is_calm: bool) -> Left {
             };
             left.disk.reboot(survival)
         }
-        End::Kill | End::Order => left.disk.restart_process(),
+        End::Kill | End::Order => {
+            if left.disk.has_lost() {
+                // The next start reads what the disk has, and not what a failed sync has left in memory.
+                unsynced_is_lost(world);
+            }
+            left.disk.restart_process()
+        }
     };
     drop(runtime);
     disk.set_capacity_bytes(None);
@@ -116,6 +119,14 @@ pub(crate) fn live(world: &Arc<World>, left: Left, is_calm: bool) -> Left {
     Left {
         disk,
         wall_ms: clock + i64::try_from(away_ms).unwrap(),
+    }
+}
+
+/// What was only written may be gone.
+fn unsynced_is_lost(world: &World) {
+    world.log.lock().power_was_cut();
+    for producer in &world.producers {
+        producer.lock().power_was_cut(world);
     }
 }
 

@@ -31,7 +31,7 @@ use crate::limits::{REQUEST_ID_BYTES_MAX, RESOLVE_BYTES_MAX};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::resolve_letters::{DeleteLettersAnswer, DeleteLettersRequest};
 
-/// How long a caller waits for another one who resolves the same letter.
+/// How long a call waits for others who resolve the same letters, from its beginning on.
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long one step of that wait is, should no change be told.
 const BUSY_STEP: Duration = Duration::from_millis(100);
@@ -80,10 +80,11 @@ impl Broker {
         )?;
         let topic = self.topic(&request.topic)?;
         let page = select_places(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
+        let busy_until = self.busy_until();
         let (mut answers, shares) = share_out::<bool, ()>(page.letters);
         for share in shares {
             let (partition, _, letters, places) = share.into_parts();
-            let outcomes = self.until_not_busy(&partition, letters, |batch| {
+            let outcomes = self.until_not_busy(&partition, letters, busy_until, |batch| {
                 let offsets: Vec<_> = batch.iter().map(|(offset, ())| *offset).collect();
                 self.with_resolver(&partition, who, |resolver| resolver.delete(&offsets))
             });
@@ -100,20 +101,25 @@ impl Broker {
         })
     }
 
+    /// Returns until when a call that begins now waits for letters that others are resolving, however many there are.
+    fn busy_until(&self) -> Duration {
+        self.clock.monotonic().saturating_add(BUSY_WAIT_MAX)
+    }
+
     /// Calls `act` with the letters, then with those that were busy, until none is or the wait is over.
     fn until_not_busy<L>(
         &self,
         partition: &PartitionHandle,
         mut letters: Vec<(Offset, L)>,
+        busy_until: Duration,
         mut act: impl FnMut(&[(Offset, L)]) -> storage::partition::Outcomes,
     ) -> Vec<Settled> {
         let mut results = Vec::new();
-        let started = self.clock.monotonic();
         loop {
             let outcomes = act(&letters);
             let error = outcomes.error.as_ref().map(refusal::of_log);
-            let waited = self.clock.monotonic().saturating_sub(started);
-            let is_last = waited > BUSY_WAIT_MAX || self.shutdown.is_triggered();
+            let is_over = self.clock.monotonic() > busy_until;
+            let is_last = is_over || self.shutdown.is_triggered();
             let mut busy = HashSet::new();
             for (offset, outcome) in outcomes.letters {
                 match outcome {

@@ -11,6 +11,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use storage::dead_letter::PlacedLetter;
 use storage::log_id::{LogKind, PartitionNumber};
@@ -68,6 +69,7 @@ struct Retry<'a> {
     broker: &'a Broker,
     who: Who<'a>,
     change: Option<&'a Change>,
+    busy_until: Duration,
     committed: Vec<(Arc<PartitionHandle>, Committed)>,
 }
 
@@ -138,6 +140,7 @@ impl Broker {
             broker: self,
             who,
             change: change.as_ref(),
+            busy_until: self.busy_until(),
             committed: Vec::new(),
         };
         let result = retry.run(request);
@@ -283,9 +286,10 @@ impl Retry<'_> {
         let broker = self.broker;
         for (partition, places, of_others) in busy {
             for letters in of_others {
-                let results = broker.until_not_busy(&partition, letters, |letters| {
-                    self.republish(&partition, letters)
-                });
+                let results =
+                    broker.until_not_busy(&partition, letters, self.busy_until, |letters| {
+                        self.republish(&partition, letters)
+                    });
                 places.answer(results, &mut answers);
             }
         }

@@ -20,7 +20,7 @@ use pages::{PageLimits, Pages};
 
 use super::Broker;
 use crate::engine::PartitionHandle;
-use crate::limits::{LETTERS_LISTED_MAX, LETTERS_PER_CALL_MAX};
+use crate::limits::{LETTER_IDS_PER_CALL_MAX, LETTERS_LISTED_MAX, LETTERS_PER_CALL_MAX};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::selection::{self as wire, Page, Selection};
 use crate::topic::Topic;
@@ -87,10 +87,19 @@ pub(super) fn select_listed(
     bytes_max: u32,
 ) -> Result<SelectedPage, Refusal> {
     check_limit(page, LETTERS_LISTED_MAX)?;
-    select(topic, selection, page, bytes_max)
+    select_as(Use::ToBeShown, topic, selection, page, bytes_max)
 }
 
-/// Returns one page of a selection, in its order. In memory are the letters of the page, and of those that were looked at besides
+/// What a page is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Its letters stand in an answer for as long as a peer takes to read it.
+    ToBeShown,
+    /// They are gone when they are resolved.
+    ToBeResolved,
+}
+
+/// Returns one page of a selection that is to be resolved, in its order. In memory are the letters of the page, and of those that were looked at besides
 /// about as many.
 pub(super) fn select(
     topic: &Topic,
@@ -99,11 +108,21 @@ pub(super) fn select(
     bytes_max: u32,
 ) -> Result<SelectedPage, Refusal> {
     check_limit(page, LETTERS_PER_CALL_MAX)?;
+    select_as(Use::ToBeResolved, topic, selection, page, bytes_max)
+}
+
+fn select_as(
+    reason: Use,
+    topic: &Topic,
+    selection: &Selection,
+    page: &Page,
+    bytes_max: u32,
+) -> Result<SelectedPage, Refusal> {
     if let Selection::Ids(ids) = selection {
         return select_ids(topic, ids, bytes_max, |letter| letter);
     }
     let held = |partitions| held_bytes_max(bytes_max, partitions);
-    let (pages, cursor) = look(topic, selection, page, (bytes_max, &held))?;
+    let (pages, cursor) = look(reason, topic, selection, page, (bytes_max, &held))?;
     Ok(SelectedPage {
         letters: pages.letters()?,
         cursor,
@@ -121,7 +140,13 @@ pub(super) fn select_places(
     if let Selection::Ids(ids) = selection {
         return select_ids(topic, ids, bytes_max, drop);
     }
-    let (pages, cursor) = look(topic, selection, page, (bytes_max, &|_| 0))?;
+    // Each partition is looked at for a whole page, of which only the first in order are taken.
+    let page = Page {
+        limit: page.limit.min(LETTER_IDS_PER_CALL_MAX),
+        ..page.clone()
+    };
+    let bounds: (u32, &dyn Fn(usize) -> usize) = (bytes_max, &|_| 0);
+    let (pages, cursor) = look(Use::ToBeResolved, topic, selection, &page, bounds)?;
     Ok(SelectedPage {
         letters: pages.places(),
         cursor,
@@ -131,6 +156,7 @@ pub(super) fn select_places(
 /// Looks through all partitions of a selection that is not by ids. Each holds as many bytes of letters as `held` says of their
 /// number.
 fn look(
+    reason: Use,
     topic: &Topic,
     selection: &Selection,
     page: &Page,
@@ -146,6 +172,7 @@ fn look(
         letters: usize::try_from(page.limit).unwrap_or(usize::MAX),
         bytes: usize::try_from(bytes_max).unwrap_or(usize::MAX),
         held_bytes: held(ranges.len()),
+        may_share: reason == Use::ToBeResolved,
     };
     let pages = Pages::find(topic, &ranges, (&filter, order), limits)?;
     let cursor = cursor(order, &filter, pages.remaining())?;

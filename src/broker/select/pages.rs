@@ -30,6 +30,8 @@ pub(super) struct PageLimits {
     pub(super) bytes: usize,
     /// Bytes of letters that each partition holds.
     pub(super) held_bytes: usize,
+    /// Whether letters may share what was read, up to twice their bytes.
+    pub(super) may_share: bool,
 }
 
 /// A letter that one partition has found.
@@ -71,6 +73,11 @@ impl Pages {
             };
             let Some(view) = partition.dead_letters() else {
                 continue;
+            };
+            let view = if limits.may_share {
+                view.sharing()
+            } else {
+                view
             };
             let mut here = Found {
                 partition,

@@ -49,6 +49,7 @@ fn ranges_of(topic: &Topic, order: Order, held_bytes: usize) -> Pages {
         letters: 100,
         bytes: usize::MAX,
         held_bytes,
+        may_share: true,
     };
     let filter = LetterFilter::default();
     Pages::find(topic, &first_ranges(topic), (&filter, order), limits).unwrap()

@@ -151,11 +151,14 @@ impl Work {
         if is_over {
             return None;
         }
+        // The first page fixes the end of the selection, and cannot be asked for again: so it is small.
+        let is_end_open = self.is_first && !self.is_limited && self.results.is_none();
+        let most = if is_end_open { 1 } else { LETTERS_PER_CALL_MAX };
         self.is_first = false;
         let limit = u32::try_from(self.left).unwrap_or(u32::MAX);
         Some(Page {
             order: self.order,
-            limit: limit.min(LETTERS_PER_CALL_MAX),
+            limit: limit.min(most),
             cursor: self.cursor.take(),
         })
     }
@@ -214,11 +217,12 @@ impl Work {
     ///
     /// Letters that were named are the same ones again. Others are not: what the lost request resolved is found no more, and
     /// the page holds those behind it. That is what is wanted, unless they were counted: then more would be resolved than that.
+    /// Nor is a page without a cursor asked for again: it would select what has died since.
     fn may_repeat(&mut self, error: &ClientError, page: &Page) -> bool {
         if self.results.is_some() || !error.is_outcome_unknown() {
             return true;
         }
-        if self.is_limited {
+        if self.is_limited || page.cursor.is_none() {
             return false;
         }
         self.counts.unknown = self.counts.unknown.saturating_add(page.limit.into());
@@ -234,7 +238,8 @@ impl Work {
     /// Says where the work has stopped.
     fn stopped(&self, error: ClientError, page: &Page) -> CliError {
         let mut unknown = self.counts.unknown;
-        if self.is_limited && self.results.is_none() && error.is_outcome_unknown() {
+        let is_repeated = !self.is_limited && page.cursor.is_some();
+        if !is_repeated && self.results.is_none() && error.is_outcome_unknown() {
             unknown = page.limit.into();
         }
         if unknown == 0 {

@@ -13,6 +13,7 @@ use super::marker::Marker;
 use super::places::{Places, absolute, relative};
 use super::select::{LetterFilter, Order};
 use crate::batch::Batch;
+use crate::buffers::Buffers;
 use crate::error::LogError;
 use crate::limits::BATCH_BYTES_CEILING;
 use crate::log::{LogReader, ReadBound};
@@ -29,6 +30,8 @@ pub struct DeadLetterView {
     places: Arc<RwLock<Places>>,
     /// Letters that are shown as live no more, though the live set has them.
     hidden: Arc<RoaringTreemap>,
+    /// Letters may share the bytes of what is read at once.
+    may_share: bool,
 }
 
 /// Reads letters one after the other, each batch once, and more and more of them at a time as long as they stand close.
@@ -39,12 +42,18 @@ struct LetterReader<'a> {
     values: Vec<Option<Bytes>>,
     /// Whether letters share the bytes of what was read last.
     is_shared: bool,
+    /// Bytes of the largest read: the buffer of another one may be as large.
+    largest: usize,
+    /// Its own, and gone with it: there may be a thousand partitions.
+    buffers: Arc<Buffers>,
     /// Bytes that were read last, at least a batch.
     ahead: u64,
 }
 
 /// Bytes that are read at once where one letter after the other is wanted: first, and at most.
 const AHEAD_BYTES: std::ops::RangeInclusive<u64> = 16 << 10..=1 << 20;
+/// Bytes of buffers that wait for the next read.
+const BUFFERS_BYTES_MAX: usize = 2 << 20;
 /// A letter that stands so near behind what was read is likely to be followed by more.
 const NEAR: u64 = 16;
 
@@ -55,6 +64,17 @@ impl DeadLetterView {
             live,
             places,
             hidden: Arc::default(),
+            may_share: false,
+        }
+    }
+
+    /// Returns the view for who needs the letters for a short time: where most of what is read at once is wanted, they share its
+    /// bytes, and each keeps all of them alive.
+    #[must_use]
+    pub fn sharing(self) -> Self {
+        Self {
+            may_share: true,
+            ..self
         }
     }
 
@@ -153,7 +173,9 @@ impl DeadLetterView {
             };
             for offset in in_order.map(|at| absolute(base, at)) {
                 let is_wanted = |offset| {
-                    is_exact && relative(offset, base).is_some_and(|at| found.contains(at))
+                    self.may_share
+                        && is_exact
+                        && relative(offset, base).is_some_and(|at| found.contains(at))
                 };
                 let Some(letter) = letters.read(offset, &is_wanted)? else {
                     continue;
@@ -241,6 +263,8 @@ impl<'a> LetterReader<'a> {
             base: Offset::ZERO,
             values: Vec::new(),
             is_shared: false,
+            largest: 0,
+            buffers: Buffers::new(BUFFERS_BYTES_MAX),
             ahead: 0,
         }
     }
@@ -268,15 +292,10 @@ impl<'a> LetterReader<'a> {
     }
 
     fn most_is_wanted(&self, is_wanted: &dyn Fn(Offset) -> bool) -> bool {
-        let (mut wanted, mut all) = (0_usize, 0_usize);
-        for (at, value) in (self.base.0..).zip(&self.values) {
-            let bytes = value.as_ref().map_or(0, Bytes::len);
-            all = all.saturating_add(bytes);
-            if is_wanted(Offset(at)) {
-                wanted = wanted.saturating_add(bytes);
-            }
-        }
-        wanted >= all / 2
+        let values = (self.base.0..).zip(&self.values);
+        let wanted = values.filter(|(at, _)| is_wanted(Offset(*at)));
+        let bytes = wanted.map(|(_, value)| value.as_ref().map_or(0, Bytes::len));
+        bytes.fold(0, usize::saturating_add) >= self.largest / 2
     }
 
     /// Reads what holds an offset unless it was read last. Returns whether it was read now.
@@ -308,7 +327,8 @@ impl<'a> LetterReader<'a> {
         self.values.clear();
         let mut rest = self
             .reader
-            .read_lent(offset, self.ahead, ReadBound::LogEnd)?;
+            .lend(offset, self.ahead, ReadBound::LogEnd, &self.buffers)?;
+        self.largest = self.largest.max(rest.len());
         while !rest.is_empty() {
             let batch = Batch::decode_first(&mut rest)
                 .and_then(|batch| Ok((batch.values(BATCH_BYTES_CEILING)?, batch)));

@@ -11,17 +11,6 @@ use crate::error::LogError;
 use crate::offset::Offset;
 
 impl LogReader {
-    /// As [`LogReader::read`], for who reads one piece after the other: into a buffer of the log that is used again when nobody
-    /// holds what was read into it.
-    pub(crate) fn read_lent(
-        &self,
-        from: Offset,
-        bytes_max: u64,
-        bound: ReadBound,
-    ) -> Result<Bytes, LogError> {
-        self.lend(from, bytes_max, bound, &self.shared.read_buffers)
-    }
-
     /// As [`LogReader::read`] up to the high watermark, for a consumer: from the batches appended last, or into a buffer that
     /// is used again.
     ///
@@ -39,7 +28,8 @@ impl LogReader {
         self.lend(from, bytes_max, ReadBound::HighWatermark, &memory.buffers)
     }
 
-    fn lend(
+    /// As [`LogReader::read`], into one of `buffers`, which goes back there when nobody holds what was read.
+    pub(crate) fn lend(
         &self,
         from: Offset,
         bytes_max: u64,
@@ -53,10 +43,9 @@ impl LogReader {
         read.map(|_| batches)
     }
 
-    /// Forgets the batches appended last, and lets go of buffers, when nobody has used them since the last call.
+    /// Forgets the batches appended last, when nobody has used them since the last call.
     pub fn rest(&self) {
         self.shared.recent.rest();
-        self.shared.read_buffers.rest();
         if self.poison().is_none() {
             self.shared.trouble.age();
         }

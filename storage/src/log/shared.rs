@@ -10,7 +10,6 @@ use super::config::{Gap, LogPlace, Visibility};
 use super::recent::Recent;
 use super::retention::SegmentStats;
 use super::trouble::Trouble;
-use crate::buffers::Buffers;
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::{Corruption, LogError, PoisonCause};
 use crate::index::{Extent, Index};
@@ -18,9 +17,6 @@ use crate::limits::OPEN_SEALED_SEGMENTS_MAX;
 use crate::log_id::LogId;
 use crate::offset::{FilePosition, Offset};
 use crate::segment::file_name::{self, FileKind};
-
-/// Bytes of buffers that a log keeps between two reads.
-const READ_BUFFERS_BYTES_MAX: usize = 8 << 20;
 
 /// Offsets that cannot be read because the bytes do not verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,8 +113,6 @@ pub(super) struct Shared {
     open_files: Mutex<Vec<(Offset, Arc<dyn DiskFile>)>>,
     damage: Mutex<Vec<DamagedRange>>,
     pub(super) recent: Recent,
-    /// For those who read the log piece by piece.
-    pub(super) read_buffers: Arc<Buffers>,
     pub(super) trouble: Trouble,
 }
 
@@ -137,7 +131,6 @@ impl Shared {
             open_files: Mutex::new(Vec::new()),
             damage: Mutex::new(Vec::new()),
             recent: Recent::default(),
-            read_buffers: Buffers::new(READ_BUFFERS_BYTES_MAX),
             trouble: Trouble::default(),
         }
     }

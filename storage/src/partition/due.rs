@@ -60,10 +60,23 @@ impl Partition {
         }
     }
 
-    /// Returns the number of letters whose republish is committed and whose marker is still to be appended: they are live no more.
+    /// Returns the number of letters that the dead-letter log has as live, and whose republish is committed: their markers are still
+    /// to be appended. A claim may outlive its letter.
     #[must_use]
     pub fn committed_count(&self) -> u64 {
-        self.claims.committed().len()
+        let Some(log) = self.dead_letters.as_ref() else {
+            return 0;
+        };
+        let committed = self.claims.committed().iter().map(Offset);
+        let count = committed.filter(|letter| log.is_live(*letter)).count();
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
+
+    /// Returns whether somebody is resolving a letter, so that what becomes of it is not known durable.
+    #[must_use]
+    pub fn is_being_resolved(&self, letter: Offset) -> bool {
+        let claim = self.claims.get(letter);
+        claim.is_some_and(|claim| !matches!(claim, ClaimState::Committed { .. }))
     }
 
     /// Returns a view of the letters as they are now; `None` before the first one. A letter is live in it until its republish is

@@ -103,13 +103,12 @@ pub(crate) struct Oracle {
 }
 
 /// What the disk does while a broker runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Disk {
-    Sound,
+#[derive(Debug, Default)]
+struct Disk {
     /// It fails: a broker may refuse what needs it, and everything that it says counts.
-    Failing,
+    is_failing: bool,
     /// The power is going: nothing that is told from now on could have left a machine without power.
-    Dark,
+    is_dark: bool,
 }
 
 /// Bytes that retention leaves of a main log in any case: what is configured, less a segment and what a crash may take.
@@ -130,28 +129,28 @@ impl Oracle {
             push: Push::default(),
             has_topics: false,
             broken: Vec::new(),
-            disk: Disk::Sound,
+            disk: Disk::default(),
         }
     }
 
     /// The disk begins to fail, until the broker is gone.
     pub(crate) fn disk_fails(&mut self) {
-        self.disk = Disk::Failing;
+        self.disk.is_failing = true;
     }
 
     /// Whether a broker may refuse because of its disk.
     pub(crate) fn may_refuse(&self) -> bool {
-        self.disk != Disk::Sound
+        self.disk.is_dark || self.disk.is_failing
     }
 
     /// The power is about to be cut. What a client is told from now on proves nothing: the cut has ext4 answer syncs with
     /// success that were under way (`ground` shows it), so that a broker believes them.
     pub(crate) fn goes_dark(&mut self) {
-        self.disk = Disk::Dark;
+        self.disk.is_dark = true;
     }
 
     pub(crate) fn is_dark(&self) -> bool {
-        self.disk == Disk::Dark
+        self.disk.is_dark
     }
 
     /// Takes a judgement in.
@@ -162,7 +161,7 @@ impl Oracle {
     /// The broker is gone.
     pub(crate) fn crashed(&mut self, crash: Crash) {
         // What is written and not synced is on no disk, and a sync that fails says so.
-        let crash = if self.disk == Disk::Failing {
+        let crash = if self.disk.is_failing {
             Crash::Power
         } else {
             crash
@@ -171,7 +170,7 @@ impl Oracle {
             log.crashed(crash);
         }
         self.push.crashed();
-        self.disk = Disk::Sound;
+        self.disk = Disk::default();
     }
 
     /// What was broken, oldest first.

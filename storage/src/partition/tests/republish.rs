@@ -88,6 +88,50 @@ fn a_letter_is_live_in_no_view_from_its_commit_on() {
     assert!(before.is_live(others[0]), "a view sees no later change");
 }
 
+/// A claim may outlive its letter, where a damaged log cannot tell which letters have their markers: the letters that are live are
+/// counted all the same.
+#[test]
+fn only_letters_that_are_live_are_counted_as_committed() {
+    let disk = new_disk();
+    let (owner, first) = rejected(&disk);
+    for value in ["two", "three", "four"] {
+        let record = produce(&owner, value);
+        reject(&owner, "g", record);
+        if value == "two" {
+            retry(&owner, first);
+        }
+    }
+    drop(owner);
+    let paths = disk.paths().into_iter();
+    let mut logs = paths.filter(|path| path.to_string_lossy().contains("dead"));
+    let path = logs.find(|path| path.extension().is_some_and(|found| found == "log"));
+    let bytes = disk.read_file(path.as_ref().unwrap()).unwrap();
+    let at = bytes
+        .windows(5)
+        .position(|found| found == b"three")
+        .unwrap();
+    disk.flip_bit(&path.unwrap(), at as u64 * 8).unwrap();
+    let (owner, report) = open_on(Arc::new(disk));
+    assert!(!report.dead_letters.damage.is_empty());
+    let owner = owner.lock();
+    let shown = owner.letter_view().unwrap().live_count();
+    let counted = owner.dead_letters().unwrap().live_count() - owner.committed_count();
+    assert_eq!((shown, counted), (2, 2));
+}
+
+#[test]
+fn a_deletion_is_open_until_its_marker_is_durable() {
+    let (owner, letter) = rejected(&new_disk());
+    let mut owner = owner.lock();
+    assert_eq!(owner.claim(letter), Claim::Yours);
+    owner.append_deletions(&[letter], WHO, NOW).unwrap();
+    assert!(!owner.is_live(letter) && owner.is_being_resolved(letter));
+    let sync = owner.log_mut(LogKind::DeadLetter).unwrap().begin_sync();
+    sync.unwrap().run().unwrap();
+    owner.finish_delete(&[letter]);
+    assert!(!owner.is_live(letter) && !owner.is_being_resolved(letter));
+}
+
 #[test]
 fn a_repeated_retry_gets_the_first_answer_before_and_after_the_marker() {
     let disk = new_disk();
