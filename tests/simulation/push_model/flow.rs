@@ -312,7 +312,13 @@ impl Seen {
             self.may_have_no_attempts();
         }
         let Some(before) = &self.periods else {
-            self.periods = Some(BTreeMap::from([(1, now_ms - ms - 2 * DELAY_MS)]));
+            let earliest = now_ms - ms - 2 * DELAY_MS;
+            let mut first = BTreeMap::from([(1, earliest)]);
+            if may_be_of_before {
+                // It was counted in the period that the reset has ended: the present one may have none.
+                first.insert(0, earliest);
+            }
+            self.periods = Some(first);
             return Ok(());
         };
         // The earliest that the attempt's own period may have begun, when it is not the one before.
