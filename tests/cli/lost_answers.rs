@@ -100,6 +100,23 @@ fn without_a_limit_what_is_left_behind_a_lost_answer_is_resolved_too() {
     }
 }
 
+/// Nothing has fixed the end of the selection yet: the same page would select what has died since.
+#[test]
+fn a_page_that_fixes_the_end_of_a_selection_is_not_asked_for_again() {
+    for (word, key, after) in [
+        ("delete", DELETE_LETTERS, [5, 1, 0]),
+        ("retry", RETRY_LETTERS, [5, 0, 1]),
+    ] {
+        let broker = with_letters();
+        let address = losing(&broker, key, 1);
+        let output = run(broker.command(&["dlq", word, "t", "--all", "--addr", &address]));
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("whether up to 1 more dead letter"), "{told}");
+        assert_eq!(counts(&broker), after, "{word}");
+    }
+}
+
 #[test]
 fn letters_that_are_counted_are_resolved_once_and_a_lost_answer_is_told() {
     for (word, done, key, after) in [

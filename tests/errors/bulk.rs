@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use redrive::broker::{Broker, Upkeep};
 use redrive::clock::ManualClock;
-use redrive::config::{FlagValue, ServeConfig, Settings};
+use redrive::config::ServeConfig;
 use redrive::http::{HttpLimits, serve};
 use redrive::metrics::Metrics;
 use redrive::request_room::RequestRoom;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::program::{Http, TOKEN};
 use crate::sink::Sink;
-use crate::world::{NOW, new_disk};
+use crate::world::{NOW, config_of, new_disk};
 
 /// Letters that are worked off, over three partitions.
 const LETTERS: usize = 9;
@@ -41,14 +41,8 @@ fn config() -> ServeConfig {
         ("storage.min_free_bytes", "0"),
         ("storage.sync_threads", "2"),
         ("delivery.partitions", "3"),
-    ]
-    .map(|(key, value)| FlagValue {
-        flag: format!("--{key}"),
-        key: key.to_owned(),
-        value: value.to_owned(),
-    });
-    let settings = Settings::resolve(None, [], &flags).unwrap();
-    ServeConfig::from_settings(&settings).unwrap()
+    ];
+    config_of(&flags)
 }
 
 impl Served {

@@ -46,12 +46,20 @@ fn config() -> ServeConfig {
         ("topic.record_bytes_max", "2KiB"),
         ("topic.batch_bytes_max", "256KiB"),
         ("delivery.partitions", "1"),
-    ]
-    .map(|(key, value)| FlagValue {
-        flag: format!("--{key}"),
-        key: key.to_owned(),
-        value: value.to_owned(),
-    });
+    ];
+    config_of(&flags)
+}
+
+/// The configuration of a broker with these flags.
+pub(crate) fn config_of(flags: &[(&str, &str)]) -> ServeConfig {
+    let flags: Vec<_> = flags
+        .iter()
+        .map(|(key, value)| FlagValue {
+            flag: format!("--{key}"),
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+        })
+        .collect();
     let settings = Settings::resolve(None, [], &flags).unwrap();
     ServeConfig::from_settings(&settings).unwrap()
 }

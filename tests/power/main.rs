@@ -111,13 +111,13 @@ fn power_cuts() {
     crash_for_long("power/power_cuts", plan, 120);
 }
 
-/// In long runs alone (`.ci/hold 10m power`): its judgement of what a failing disk may take is not right in every case yet, and no
-/// merge is to stop for that. What holds in each merge: `ground::tight`, and the simulated disk, which loses what a failed sync
-/// has lost.
+/// Runs when it is asked for a time (`REDRIVE_HOLD_FOR=2m cargo test --release --test power -- --exact failed_syncs`), and in no
+/// suite of `.ci/hold`: its judgement of what a failing disk may take is not right in every case yet. What holds in each merge:
+/// `ground::tight`, and the simulated disk, which loses what a failed sync has lost.
 #[test]
 fn failed_syncs() {
     if !ground::is_there("failed_syncs") || std::env::var_os("REDRIVE_HOLD_FOR").is_none() {
-        eprintln!("NOT RUN: failed_syncs runs in long runs alone");
+        eprintln!("NOT RUN: failed_syncs needs REDRIVE_HOLD_FOR");
         return;
     }
     let plan = Plan {

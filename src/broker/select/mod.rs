@@ -99,8 +99,8 @@ enum Use {
     ToBeResolved,
 }
 
-/// Returns one page of a selection that is to be resolved, in its order. In memory are the letters of the page, and of those that were looked at besides
-/// about as many.
+/// Returns one page of a selection that is to be resolved, in its order. In memory are the letters of the page, and of those that
+/// were looked at besides about as many.
 pub(super) fn select(
     topic: &Topic,
     selection: &Selection,

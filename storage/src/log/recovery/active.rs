@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::scan::Scan;
 use super::{Cut, Recovery, Segment, empty_extent, tail};
+use crate::checkpoint::LogCheckpoint;
 use crate::disk::{DiskFile, OpenMode, Site, read_exact_at};
 use crate::error::{Corruption, LogError, PoisonCause};
 use crate::index::Index;
@@ -124,9 +125,7 @@ impl Recovery<'_> {
         chain: Chain,
     ) -> Result<Scan, LogError> {
         let base = chain.next_offset;
-        let hint = self
-            .hint
-            .filter(|hint| hint.segment_base == base && hint.position <= limit);
+        let hint = self.hint_in(base, limit);
         let checked_to = hint.map_or(FilePosition(0), |hint| hint.position);
         let mut scan = self.scan(file, path, limit.0, chain, checked_to)?;
         let tail = tail(file, path, scan.extent.end, limit, &scan.chain)?;
@@ -150,6 +149,12 @@ impl Recovery<'_> {
             self.accept((file, path), &scan, (unsynced_from, limit), &tail)?;
         }
         Ok(scan)
+    }
+
+    /// Returns the checkpoint where it speaks of this segment, which ends at `limit`.
+    pub(super) fn hint_in(&self, base: Offset, limit: FilePosition) -> Option<&LogCheckpoint> {
+        self.hint
+            .filter(|hint| hint.segment_base == base && hint.position <= limit)
     }
 
     /// Says whether anything claims that offset `n` was durable: then what does not verify there is damage.

@@ -40,9 +40,7 @@ impl Recovery<'_> {
     /// when there is none.
     fn unsynced_from(&self, file: &dyn DiskFile, base: Offset) -> io::Result<FilePosition> {
         let limit = FilePosition(file.byte_count()?);
-        let hint = self
-            .hint
-            .filter(|hint| hint.segment_base == base && hint.position <= limit);
+        let hint = self.hint_in(base, limit);
         let (start, next_offset, prev_header_crc) = match hint {
             Some(hint) => (hint.position, hint.durable_end, Some(hint.header_crc)),
             None => (FilePosition(SEGMENT_HEADER_BYTES_U64), base, None),
