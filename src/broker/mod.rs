@@ -46,6 +46,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use storage::buffers::Buffers;
 use storage::data_dir::DataDir;
 use storage::disk::Disk;
 use storage::log::FetchMemory;
@@ -118,6 +119,8 @@ pub struct Broker {
     rejects: reject::RejectQueue,
     fetch_room: fetch::FetchRoom,
     fetch_memory: Arc<FetchMemory>,
+    /// Where letters are read into that are to be resolved.
+    letter_buffers: Arc<Buffers>,
     /// Held while segments are deleted.
     retaining: Mutex<()>,
     peers: AtomicU64,

@@ -9,8 +9,10 @@ use parking_lot::{Mutex, RwLock};
 use storage::checkpoint::LogCheckpoint;
 use storage::control::{ControlError, ControlLog, Gap, TopicSettings};
 use storage::data_dir::{self, DataDir};
+use storage::dead_letter::DeadLetterView;
 use storage::disk::Disk;
 use storage::error::LogError;
+use storage::limits::READ_BUFFERS_BYTES_MAX;
 use storage::log::{FetchMemory, LogConfig};
 use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::TimestampMs;
@@ -151,6 +153,7 @@ impl Broker {
             rejects: super::reject::RejectQueue::default(),
             fetch_room: FetchRoom::new(config.fetches.answer_bytes_max),
             fetch_memory: Arc::new(FetchMemory::new(config.fetches.recent_bytes_max)),
+            letter_buffers: DeadLetterView::buffers(READ_BUFFERS_BYTES_MAX),
             retaining: Mutex::new(()),
             peers: AtomicU64::new(1),
             push,

@@ -1,8 +1,8 @@
 //! Buffers that are used again. Memory that is new to the process costs a fault for each page and its clearing, which is more
 //! than filling it from the page cache.
 //!
-//! Invariant: buffers that nobody uses hold at most the bytes that they were made for, and none that has not been wanted
-//! between two calls of [`Buffers::rest`].
+//! Invariant: buffers that nobody uses hold at most the bytes that they were made for, each of them too, and none that has not
+//! been wanted between two calls of [`Buffers::rest`].
 
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 pub struct Buffers {
     free: Mutex<Free>,
     bytes_max: usize,
+    /// Of one buffer.
+    each_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -29,9 +31,16 @@ impl Buffers {
     /// Makes a store that keeps at most `bytes_max` bytes that nobody uses.
     #[must_use]
     pub fn new(bytes_max: usize) -> Arc<Self> {
+        Self::of_size(bytes_max, bytes_max)
+    }
+
+    /// As [`Buffers::new`], of buffers of at most `each_max` bytes: whoever reads a little then holds no more than that.
+    #[must_use]
+    pub fn of_size(each_max: usize, bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
             free: Mutex::default(),
             bytes_max,
+            each_max,
         })
     }
 
@@ -76,7 +85,8 @@ impl Buffers {
     fn give_back(&self, buffer: Vec<u8>) {
         let mut free = self.free.lock();
         let bytes = free.bytes.saturating_add(buffer.capacity());
-        if buffer.capacity() > 0 && bytes <= self.bytes_max {
+        let is_of_use = (1..=self.each_max).contains(&buffer.capacity());
+        if is_of_use && bytes <= self.bytes_max {
             free.bytes = bytes;
             free.buffers.push(buffer);
         }
@@ -126,6 +136,15 @@ mod tests {
         drop(lent);
         assert_eq!(buffers.free.lock().buffers.len(), 2);
         assert_eq!(buffers.free.lock().bytes, 80);
+    }
+
+    #[test]
+    fn a_buffer_that_is_too_large_is_not_kept() {
+        let buffers = Buffers::of_size(40, 100);
+        let lent: Vec<_> = [40, 41].map(|size| buffers.lend(vec![0; size], 1)).into();
+        drop(lent);
+        assert_eq!(buffers.take().capacity(), 40);
+        assert_eq!(buffers.take().capacity(), 0);
     }
 
     #[test]

@@ -79,7 +79,8 @@ impl Broker {
             REQUEST_ID_BYTES_MAX,
         )?;
         let topic = self.topic(&request.topic)?;
-        let page = select_places(&topic, &request.selection, &request.page, RESOLVE_BYTES_MAX)?;
+        let bounds = (RESOLVE_BYTES_MAX, &self.letter_buffers);
+        let page = select_places(&topic, &request.selection, &request.page, bounds)?;
         let busy_until = self.busy_until();
         let (mut answers, shares) = share_out::<bool, ()>(page.letters);
         for share in shares {

@@ -212,7 +212,8 @@ impl Retry<'_> {
             Selection::Filter(_) | Selection::All => PART_BYTES_GOAL,
         };
         let (topic, selection, of) = (Arc::clone(topic), Arc::clone(selection), page.clone());
-        let select = move || select(&topic, &selection, &of, bytes_max);
+        let buffers = Arc::clone(&self.broker.letter_buffers);
+        let select = move || select(&topic, &selection, &of, (bytes_max, &buffers));
         let begun = self.broker.pool.fork(select);
         Selecting { page, begun }
     }

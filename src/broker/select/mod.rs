@@ -9,6 +9,7 @@ mod tests;
 use std::sync::Arc;
 
 use storage::address::{Address, AddressKind};
+use storage::buffers::Buffers;
 use storage::dead_letter::DeadLetter;
 use storage::dead_letter::select::{Cursor, LetterFilter, Order, PartitionRange};
 use storage::log_id::PartitionNumber;
@@ -91,12 +92,12 @@ pub(super) fn select_listed(
 }
 
 /// What a page is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Use {
+#[derive(Debug, Clone, Copy)]
+enum Use<'a> {
     /// Its letters stand in an answer for as long as a peer takes to read it.
     ToBeShown,
-    /// They are gone when they are resolved.
-    ToBeResolved,
+    /// They are gone when they are resolved, and are read into these.
+    ToBeResolved(&'a Arc<Buffers>),
 }
 
 /// Returns one page of a selection that is to be resolved, in its order. In memory are the letters of the page, and of those that
@@ -105,14 +106,20 @@ pub(super) fn select(
     topic: &Topic,
     selection: &Selection,
     page: &Page,
-    bytes_max: u32,
+    (bytes_max, buffers): (u32, &Arc<Buffers>),
 ) -> Result<SelectedPage, Refusal> {
     check_limit(page, LETTERS_PER_CALL_MAX)?;
-    select_as(Use::ToBeResolved, topic, selection, page, bytes_max)
+    select_as(
+        Use::ToBeResolved(buffers),
+        topic,
+        selection,
+        page,
+        bytes_max,
+    )
 }
 
 fn select_as(
-    reason: Use,
+    reason: Use<'_>,
     topic: &Topic,
     selection: &Selection,
     page: &Page,
@@ -134,7 +141,7 @@ pub(super) fn select_places(
     topic: &Topic,
     selection: &Selection,
     page: &Page,
-    bytes_max: u32,
+    (bytes_max, buffers): (u32, &Arc<Buffers>),
 ) -> Result<SelectedPage<()>, Refusal> {
     check_limit(page, LETTERS_PER_CALL_MAX)?;
     if let Selection::Ids(ids) = selection {
@@ -146,7 +153,7 @@ pub(super) fn select_places(
         ..page.clone()
     };
     let bounds: (u32, &dyn Fn(usize) -> usize) = (bytes_max, &|_| 0);
-    let (pages, cursor) = look(Use::ToBeResolved, topic, selection, &page, bounds)?;
+    let (pages, cursor) = look(Use::ToBeResolved(buffers), topic, selection, &page, bounds)?;
     Ok(SelectedPage {
         letters: pages.places(),
         cursor,
@@ -156,7 +163,7 @@ pub(super) fn select_places(
 /// Looks through all partitions of a selection that is not by ids. Each holds as many bytes of letters as `held` says of their
 /// number.
 fn look(
-    reason: Use,
+    reason: Use<'_>,
     topic: &Topic,
     selection: &Selection,
     page: &Page,
@@ -172,7 +179,10 @@ fn look(
         letters: usize::try_from(page.limit).unwrap_or(usize::MAX),
         bytes: usize::try_from(bytes_max).unwrap_or(usize::MAX),
         held_bytes: held(ranges.len()),
-        may_share: reason == Use::ToBeResolved,
+        shared: match reason {
+            Use::ToBeShown => None,
+            Use::ToBeResolved(buffers) => Some(buffers),
+        },
     };
     let pages = Pages::find(topic, &ranges, (&filter, order), limits)?;
     let cursor = cursor(order, &filter, pages.remaining())?;

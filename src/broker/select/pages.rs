@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use storage::address::Address;
+use storage::buffers::Buffers;
 use storage::dead_letter::select::{
     LetterFilter, MergedPage, Order, PartitionPage, PartitionRange, merge,
 };
@@ -23,15 +24,15 @@ const LETTER_FIELDS_BYTES: usize = 512;
 
 /// What a page may have.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PageLimits {
+pub(super) struct PageLimits<'a> {
     /// Letters.
     pub(super) letters: usize,
     /// Bytes of letters, as [`weight`] counts them; a page has one letter at least.
     pub(super) bytes: usize,
     /// Bytes of letters that each partition holds.
     pub(super) held_bytes: usize,
-    /// Whether letters may share what was read, up to twice their bytes.
-    pub(super) may_share: bool,
+    /// Where letters are read into that may share what was read, up to twice their bytes.
+    pub(super) shared: Option<&'a Arc<Buffers>>,
 }
 
 /// A letter that one partition has found.
@@ -63,7 +64,7 @@ impl Pages {
         topic: &Topic,
         ranges: &[PartitionRange],
         (filter, order): (&LetterFilter, Order),
-        limits: PageLimits,
+        limits: PageLimits<'_>,
     ) -> Result<Self, Refusal> {
         let mut found = Vec::new();
         let mut pages = Vec::new();
@@ -74,10 +75,9 @@ impl Pages {
             let Some(view) = partition.dead_letters() else {
                 continue;
             };
-            let view = if limits.may_share {
-                view.sharing()
-            } else {
-                view
+            let view = match limits.shared {
+                Some(buffers) => view.sharing(buffers),
+                None => view,
             };
             let mut here = Found {
                 partition,
@@ -161,7 +161,7 @@ impl Found {
         &mut self,
         (filter, order): (&LetterFilter, Order),
         range: PartitionRange,
-        limits: PageLimits,
+        limits: PageLimits<'_>,
     ) -> Result<PartitionRange, Refusal> {
         let mut bytes = 0_usize;
         let mut is_stopped = false;

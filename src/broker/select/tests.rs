@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use storage::dead_letter::DeadLetterView;
 use storage::log_id::LogKind;
 use storage::offset::Offset;
 
@@ -49,7 +50,7 @@ fn ranges_of(topic: &Topic, order: Order, held_bytes: usize) -> Pages {
         letters: 100,
         bytes: usize::MAX,
         held_bytes,
-        may_share: true,
+        shared: Some(&DeadLetterView::buffers(1 << 20)),
     };
     let filter = LetterFilter::default();
     Pages::find(topic, &first_ranges(topic), (&filter, order), limits).unwrap()
@@ -88,10 +89,12 @@ async fn pages_by_bytes_give_every_letter_once() {
     let (_broker, topic) = filled().await;
     let mut page = Page::first(wire::Order::OldestFirst, 100);
     let mut found = Vec::new();
+    let buffers = DeadLetterView::buffers(1 << 20);
     loop {
         let bytes_max = u32::try_from(LETTER_BYTES * 5 / 2).unwrap();
-        let places = select_places(&topic, &Selection::All, &page, bytes_max).unwrap();
-        let letters = select(&topic, &Selection::All, &page, bytes_max).unwrap();
+        let bounds = (bytes_max, &buffers);
+        let places = select_places(&topic, &Selection::All, &page, bounds).unwrap();
+        let letters = select(&topic, &Selection::All, &page, bounds).unwrap();
         assert_eq!(places.cursor, letters.cursor);
         assert!((1..=2).contains(&letters.letters.len()));
         assert_eq!(places.letters.len(), letters.letters.len());

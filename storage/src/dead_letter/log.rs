@@ -422,7 +422,8 @@ mod tests {
             let shared = found.iter().filter(|value| !value.is_unique());
             (found.len(), shared.count())
         };
-        let sharing = || log.view().sharing();
+        let buffers = DeadLetterView::buffers(1 << 20);
+        let sharing = || log.view().sharing(&buffers);
         assert_eq!(shared_of(sharing(), &["few"]), (20, 0));
         assert_eq!(shared_of(sharing(), &["many"]), (80, 80));
         assert_eq!(shared_of(sharing(), &[]), (100, 100));

@@ -30,8 +30,8 @@ pub struct DeadLetterView {
     places: Arc<RwLock<Places>>,
     /// Letters that are shown as live no more, though the live set has them.
     hidden: Arc<RoaringTreemap>,
-    /// Letters may share the bytes of what is read at once.
-    may_share: bool,
+    /// Where letters are read into that may share the bytes of what is read at once.
+    shared: Option<Arc<Buffers>>,
 }
 
 /// Reads letters one after the other, each batch once, and more and more of them at a time as long as they stand close.
@@ -44,36 +44,46 @@ struct LetterReader<'a> {
     is_shared: bool,
     /// Bytes of the largest read: the buffer of another one may be as large.
     largest: usize,
-    /// Its own, and gone with it: there may be a thousand partitions.
+    /// Unless it was given others, its own, and gone with it: there may be a thousand partitions.
     buffers: Arc<Buffers>,
     /// Bytes that were read last, at least a batch.
     ahead: u64,
 }
 
-/// Bytes that are read at once where one letter after the other is wanted: first, and at most.
-const AHEAD_BYTES: std::ops::RangeInclusive<u64> = 16 << 10..=1 << 20;
+/// Bytes that are read at once where one letter after the other is wanted: first, and at most. What is read stays in the
+/// processor's cache until it is used, and where a page ends little was read for nothing.
+const AHEAD_BYTES: std::ops::RangeInclusive<u64> = 16 << 10..=256 << 10;
 /// Bytes of buffers that wait for the next read.
 const BUFFERS_BYTES_MAX: usize = 2 << 20;
 /// A letter that stands so near behind what was read is likely to be followed by more.
 const NEAR: u64 = 16;
+/// So many letters tell whether most of those that follow are wanted.
+const RUN: u64 = 64;
 
 impl DeadLetterView {
+    /// Makes a store of buffers for [`DeadLetterView::sharing`], which keeps at most `bytes_max` bytes that nobody uses.
+    #[must_use]
+    pub fn buffers(bytes_max: usize) -> Arc<Buffers> {
+        let each_max = usize::try_from(*AHEAD_BYTES.end()).unwrap_or(usize::MAX);
+        Buffers::of_size(each_max, bytes_max)
+    }
+
     pub(super) fn new(reader: LogReader, live: Arc<LiveSet>, places: Arc<RwLock<Places>>) -> Self {
         Self {
             reader,
             live,
             places,
             hidden: Arc::default(),
-            may_share: false,
+            shared: None,
         }
     }
 
     /// Returns the view for who needs the letters for a short time: where most of what is read at once is wanted, they share its
-    /// bytes, and each keeps all of them alive.
+    /// bytes, which go back to `buffers` when none of them is left.
     #[must_use]
-    pub fn sharing(self) -> Self {
+    pub fn sharing(self, buffers: &Arc<Buffers>) -> Self {
         Self {
-            may_share: true,
+            shared: Some(Arc::clone(buffers)),
             ..self
         }
     }
@@ -141,7 +151,7 @@ impl DeadLetterView {
             return Ok(None);
         };
         let mut reader = LetterReader::new(&self.reader);
-        reader.load(offset)?;
+        reader.load(offset, &|_| false)?;
         let value = reader.value(offset);
         Ok(value.and_then(|value| Marker::decode(value).ok()))
     }
@@ -163,7 +173,10 @@ impl DeadLetterView {
         if order == Order::NewestFirst {
             bases.reverse();
         }
-        let mut letters = LetterReader::new(&self.reader);
+        let mut letters = match &self.shared {
+            Some(buffers) => LetterReader::into_buffers(&self.reader, Arc::clone(buffers)),
+            None => LetterReader::new(&self.reader),
+        };
         for base in bases {
             let (found, is_exact) = self.candidates(base, filter, (from, to));
             // A page takes a few of them: what stands behind is not looked at.
@@ -173,7 +186,7 @@ impl DeadLetterView {
             };
             for offset in in_order.map(|at| absolute(base, at)) {
                 let is_wanted = |offset| {
-                    self.may_share
+                    self.shared.is_some()
                         && is_exact
                         && relative(offset, base).is_some_and(|at| found.contains(at))
                 };
@@ -258,13 +271,17 @@ impl DeadLetterView {
 
 impl<'a> LetterReader<'a> {
     fn new(reader: &'a LogReader) -> Self {
+        Self::into_buffers(reader, Buffers::new(BUFFERS_BYTES_MAX))
+    }
+
+    fn into_buffers(reader: &'a LogReader, buffers: Arc<Buffers>) -> Self {
         Self {
             reader,
             base: Offset::ZERO,
             values: Vec::new(),
             is_shared: false,
             largest: 0,
-            buffers: Buffers::new(BUFFERS_BYTES_MAX),
+            buffers,
             ahead: 0,
         }
     }
@@ -276,7 +293,7 @@ impl<'a> LetterReader<'a> {
         offset: Offset,
         is_wanted: &dyn Fn(Offset) -> bool,
     ) -> Result<Option<Box<DeadLetter>>, LogError> {
-        if self.load(offset)? {
+        if self.load(offset, is_wanted)? {
             self.is_shared = self.most_is_wanted(is_wanted);
         }
         let is_shared = self.is_shared;
@@ -299,10 +316,15 @@ impl<'a> LetterReader<'a> {
     }
 
     /// Reads what holds an offset unless it was read last. Returns whether it was read now.
-    fn load(&mut self, offset: Offset) -> Result<bool, LogError> {
+    fn load(
+        &mut self,
+        offset: Offset,
+        is_wanted: &dyn Fn(Offset) -> bool,
+    ) -> Result<bool, LogError> {
         if self.place(offset).is_some() {
             return Ok(false);
         }
+        self.ahead = self.ahead_of(offset, is_wanted);
         match self.read_from(offset) {
             Err(LogError::OffsetOutOfRange { .. }) => Ok(false),
             read => read.map(|()| true),
@@ -315,15 +337,24 @@ impl<'a> LetterReader<'a> {
         self.values.get(at).and_then(Option::as_ref)
     }
 
-    fn read_from(&mut self, offset: Offset) -> Result<(), LogError> {
+    /// Returns how many bytes are read at once from an offset on.
+    fn ahead_of(&self, offset: Offset, is_wanted: &dyn Fn(Offset) -> bool) -> u64 {
+        let run = offset.0..offset.0.saturating_add(RUN);
+        let wanted = run.filter(|at| is_wanted(Offset(*at))).count();
+        if u64::try_from(wanted).is_ok_and(|wanted| wanted > RUN / 2) {
+            return *AHEAD_BYTES.end();
+        }
         let held = u64::try_from(self.values.len()).unwrap_or(u64::MAX);
         let behind = offset.since(Offset(self.base.0.saturating_add(held)));
-        self.ahead = if behind.is_some_and(|distance| distance <= NEAR) {
+        if behind.is_some_and(|distance| distance <= NEAR) {
             let (first, most) = (*AHEAD_BYTES.start(), *AHEAD_BYTES.end());
             self.ahead.saturating_mul(2).clamp(first, most)
         } else {
             0
-        };
+        }
+    }
+
+    fn read_from(&mut self, offset: Offset) -> Result<(), LogError> {
         self.values.clear();
         let mut rest = self
             .reader
