@@ -46,7 +46,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use storage::buffers::Buffers;
 use storage::data_dir::DataDir;
 use storage::disk::Disk;
 use storage::log::FetchMemory;
@@ -80,9 +79,6 @@ pub use schedules::NewSchedule;
 pub use upkeep::{Health, Upkeep};
 pub use url_groups::EndpointMatch;
 
-/// Retries and deletions of dead letters that may be under way at once: each holds a thread and a batch in memory.
-const RESOLVING_MAX: usize = 8;
-
 /// Lists of dead letters that may be made at once: each holds a page in memory, and its answer. They are read at once, so that
 /// whoever waits does not wait long.
 const LISTING_MAX: usize = 4;
@@ -112,15 +108,13 @@ pub struct Broker {
     /// The wall clock was found to have departed from the monotonic clock: retention by age rests.
     is_clock_off: AtomicBool,
     next_producer_id: Mutex<std::ops::Range<u64>>,
-    resolving: Arc<Semaphore>,
+    resolving: resolve::Resolving,
     listing: Arc<Semaphore>,
     /// What became of the letters of topics that were deleted since the start. Held while letters are counted.
     gone_letters: Mutex<LetterCounts>,
     rejects: reject::RejectQueue,
     fetch_room: fetch::FetchRoom,
     fetch_memory: Arc<FetchMemory>,
-    /// Where letters are read into that are to be resolved.
-    letter_buffers: Arc<Buffers>,
     /// Held while segments are deleted.
     retaining: Mutex<()>,
     peers: AtomicU64,

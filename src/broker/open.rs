@@ -9,10 +9,8 @@ use parking_lot::{Mutex, RwLock};
 use storage::checkpoint::LogCheckpoint;
 use storage::control::{ControlError, ControlLog, Gap, TopicSettings};
 use storage::data_dir::{self, DataDir};
-use storage::dead_letter::DeadLetterView;
 use storage::disk::Disk;
 use storage::error::LogError;
-use storage::limits::READ_BUFFERS_BYTES_MAX;
 use storage::log::{FetchMemory, LogConfig};
 use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::TimestampMs;
@@ -25,7 +23,7 @@ use super::control::Control;
 use super::fetch::FetchRoom;
 use super::push_settings::PushSettings;
 use super::space::Space;
-use super::{Broker, Host, LISTING_MAX, RESOLVING_MAX, push, signing_keys};
+use super::{Broker, Host, LISTING_MAX, push, signing_keys};
 use crate::clock::{ClockWatch, SharedClock};
 use crate::config::ServeConfig;
 use crate::engine::{PartitionHandle, WorkPool};
@@ -147,13 +145,12 @@ impl Broker {
             space: Space::new(config.storage.min_free_bytes),
             is_clock_off: AtomicBool::new(false),
             next_producer_id: Mutex::new(0..0),
-            resolving: Arc::new(Semaphore::new(RESOLVING_MAX)),
+            resolving: super::resolve::Resolving::default(),
             listing: Arc::new(Semaphore::new(LISTING_MAX)),
             gone_letters: Mutex::default(),
             rejects: super::reject::RejectQueue::default(),
             fetch_room: FetchRoom::new(config.fetches.answer_bytes_max),
             fetch_memory: Arc::new(FetchMemory::new(config.fetches.recent_bytes_max)),
-            letter_buffers: DeadLetterView::buffers(READ_BUFFERS_BYTES_MAX),
             retaining: Mutex::new(()),
             peers: AtomicU64::new(1),
             push,

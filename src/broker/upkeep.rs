@@ -74,7 +74,7 @@ impl Upkeep {
             }
         }
         broker.fetch_memory.rest();
-        broker.letter_buffers.rest();
+        broker.resolving.buffers.rest();
         let stored = broker.store_checkpoints();
         let was_behind = std::mem::replace(&mut self.is_behind, stored.is_err());
         match stored {

@@ -13,11 +13,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use storage::buffers::Buffers;
+use storage::dead_letter::DeadLetterView;
 use storage::error::LogError;
+use storage::limits::READ_BUFFERS_BYTES_MAX;
 use storage::log_id::LogKind;
 use storage::offset::Offset;
 use storage::partition::{Hooks, Outcome, Resolver, Step, Who};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use answers::{deleted, still_busy, unknown_outcome};
 pub(super) use share::Change;
@@ -40,10 +43,33 @@ const BUSY_REST: Duration = Duration::from_millis(2);
 /// How long one step of a wait for somebody else's roll or sync is, should no change be told.
 const STEP_WAIT: Duration = Duration::from_millis(5);
 
+/// Retries and deletions that may be under way at once: each holds a thread and a batch in memory.
+pub(super) const RESOLVING_MAX: usize = 8;
+
+/// What the operations that are under way share.
+#[derive(Debug)]
+pub(super) struct Resolving {
+    pub(super) permits: Arc<Semaphore>,
+    /// Where letters are read into.
+    pub(super) buffers: Arc<Buffers>,
+}
+
+impl Default for Resolving {
+    fn default() -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(RESOLVING_MAX)),
+            buffers: DeadLetterView::buffers(READ_BUFFERS_BYTES_MAX),
+        }
+    }
+}
+
 impl Broker {
     /// Waits until one more operation may be under way. The permit goes with the work, which goes on without its caller.
     pub(super) async fn may_resolve(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.resolving).acquire_owned().await.ok()
+        Arc::clone(&self.resolving.permits)
+            .acquire_owned()
+            .await
+            .ok()
     }
 
     /// Deletes letters. Answered when their markers are synced.
@@ -79,7 +105,7 @@ impl Broker {
             REQUEST_ID_BYTES_MAX,
         )?;
         let topic = self.topic(&request.topic)?;
-        let bounds = (RESOLVE_BYTES_MAX, &self.letter_buffers);
+        let bounds = (RESOLVE_BYTES_MAX, &self.resolving.buffers);
         let page = select_places(&topic, &request.selection, &request.page, bounds)?;
         let busy_until = self.busy_until();
         let (mut answers, shares) = share_out::<bool, ()>(page.letters);

@@ -212,7 +212,7 @@ impl Retry<'_> {
             Selection::Filter(_) | Selection::All => PART_BYTES_GOAL,
         };
         let (topic, selection, of) = (Arc::clone(topic), Arc::clone(selection), page.clone());
-        let buffers = Arc::clone(&self.broker.letter_buffers);
+        let buffers = Arc::clone(&self.broker.resolving.buffers);
         let select = move || select(&topic, &selection, &of, (bytes_max, &buffers));
         let begun = self.broker.pool.fork(select);
         Selecting { page, begun }

@@ -30,8 +30,9 @@ use storage::log_id::{LogId, LogKind};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::AppendOutcome;
 
+use super::resolve::RESOLVING_MAX;
 use super::upkeep::{Upkeep, sync_all};
-use super::{Broker, RESOLVING_MAX, ReadAhead};
+use super::{Broker, ReadAhead};
 use crate::clock::ManualClock;
 use crate::config::{FlagValue, ServeConfig, Settings};
 use crate::engine::PartitionHandle;
@@ -192,7 +193,10 @@ fn a_caller_who_goes_away_takes_no_permit_back_from_the_work() {
     let mut call = Box::pin(broker.retry_letters(request, "tester".to_owned()));
     runtime.block_on(waits(&mut call));
     drop(call);
-    assert_eq!(broker.resolving.available_permits(), RESOLVING_MAX - 1);
+    assert_eq!(
+        broker.resolving.permits.available_permits(),
+        RESOLVING_MAX - 1
+    );
     drop(blocked);
 }
 
