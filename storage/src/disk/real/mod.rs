@@ -3,6 +3,8 @@
 //! Directories are made with mode 0700 and files with 0600, whatever the umask. A symbolic link at the last step of a
 //! file's path is an error. Interrupted calls are tried again; a full disk and a full quota are both `StorageFull`.
 
+mod close;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
@@ -49,6 +51,7 @@ impl Drop for RealFile {
         if self.is_locked.load(Ordering::Acquire) {
             self.file.unlock().ok();
         }
+        close::before_close(&self.file);
     }
 }
 
