@@ -8,6 +8,7 @@
 mod partition;
 mod pool;
 mod room;
+mod unsynced;
 
 pub use partition::{DurabilityWanted, PartitionHandle};
 pub use pool::{Awaited, Begun, Job, Unfinished, WorkPool, Workers};

@@ -1,7 +1,7 @@
 //! One partition, shared between connections: its owner behind a lock, and who waits for what.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use parking_lot::Mutex;
 use storage::batch::header::BatchHeader;
@@ -14,8 +14,8 @@ use storage::partition::{AppendOutcome, Partition, PushReader, Refused};
 use tokio::sync::watch;
 
 use super::pool::WorkPool;
+use super::unsynced::Unsynced;
 use crate::causes::Causes;
-use crate::limits::WRITTEN_UNSYNCED_BYTES_MAX;
 use crate::metrics::Metrics;
 
 /// Bytes that a connection's own thread may sync, when nobody else does and nothing else waits to be read.
@@ -66,7 +66,7 @@ pub struct PartitionHandle {
     main: Side,
     dead_letters: Side,
     delivery: Side,
-    unsynced_bytes: AtomicU64,
+    unsynced: Unsynced,
     pool: WorkPool,
     metrics: Arc<Metrics>,
 }
@@ -88,7 +88,7 @@ impl PartitionHandle {
             main: Side::new(),
             dead_letters: Side::new(),
             delivery: Side::new(),
-            unsynced_bytes: AtomicU64::new(0),
+            unsynced: Unsynced::default(),
             pool,
             metrics,
         })
@@ -145,10 +145,12 @@ impl PartitionHandle {
         batch: &mut [u8],
         now: TimestampMs,
     ) -> Result<AppendOutcome, Refused> {
-        let outcome = self.owner.lock().append(header, batch, now)?;
+        let mut owner = self.owner.lock();
+        let outcome = owner.append(header, batch, now)?;
+        let segment_room = owner.main().segment_room();
+        drop(owner);
         if matches!(outcome, AppendOutcome::Appended(_)) {
-            self.unsynced_bytes
-                .fetch_add(u64::from(header.length), Ordering::Relaxed);
+            self.unsynced.add(u64::from(header.length), segment_room);
             if self.visibility == Visibility::Written {
                 self.main.changed();
             }
@@ -159,11 +161,10 @@ impl PartitionHandle {
     /// Starts the sync that what was appended needs. With `is_alone` (nothing else waits on the caller's socket) and nobody
     /// syncing, the caller's thread does it at once, which saves a wakeup.
     pub fn start_sync(self: &Arc<Self>, wanted: DurabilityWanted, is_alone: bool) {
-        let unsynced = self.unsynced_bytes.load(Ordering::Relaxed);
-        if wanted == DurabilityWanted::Written && unsynced < WRITTEN_UNSYNCED_BYTES_MAX {
+        if wanted == DurabilityWanted::Written && !self.unsynced.is_due() {
             return;
         }
-        let is_small = is_alone && unsynced <= INLINE_SYNC_BYTES_MAX;
+        let is_small = is_alone && self.unsynced.bytes() <= INLINE_SYNC_BYTES_MAX;
         if is_small
             && self
                 .main
@@ -197,7 +198,7 @@ impl PartitionHandle {
         let task = {
             let mut owner = self.owner.lock();
             if kind == LogKind::Main {
-                self.unsynced_bytes.store(0, Ordering::Relaxed);
+                self.unsynced.clear();
             }
             owner.log_mut(kind).and_then(Log::begin_sync)
         };

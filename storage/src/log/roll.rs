@@ -111,6 +111,12 @@ impl Log {
         self.must_roll || (!is_empty && (is_full || is_old))
     }
 
+    /// Returns how many bytes the active segment takes before it is full.
+    #[must_use]
+    pub fn segment_room(&self) -> u64 {
+        u64::from(self.config.segment_bytes).saturating_sub(self.tail.position)
+    }
+
     /// Returns whether an append was refused with [`LogError::Rolling`] and no new segment has begun since.
     #[must_use]
     pub fn awaits_roll(&self, now: TimestampMs) -> bool {
