@@ -30,8 +30,8 @@ Without arguments: loopback only, data under ./redrive-data, and the development
 know. `redrive config reference` lists every key; those without a flag of their own are set by --set KEY=VALUE.
 
 Once it serves, it says where on stdout. With --json that is one line, an object: version, data_dir, http (a URL), protocol \
-(an address), token_source (where the token was set, never the token), is_development, and environment (the QSTASH_* \
-variables while the public development credentials are in force, else empty).
+(an address), token_source (where the token was set, never the token), is_development, \
+allows_private (whether deliveries may go to private addresses), and environment (the QSTASH_* variables while the public development credentials are in force, else empty).
 
 Examples:
   redrive serve
@@ -180,6 +180,8 @@ pub struct StartUp<'a> {
     pub token_source: &'a str,
     /// Whether the development credentials are in force.
     pub is_development: bool,
+    /// Whether deliveries may go to private addresses.
+    pub allows_private: bool,
 }
 
 impl StartUp<'_> {
@@ -213,6 +215,12 @@ pub fn startup_text(start: &StartUp<'_>) -> String {
         start.http,
         start.protocol,
     );
+    if !start.allows_private {
+        text.push_str(
+            "\nDeliveries to private addresses are forbidden: destinations.allowed opens single hosts and networks, \
+             destinations.allow_private all.\n",
+        );
+    }
     if start.is_development {
         text.push_str(
             "\nDevelopment credentials are in force: known to everyone, accepted on loopback only.\n",
@@ -236,6 +244,7 @@ pub fn startup_json(start: &StartUp<'_>) -> Value {
         "protocol": start.protocol.to_string(),
         "token_source": start.token_source,
         "is_development": start.is_development,
+        "allows_private": start.allows_private,
         "environment": environment.collect::<serde_json::Map<_, _>>(),
     })
 }
@@ -263,6 +272,7 @@ async fn serve(
 ) -> Result<(), CliError> {
     let data_dir = config.data_dir.clone();
     let is_development = config.access.is_development;
+    let allows_private = config.destinations.allow_private;
     let shutdown = Shutdown::new();
     let mut stop_signal = StopSignal::new()?;
     let started = |addresses: Addresses| {
@@ -272,6 +282,7 @@ async fn serve(
             data_dir: &data_dir,
             token_source: &token_source,
             is_development,
+            allows_private,
         };
         let written = if output.is_json() {
             output.json(&startup_json(&start))

@@ -212,6 +212,7 @@ fn startup_text_has_credentials_only_in_development() {
         data_dir: Path::new("d"),
         token_source: "default",
         is_development: true,
+        allows_private: true,
     };
     let text = startup_text(&start);
     for line in [
@@ -233,6 +234,25 @@ fn startup_text_has_credentials_only_in_development() {
 }
 
 #[test]
+fn startup_text_says_that_private_destinations_are_forbidden_before_a_message_dies_of_it() {
+    let start = StartUp {
+        http: "0.0.0.0:8080".parse().unwrap(),
+        protocol: "0.0.0.0:7733".parse().unwrap(),
+        data_dir: Path::new("d"),
+        token_source: "flag --token",
+        is_development: false,
+        allows_private: false,
+    };
+    assert!(startup_text(&start).contains("destinations.allowed"));
+    assert_eq!(startup_json(&start)["allows_private"], false);
+    let start = StartUp {
+        allows_private: true,
+        ..start
+    };
+    assert!(!startup_text(&start).contains("destinations.allowed"));
+}
+
+#[test]
 fn a_program_is_told_the_addresses_and_where_the_token_is_from() {
     let start = StartUp {
         http: "127.0.0.1:8080".parse().unwrap(),
@@ -240,6 +260,7 @@ fn a_program_is_told_the_addresses_and_where_the_token_is_from() {
         data_dir: Path::new("d"),
         token_source: "default",
         is_development: true,
+        allows_private: true,
     };
     let told = startup_json(&start);
     assert_eq!(told["http"], "http://127.0.0.1:8080");
