@@ -12,10 +12,18 @@ use crate::config::{FileText, KEYS, ServeConfig, Settings, Value, effective, ref
 use crate::delivery::client::HttpClient;
 use crate::run::RunError;
 
+const PRINT_EXAMPLES: &str = "\
+Takes the flags of `serve`, and prints a file that `--config` takes. `redrive config reference` says what each key does.
+
+Examples:
+  redrive config print --config /etc/redrive.toml
+  REDRIVE_TOPIC_RETENTION_MS=30d redrive config print > redrive.toml";
+
 /// `redrive config ...`
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the effective configuration, each value with where it came from
+    #[command(after_help = PRINT_EXAMPLES)]
     Print(ServeArgs),
     /// Check a configuration file alone, without environment and flags
     Check {

@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::{CommandFactory, Parser};
 
 use super::*;
+use crate::limits::{REJECT_DETAILS_BYTES_MAX, REJECT_REASON_BYTES_MAX};
 
 fn parsed(line: &str) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(std::iter::once("redrive").chain(line.split_whitespace()))
@@ -281,6 +282,55 @@ fn a_program_is_told_the_addresses_and_where_the_token_is_from() {
     });
     assert_eq!(told["token_source"], "flag --token");
     assert_eq!(told["environment"], serde_json::json!({}));
+}
+
+#[test]
+fn the_help_of_config_print_speaks_of_it_and_not_of_serve() {
+    let mut cli = Cli::command();
+    let config = cli.find_subcommand_mut("config").unwrap();
+    let print = config.find_subcommand_mut("print").unwrap();
+    let help = print.render_long_help().to_string();
+    assert!(help.contains("redrive config print --config"), "{help}");
+    assert!(!help.contains("redrive serve"), "{help}");
+}
+
+/// Examples that stand in a pipe, before a comment, or with a command's output in them are looked at as far as they are ours.
+#[test]
+fn the_examples_of_all_helps_parse() {
+    fn look(command: &clap::Command, seen: &mut usize) {
+        let help = command.get_after_help().map(ToString::to_string);
+        for line in help.iter().flat_map(|help| help.lines()) {
+            let Some(line) = line.strip_prefix("  redrive ") else {
+                continue;
+            };
+            let line = line.split(" > ").next().unwrap_or(line);
+            // What stands in quotes is one word.
+            let quoted = line.split(['\'', '"']).enumerate();
+            let words = quoted.map(|(at, part)| match at % 2 {
+                0 => part.to_owned(),
+                _ => part.replace(char::is_whitespace, "_"),
+            });
+            let parsed = parsed(&words.collect::<String>());
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            *seen += 1;
+        }
+        for inner in command.get_subcommands() {
+            look(inner, seen);
+        }
+    }
+    let mut seen = 0;
+    look(&Cli::command(), &mut seen);
+    assert!(seen > 15, "{seen} examples");
+}
+
+#[test]
+fn the_help_of_reject_says_how_long_its_texts_may_be() {
+    let mut cli = Cli::command();
+    let reject = cli.find_subcommand_mut("reject").unwrap();
+    let help = reject.render_long_help().to_string();
+    for max in [REJECT_REASON_BYTES_MAX, REJECT_DETAILS_BYTES_MAX] {
+        assert!(help.contains(&format!("at most {max} bytes")), "{help}");
+    }
 }
 
 /// Compares with `tests/fixtures/help.txt`; `REDRIVE_BLESS=1` writes it.

@@ -67,9 +67,10 @@ Examples:
     /// Send dead letters back to where they came from, each exactly once
     #[command(after_help = "\
 Retrying a letter again, also from elsewhere at the same time, answers with the first message's id and appends nothing.
+`dlq stats` with the same filters counts what they select.
 
 Examples:
-  redrive dlq retry flights 1yQbGx0pZ8aK3vLq2RtW9uC
+  redrive dlq retry flights 0Fa84QYNDPdgyczpVPZ3ZRy
   redrive dlq retry flights --fingerprint 01f3a92b77c0d14e55
   redrive dlq retry flights --all --request-id deploy-42")]
     Retry {
@@ -83,6 +84,11 @@ Examples:
         request_id: Option<String>,
     },
     /// Delete dead letters
+    #[command(after_help = "\
+Nothing brings a deleted letter back. `dlq stats` with the same filters counts what they select.
+
+Example:
+  redrive dlq delete flights --fingerprint 01f3a92b77c0d14e55")]
     Delete {
         /// Topic
         topic: String,
