@@ -1,6 +1,7 @@
 //! Values of arguments. PURE.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -127,13 +128,33 @@ pub(super) fn status(text: &str) -> Result<u16, String> {
 
 /// Parses the id of a dead letter.
 pub(super) fn letter_id(text: &str) -> Result<String, String> {
-    let address: Address = text
-        .parse()
-        .map_err(|error: AddressError| error.to_string())?;
-    match address.kind {
+    match address_kind(text)? {
         AddressKind::Letter => Ok(text.to_owned()),
         AddressKind::Message => Err("it is the id of a message".to_owned()),
     }
+}
+
+/// Parses the id of a message.
+pub(super) fn message_id(text: &str) -> Result<String, String> {
+    match address_kind(text)? {
+        AddressKind::Message => Ok(text.to_owned()),
+        AddressKind::Letter => Err("it is the id of a dead letter".to_owned()),
+    }
+}
+
+fn address_kind(text: &str) -> Result<AddressKind, String> {
+    let address: Result<Address, AddressError> = text.parse();
+    address
+        .map(|address| address.kind)
+        .map_err(|error| error.to_string())
+}
+
+/// Parses an IP address, and writes it as the broker does.
+pub(super) fn ip(text: &str) -> Result<String, String> {
+    let address: Result<IpAddr, _> = text.parse();
+    address
+        .map(|address| address.to_string())
+        .map_err(|_error| "expected an IP address, as 192.0.2.7 or 2001:db8::7".to_owned())
 }
 
 /// Parses `FROM..TO`.
@@ -187,6 +208,18 @@ mod tests {
         for text in ["abc", "99", "1000"] {
             assert!(status(text).is_err_and(|why| why.contains("as 503")));
         }
+    }
+
+    /// A filter that nothing can match would say that there are no such letters.
+    #[test]
+    fn what_a_filter_is_to_match_is_checked() {
+        let (letter, message) = ("0Fa84QYNDPdgyczpVPZ3ZRy", "07n42DI17vxvETCgiXrXTAy");
+        assert_eq!(message_id(message).as_deref(), Ok(message));
+        assert!(message_id(letter).is_err_and(|why| why.contains("dead letter")));
+        assert!(message_id("07n42DI17vxvETCgiXrXTAx").is_err_and(|why| why.contains("mistyped")));
+        assert!(letter_id(message).is_err_and(|why| why.contains("a message")));
+        assert_eq!(ip("0:0:0:0:0:0:0:1").as_deref(), Ok("::1"));
+        assert!(ip("300.1.1.1").is_err_and(|why| why.contains("192.0.2.7")));
     }
 
     #[test]

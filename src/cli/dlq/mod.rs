@@ -128,10 +128,10 @@ pub struct FilterArgs {
     #[arg(long)]
     pub label: Vec<String>,
     /// Id of the message
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = parse::message_id)]
     pub message_id: Vec<String>,
     /// Address that published it
-    #[arg(long, value_name = "IP")]
+    #[arg(long, value_name = "IP", value_parser = parse::ip)]
     pub caller: Vec<String>,
     /// URL group that it was published to
     #[arg(long, value_name = "NAME")]
