@@ -143,18 +143,25 @@ pub(super) fn show_stats(stats: LetterStatsAnswer, output: &mut Output) -> Resul
     });
     output.table(&["COUNT", "FINGERPRINT", "REASON OF ONE"], fingerprints)?;
     output.line("")?;
-    let ages = stats.by_age.iter();
-    let ages = ages.map(|(ms, count)| (age(*ms), *count));
-    output.table(
-        &["COUNT", "DIED LESS THAN SO LONG AGO"],
-        rows(ages.collect()),
-    )
+    let ages = ages(&stats.by_age);
+    output.table(&["COUNT", "DIED"], rows(ages))
+}
+
+/// Says how long ago the letters of each count died: the counts add up, none holds another's letters.
+fn ages(by_age: &[(u64, u64)]) -> Vec<(String, u64)> {
+    let mut from = None;
+    let ages = by_age.iter().map(|(to, count)| {
+        let ago = match (from.replace(age(*to)), *to) {
+            (None, _) => format!("less than {} ago", age(*to)),
+            (Some(from), u64::MAX) => format!("{from} ago or earlier"),
+            (Some(from), to) => format!("{from} to {} ago", age(to)),
+        };
+        (ago, *count)
+    });
+    ages.collect()
 }
 
 fn age(ms: u64) -> String {
-    if ms == u64::MAX {
-        return "any".to_owned();
-    }
     let units = [
         (86_400_000, "d"),
         (3_600_000, "h"),
@@ -168,4 +175,23 @@ fn age(ms: u64) -> String {
         || format!("{ms} ms"),
         |(unit, name)| format!("{} {name}", ms / unit),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_of_letters_are_ranges_that_do_not_overlap() {
+        let by_age = [(3_600_000, 2), (86_400_000, 1), (u64::MAX, 3)];
+        let expected = [
+            ("less than 1 h ago", 2),
+            ("1 h to 1 d ago", 1),
+            ("1 d ago or earlier", 3),
+        ];
+        assert_eq!(
+            ages(&by_age),
+            expected.map(|(ago, count)| (ago.to_owned(), count))
+        );
+    }
 }
