@@ -10,6 +10,7 @@ use super::parse::{self, Limit};
 use super::remote::{self, Patience};
 use super::{http, view};
 use crate::client::Client;
+use crate::config::{format_bytes, format_duration_ms};
 use crate::protocol::alter_topic::AlterTopicRequest;
 use crate::protocol::create_topic::CreateTopicRequest;
 use crate::protocol::metadata::{PartitionView, TopicView};
@@ -307,12 +308,7 @@ fn describe(
         .into_iter()
         .flatten()
     {
-        let shown = if value.is_null() {
-            "none".to_owned()
-        } else {
-            value.to_string()
-        };
-        output.line(&format!("  {name} = {shown}"))?;
+        output.line(&format!("  {name} = {}", setting(name, value)))?;
     }
     output.line("")?;
     let rows = topic.partitions.iter().map(|partition| {
@@ -336,6 +332,20 @@ fn describe(
     ];
     output.table(&head, rows)?;
     details.map_or(Ok(()), |details| segments(&details, output))
+}
+
+/// Returns a setting in the units that `topic create` and `topic alter` take.
+fn setting(name: &str, value: &Value) -> String {
+    if value.is_null() {
+        return "none".to_owned();
+    }
+    let duration = name.contains("_ms").then(|| value.as_i64()).flatten();
+    let size = name.contains("_bytes").then(|| value.as_u64()).flatten();
+    match (duration, size) {
+        (Some(ms), _) => format_duration_ms(ms),
+        (None, Some(bytes)) => format_bytes(bytes),
+        (None, None) => value.to_string(),
+    }
 }
 
 fn segments(details: &[Value], output: &mut Output) -> Result<(), CliError> {
@@ -377,4 +387,18 @@ async fn details(connection: &Connection, topic: &TopicView) -> Result<Vec<Value
         details.push(http::get(connection, &path).await?);
     }
     Ok(details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_shown_in_the_units_that_the_flags_take() {
+        let shown = |name, value: u64| setting(name, &Value::from(value));
+        assert_eq!(shown("retention_ms", 604_800_000), "7d");
+        assert_eq!(shown("segment_bytes", 134_217_728), "128MiB");
+        assert_eq!(shown("record_bytes_max", 1_048_577), "1048577");
+        assert_eq!(setting("retention_bytes", &Value::Null), "none");
+    }
 }
