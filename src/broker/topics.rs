@@ -203,14 +203,22 @@ impl Broker {
             let groups = state.groups_of_topic(&request.name).count();
             if !request.force && (live > 0 || groups > 0) {
                 let message = format!(
-                    "topic {} has {live} live dead letters and committed offsets of {groups} group{}; force the deletion to lose them",
+                    "topic {} has {}; force the deletion to lose them",
                     topic.name(),
-                    if groups == 1 { "" } else { "s" }
+                    what_is_lost(live, groups)
                 );
                 return Err(Refusal::new(ErrorCode::TopicInUse, message));
             }
-            let numbers = state.topic(&request.name).map(|topic| topic.partitions.clone()).unwrap_or_default();
-            Ok((Entry::TopicDeleted { name: request.name.clone() }, numbers))
+            let numbers = state
+                .topic(&request.name)
+                .map(|topic| topic.partitions.clone())
+                .unwrap_or_default();
+            Ok((
+                Entry::TopicDeleted {
+                    name: request.name.clone(),
+                },
+                numbers,
+            ))
         })?;
         self.forget_topic(&topic);
         self.forget_partitions(&numbers);
@@ -281,6 +289,16 @@ fn numbers(state: &ControlState, count: u32) -> Result<Vec<PartitionNumber>, Ref
     })
 }
 
+/// Says what stands against deleting a topic; one of the two is not 0.
+fn what_is_lost(live: u64, groups: usize) -> String {
+    let ending = |is_one: bool| if is_one { "" } else { "s" };
+    let letters = (live > 0).then(|| format!("{live} live dead letter{}", ending(live == 1)));
+    let offsets =
+        (groups > 0).then(|| format!("committed offsets of {groups} group{}", ending(groups == 1)));
+    let lost: Vec<_> = letters.into_iter().chain(offsets).collect();
+    lost.join(" and ")
+}
+
 /// Refuses what is only the broker's to do with a topic of its own.
 fn refuse_reserved(topic: &Topic, why: &str) -> Result<(), Refusal> {
     if !topic.name().is_internal() {
@@ -333,5 +351,20 @@ pub(super) fn letter_counts(partition: &PartitionHandle) -> LetterCounts {
         republished: counts.republished.saturating_add(committed),
         deleted: counts.deleted,
         expired: counts.expired,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_against_a_deletion_is_named_and_nothing_else() {
+        assert_eq!(what_is_lost(1, 0), "1 live dead letter");
+        assert_eq!(what_is_lost(0, 1), "committed offsets of 1 group");
+        assert_eq!(
+            what_is_lost(2, 2),
+            "2 live dead letters and committed offsets of 2 groups"
+        );
     }
 }

@@ -53,7 +53,7 @@ async fn a_topic_in_use_is_deleted_by_force_only() {
     broker.produce("a", &[b"1"]).await;
     broker.reject("a", "g", 0, "no").await;
     let error = broker.delete("/admin/v1/topics/a").await.error(409);
-    assert!(error.contains("1 live dead letters"), "{error}");
+    assert!(error.contains("1 live dead letter;"), "{error}");
     broker
         .delete("/admin/v1/topics/a?force=false")
         .await
