@@ -113,15 +113,20 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let value = serde_path_to_error::deserialize(&mut decoder).map_err(|error| {
         let path = error.path().to_string();
         let said = plain(error.inner());
+        let body = if error.inner().is_data() {
+            "the body"
+        } else {
+            "the body is no JSON"
+        };
         let message = match path.as_str() {
-            "." => format!("the body: {said}"),
-            path => format!("the body, {path}: {said}"),
+            "." => format!("{body}: {said}"),
+            path => format!("{body}, {path}: {said}"),
         };
         ApiError::bad_request(message)
     })?;
     decoder
         .end()
-        .map_err(|error| ApiError::bad_request(format!("the body: {error}")))?;
+        .map_err(|error| ApiError::bad_request(format!("the body is no JSON: {error}")))?;
     Ok(value)
 }
 
@@ -216,8 +221,11 @@ mod tests {
             let error = json::<Asked>(body.as_bytes()).unwrap_err();
             assert_eq!(error.message, expected);
         }
-        let error = json::<Asked>(b"{\"count\" 1}").unwrap_err();
-        assert!(error.message.contains("line 1 column"), "{error}");
+        for body in [r#"{"count" 1}"#, r#"{"count": 1} x"#, "x"] {
+            let error = json::<Asked>(body.as_bytes()).unwrap_err();
+            assert!(error.message.starts_with("the body is no JSON"), "{error}");
+            assert!(error.message.contains("line 1 column"), "{error}");
+        }
     }
 
     #[test]
