@@ -99,7 +99,10 @@ impl Kind {
             }
             Self::Count(min, max) => format!("a whole number from {min} to {max}"),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
-            Self::List => "a list of words".to_owned(),
+            Self::List => {
+                "a list of words: [\"a\", \"b\"] in the file, a,b in the variable and the flag"
+                    .to_owned()
+            }
         }
     }
 }
