@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::{HeaderMap, Method, Request, Response, Uri};
+use hyper::{HeaderMap, Method, Request, Response};
 use storage::dead_letter::limits::ATTEMPT_BODY_BYTES_MAX;
 use storage::dead_letter::{AttemptResult, ErrorClass};
 use tokio::time::{Instant, timeout};
@@ -20,6 +20,7 @@ use super::pool::Pool;
 use super::request;
 use super::{Answer, AttemptClient, AttemptFuture, AttemptRequest};
 use crate::config::DestinationConfig;
+use crate::delivery::destination::Destination;
 use crate::delivery::guard::{AddressRules, Guard, RulesError, TrustError, client_config};
 
 /// A client that cannot be set up.
@@ -75,12 +76,12 @@ impl HttpClient {
             let text = "CONNECT opens a tunnel: nothing can be delivered with it";
             return Err(Failure::new(ErrorClass::PROTOCOL, text));
         }
-        let uri = request.url.uri().clone();
-        let (mut link, response) = self.begin(&uri, request::build(request)).await?;
-        let host = uri.host().unwrap_or_default();
+        let destination = request.url.clone();
+        let (mut link, response) = self.begin(&destination, request::build(request)).await?;
+        let host = destination.uri().host().unwrap_or_default();
         let whole = read(&mut link, response, host).await?;
         if !whole.is_body_cut {
-            self.pool.put(&uri, link).await;
+            self.pool.put(&destination, link).await;
         }
         Ok(whole)
     }
@@ -89,11 +90,12 @@ impl HttpClient {
     /// part is not sent again.
     async fn begin(
         &self,
-        uri: &Uri,
+        destination: &Destination,
         mut request: Request<Full<Bytes>>,
     ) -> Result<(Link, Response<Incoming>), Failure> {
+        let uri = destination.uri();
         let host = uri.host().unwrap_or_default();
-        while let Some(mut link) = self.pool.take(uri).await {
+        while let Some(mut link) = self.pool.take(destination).await {
             match link.send(request).await {
                 Ok(response) => return Ok((link, response)),
                 Err(mut error) => match error.take_message() {
@@ -102,7 +104,8 @@ impl HttpClient {
                 },
             }
         }
-        let stream = self.guard.connect(uri).await;
+        // Boxed: it is rare, and large. Every attempt would be moved about with the room for it.
+        let stream = Box::pin(self.guard.connect(uri)).await;
         let stream = stream.map_err(|error| Failure::of(host, &error))?;
         let link = Link::new(stream).await;
         let mut link = link.map_err(|error| Failure::of(host, &error))?;

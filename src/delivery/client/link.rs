@@ -20,7 +20,8 @@ use crate::delivery::guard::GuardedStream;
 /// Largest head of an answer, and largest piece of a body in memory, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// Headers of an answer.
+/// Headers of an answer: as many as hyper takes unless it is told. For a number that it is told, it fills in their places anew
+/// for each answer.
 pub(super) const HEADER_COUNT_MAX: usize = 100;
 
 /// A connection. It is closed when it is dropped.
@@ -36,7 +37,6 @@ impl Link {
     pub(super) async fn new(stream: GuardedStream) -> hyper::Result<Self> {
         let (sender, connection) = Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
-            .max_headers(HEADER_COUNT_MAX)
             .handshake(TokioIo::new(stream))
             .await?;
         Ok(Self {

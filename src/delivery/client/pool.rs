@@ -7,12 +7,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use hyper::Uri;
-use hyper::http::uri::{Authority, Scheme};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::link::Link;
+use crate::delivery::destination::Destination;
 
 /// How long an unused connection is kept: less than the 5 s after which Node and Apache close theirs, so that a request
 /// seldom meets a connection that is about to close.
@@ -25,8 +24,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// a busy destination are closed and opened again all the time.
 const IDLE_COUNT_MAX: usize = 128;
 
-/// What connections serve: the same scheme, host and port.
-type Place = (Scheme, Authority);
+/// What connections serve: the same host and port, encrypted or not.
+type Place = (Arc<str>, bool);
 
 /// Unused connections, by where they lead.
 #[derive(Debug, Default)]
@@ -55,8 +54,8 @@ impl Idle {
 
 impl Pool {
     /// Takes a connection that a request can be sent over, the one that was used last.
-    pub(super) async fn take(&self, uri: &Uri) -> Option<Link> {
-        let place = place(uri)?;
+    pub(super) async fn take(&self, destination: &Destination) -> Option<Link> {
+        let place = place(destination);
         loop {
             let mut idle = self.all.lock().idle.get_mut(&place)?.pop()?;
             // The sweep may be late.
@@ -67,14 +66,13 @@ impl Pool {
     }
 
     /// Keeps a connection, unless it is of no more use or there are enough.
-    pub(super) async fn put(self: &Arc<Self>, uri: &Uri, mut link: Link) {
-        let Some(place) = place(uri) else { return };
+    pub(super) async fn put(self: &Arc<Self>, destination: &Destination, mut link: Link) {
         if !link.is_idle().await {
             return;
         }
         let since = Instant::now();
         let mut all = self.all.lock();
-        let kept = all.idle.entry(place).or_default();
+        let kept = all.idle.entry(place(destination)).or_default();
         if kept.len() < IDLE_COUNT_MAX {
             kept.push(Idle { link, since });
         }
@@ -106,6 +104,6 @@ async fn sweep(pool: Weak<Pool>) {
     }
 }
 
-fn place(uri: &Uri) -> Option<Place> {
-    Some((uri.scheme()?.clone(), uri.authority()?.clone()))
+fn place(destination: &Destination) -> Place {
+    (Arc::clone(destination.authority()), destination.is_https())
 }
