@@ -1,9 +1,10 @@
-//! Looking at flow control.
+//! Looking at flow control, and what messages say of it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 
 use storage::offset::TimestampMs;
+use storage::partition::NewMessage;
 
 use crate::broker::Broker;
 use crate::delivery::api::{FlowView, ParallelismView};
@@ -15,6 +16,21 @@ use crate::delivery::window::DEDUP_WINDOW_MS;
 const PERIOD_MEMORY_MS: i64 = 7 * 24 * 3600 * 1000;
 
 impl Broker {
+    /// Takes the settings of messages for their flow-control keys. Without any, nobody waits for the gates.
+    pub(super) fn note_flows(&self, messages: &[NewMessage], append_time: TimestampMs) {
+        let flows = messages.iter().filter_map(|m| m.envelope.flow.as_ref());
+        let mut flows = flows.peekable();
+        if flows.peek().is_none() {
+            return;
+        }
+        let mut passes = Vec::new();
+        let mut gates = self.push().gates.lock();
+        for flow in flows {
+            passes.extend(gates.note_config(flow, append_time, self.clock.now()));
+        }
+        self.push().hand_out(gates, passes);
+    }
+
     /// Returns what is known of a flow-control key; `None` when nobody has used it lately and nothing is decided about it.
     #[must_use]
     pub fn flow_view(&self, key: &str) -> Option<FlowView> {

@@ -214,13 +214,14 @@ impl Broker {
     }
 
     /// Appends the publications of one partition as one batch and answers them when it is synced.
-    async fn append_all(&self, partition: u32, ready: Vec<Checked>) -> Vec<(usize, Answer)> {
+    async fn append_all(&self, partition: u32, mut ready: Vec<Checked>) -> Vec<(usize, Answer)> {
         let Some(desk) = self.push().desk(partition).cloned() else {
             return ready.into_iter().map(|one| (one.at, Err(lost()))).collect();
         };
+        let counts: Vec<_> = ready.iter().map(|one| one.messages.len()).collect();
         let messages: Vec<_> = ready
-            .iter()
-            .flat_map(|one| one.messages.iter().cloned())
+            .iter_mut()
+            .flat_map(|one| std::mem::take(&mut one.messages))
             .collect();
         match self.append_messages(&desk, &messages).await {
             Ok(appended) => {
@@ -228,14 +229,9 @@ impl Broker {
                     .deliveries
                     .published
                     .inc_by(u64::try_from(messages.len()).unwrap_or(u64::MAX));
-                let mut passes = Vec::new();
-                let mut gates = self.push().gates.lock();
-                for flow in messages.iter().filter_map(|m| m.envelope.flow.as_ref()) {
-                    let time = appended.append_time;
-                    passes.extend(gates.note_config(flow, time, self.clock.now()));
-                }
-                self.push().hand_out(gates, passes);
-                answers(&desk, &appended, ready)
+                self.note_flows(&messages, appended.append_time);
+                let ready = ready.into_iter().zip(counts);
+                answers(&desk, &appended, ready, messages)
             }
             Err(unpublished) => {
                 let is_unknown = matches!(unpublished, Unpublished::Unknown(_));
@@ -315,14 +311,21 @@ impl Drop for Publishing<'_> {
     }
 }
 
-fn answers(desk: &Desk, appended: &Appended, ready: Vec<Checked>) -> Vec<(usize, Answer)> {
+/// Answers publications whose messages were appended, so many of each.
+fn answers(
+    desk: &Desk,
+    appended: &Appended,
+    ready: impl Iterator<Item = (Checked, usize)>,
+    messages: Vec<NewMessage>,
+) -> Vec<(usize, Answer)> {
     let mut next = appended.base_offset;
-    let mut answers = Vec::with_capacity(ready.len());
-    for one in ready {
+    let mut messages = messages.into_iter();
+    let mut answers = Vec::new();
+    for (one, count) in ready {
         let base = next;
-        let messages: Vec<_> = one
-            .messages
-            .into_iter()
+        let messages: Vec<_> = messages
+            .by_ref()
+            .take(count)
             .map(|message| {
                 let id = Address::message(desk.partition.number(), next).to_string();
                 next = next.next();
