@@ -62,8 +62,9 @@ pub const PRODUCER_ID_BLOCK: u32 = 1_000;
 /// Largest reason of a reject, in bytes.
 pub const REJECT_REASON_BYTES_MAX: u32 = 1 << 10;
 
-/// Largest details of a reject, in bytes: what a letter keeps of one body.
-pub const REJECT_DETAILS_BYTES_MAX: u32 = 4 << 10;
+/// Largest details of a reject, in bytes: so that a stack trace is not what keeps a record from being dead-lettered. A letter keeps
+/// the first [`storage::dead_letter::limits::DETAILS_BYTES_MAX`] bytes.
+pub const REJECT_DETAILS_BYTES_MAX: u32 = 64 << 10;
 
 /// Largest request id of a retry, in bytes: it stands in a cause and in a marker.
 pub const REQUEST_ID_BYTES_MAX: u32 = 128;

@@ -16,7 +16,7 @@ use crate::client::api::rejection;
 A group has at most one live dead letter for each record: rejecting again answers with its id. Rejecting commits nothing.
 
 Example:
-  redrive reject flights 0 17 --group billing --reason 'unknown airline' --details \"$(head -c 4096 stack.txt)\"")]
+  redrive reject flights 0 17 --group billing --reason 'unknown airline' --details \"$(cat stack.txt)\"")]
 pub struct RejectArgs {
     /// Topic
     pub topic: String,
@@ -29,7 +29,7 @@ pub struct RejectArgs {
     /// Why, in one line of at most 1024 bytes
     #[arg(long, value_name = "TEXT", value_parser = parse::one_line)]
     pub reason: String,
-    /// What helps to find the cause, in at most 4096 bytes
+    /// What helps to find the cause, in at most 65536 bytes, of which the first 16384 are kept
     #[arg(long, value_name = "TEXT")]
     pub details: Option<String>,
     /// The group that rejects
