@@ -111,9 +111,10 @@ pub const ATTEMPT_DRAIN_WAIT_MAX: Duration = Duration::from_secs(6);
 /// How far the wall clock may depart from the monotonic clock before ages are no longer trusted, in milliseconds.
 pub const CLOCK_DEPARTURE_MS_MAX: i64 = 60_000;
 
-/// Bytes of a topic of durability `written` that may be unsynced before a background sync begins: in a segment with much room,
+/// Bytes of a topic of durability `written` that may be unsynced before a background sync begins, in a segment with much room.
 pub const WRITTEN_UNSYNCED_BYTES_MAX: u64 = 16 << 20;
-/// and at a segment's end.
+
+/// The same at a segment's end.
 pub const WRITTEN_UNSYNCED_BYTES_MIN: u64 = 1 << 20;
 
 const _: () = assert!(FETCH_BYTES_MAX < FRAME_BYTES_MAX);

@@ -13,6 +13,12 @@ pub(super) fn letter_view(offset: Offset, mut letter: DeadLetter) -> LetterView 
     shown_record(&mut letter.record);
     let partition = letter.source.partition;
     let history = letter.history.attempts().iter().map(attempt_view).collect();
+    let note = if letter.are_details_cut() {
+        " ... (cut)"
+    } else {
+        ""
+    };
+    let details = letter.details.map(|text| text + note);
     LetterView {
         id: Address::letter(partition, offset).to_string(),
         topic: letter.source.topic,
@@ -27,7 +33,7 @@ pub(super) fn letter_view(offset: Offset, mut letter: DeadLetter) -> LetterView 
         },
         disposition: letter.disposition.0,
         reason: Text::from(letter.reason),
-        details: letter.details.map(Text::from),
+        details: details.map(Text::from),
         died_at: letter.died_at,
         fingerprint: letter.fingerprint.to_string(),
         first_message_id: letter.lineage.first_message_id,

@@ -46,7 +46,8 @@ impl Upkeep {
         Self {
             round: 0,
             is_behind: false,
-            // Also what is wrong by now: a read of the deliveries that begin may have found it, and no one has told it.
+            // Also what is wrong by now: the deliveries that begin may have found it, and nobody has told it. What recovery had
+            // told of is told once more.
             told: BTreeSet::new(),
             broker,
         }

@@ -153,7 +153,7 @@ fn address_kind(text: &str) -> Result<AddressKind, String> {
 pub(super) fn ip(text: &str) -> Result<String, String> {
     let address: Result<IpAddr, _> = text.parse();
     address
-        .map(|address| address.to_string())
+        .map(|address| address.to_canonical().to_string())
         .map_err(|_error| "expected an IP address, as 192.0.2.7 or 2001:db8::7".to_owned())
 }
 
@@ -219,6 +219,7 @@ mod tests {
         assert!(message_id("07n42DI17vxvETCgiXrXTAx").is_err_and(|why| why.contains("mistyped")));
         assert!(letter_id(message).is_err_and(|why| why.contains("a message")));
         assert_eq!(ip("0:0:0:0:0:0:0:1").as_deref(), Ok("::1"));
+        assert_eq!(ip("::ffff:192.0.2.7").as_deref(), Ok("192.0.2.7"));
         assert!(ip("300.1.1.1").is_err_and(|why| why.contains("192.0.2.7")));
     }
 

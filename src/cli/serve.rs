@@ -217,8 +217,8 @@ pub fn startup_text(start: &StartUp<'_>) -> String {
     );
     if !start.allows_private {
         text.push_str(
-            "\nDeliveries to private addresses are forbidden: destinations.allowed opens single hosts and networks, \
-             destinations.allow_private all.\n",
+            "\nDeliveries to private addresses are forbidden, but for destinations.allowed: it opens single hosts and \
+             networks, destinations.allow_private all.\n",
         );
     }
     if start.is_development {

@@ -147,10 +147,10 @@ impl PartitionHandle {
     ) -> Result<AppendOutcome, Refused> {
         let mut owner = self.owner.lock();
         let outcome = owner.append(header, batch, now)?;
-        let segment_room = owner.main().segment_room();
-        drop(owner);
         if matches!(outcome, AppendOutcome::Appended(_)) {
+            let segment_room = owner.main().segment_room();
             self.unsynced.add(u64::from(header.length), segment_room);
+            drop(owner);
             if self.visibility == Visibility::Written {
                 self.main.changed();
             }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits::{WRITTEN_UNSYNCED_BYTES_MAX, WRITTEN_UNSYNCED_BYTES_MIN};
 
-/// Bytes of one log. It is told of each append, and of each sync before it begins.
+/// Bytes of one log. It is told of each append, and of each sync on the pool before it begins; not of a roll, behind which it
+/// may stand too high, and a sync come too early.
 #[derive(Debug, Default)]
 pub(super) struct Unsynced {
     bytes: AtomicU64,

@@ -116,7 +116,7 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         let body = if error.inner().is_data() {
             "the body"
         } else {
-            "the body is no JSON"
+            "the body cannot be read as JSON"
         };
         let message = match path.as_str() {
             "." => format!("{body}: {said}"),
@@ -124,9 +124,9 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         };
         ApiError::bad_request(message)
     })?;
-    decoder
-        .end()
-        .map_err(|error| ApiError::bad_request(format!("the body is no JSON: {error}")))?;
+    decoder.end().map_err(|error| {
+        ApiError::bad_request(format!("the body cannot be read as JSON: {error}"))
+    })?;
     Ok(value)
 }
 
@@ -223,7 +223,10 @@ mod tests {
         }
         for body in [r#"{"count" 1}"#, r#"{"count": 1} x"#, "x"] {
             let error = json::<Asked>(body.as_bytes()).unwrap_err();
-            assert!(error.message.starts_with("the body is no JSON"), "{error}");
+            assert!(
+                error.message.starts_with("the body cannot be read as JSON"),
+                "{error}"
+            );
             assert!(error.message.contains("line 1 column"), "{error}");
         }
     }

@@ -5,7 +5,7 @@
 //! | group | string | |
 //! | topic, partition index, offset | string, `u32`, offset | the record |
 //! | reason | text | for people, and for the fingerprint |
-//! | details | optional text | for people; a letter keeps the first 16 KiB, with a note of how much there was |
+//! | details | optional text | for people; a letter keeps the first 16 KiB |
 //!
 //! | answer | type | meaning |
 //! |---|---|---|

@@ -1,8 +1,8 @@
 //! Buffers that are used again. Memory that is new to the process costs a fault for each page and its clearing, which is more
 //! than filling it from the page cache.
 //!
-//! Invariant: buffers that nobody uses hold at most the bytes that they were made for, each of them too, and none that has not
-//! been wanted between two calls of [`Buffers::rest`].
+//! Invariant: the buffers that nobody uses are none of more than `each_max` bytes, and have at most `bytes_max` together. None is kept
+//! that has not been wanted between two calls of [`Buffers::rest`].
 
 use std::sync::Arc;
 
@@ -34,7 +34,8 @@ impl Buffers {
         Self::of_size(bytes_max, bytes_max)
     }
 
-    /// As [`Buffers::new`], of buffers of at most `each_max` bytes: whoever reads a little then holds no more than that.
+    /// As [`Buffers::new`], and keeps none of more than `each_max` bytes: whoever reads a little may be lent the largest one, and holds
+    /// all of it.
     #[must_use]
     pub fn of_size(each_max: usize, bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {

@@ -170,6 +170,17 @@ async fn a_rejected_record_becomes_one_letter_for_each_group() {
     assert_eq!((letter.disposition, letter.source_offset), (3, Offset(3)));
     assert_eq!(letter.reason.as_str(), "broken");
     assert_eq!(letter.details.unwrap().as_str(), "at length");
+    let trace = "x".repeat(20 << 10);
+    let long = rejection("long", ("t", 0, Offset(3)), "broken", Some(&trace));
+    let long = client.reject(&long).await.unwrap();
+    let details = client
+        .letter(&long.letter_id)
+        .await
+        .unwrap()
+        .details
+        .unwrap();
+    let kept = "x".repeat(16 << 10);
+    assert_eq!(details.as_str(), format!("{kept} ... (cut)"));
     assert_eq!(letter.key.unwrap(), "3");
     assert_eq!(letter.value.unwrap(), "3");
     let number = Some(bytes::Bytes::from_static(b"3"));
@@ -199,7 +210,7 @@ async fn a_rejected_record_becomes_one_letter_for_each_group() {
         ErrorCode::LimitExceeded,
     );
     let counts = client.topic("t").await.unwrap().partitions[0].letters;
-    assert_eq!(counts.live, 2);
+    assert_eq!(counts.live, 3);
     broker.stop().await;
 }
 

@@ -7,13 +7,11 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use storage::address::Address;
 use storage::dead_letter::DeadLetter;
-use storage::dead_letter::limits::DETAILS_BYTES_MAX;
 use storage::partition::{RecentBatches, RejectOutcome, Rejection, Who, prepare_letter};
 use tokio::sync::oneshot;
 
@@ -26,6 +24,7 @@ use crate::engine::PartitionHandle;
 use crate::limits::{REJECT_DETAILS_BYTES_MAX, REJECT_REASON_BYTES_MAX};
 use crate::metrics::DispositionLabel;
 use crate::names::GroupName;
+use crate::protocol::cursor::Text;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::reject::{RejectAnswer, RejectRequest};
 use crate::topic::dead_letter_config;
@@ -84,14 +83,13 @@ impl Broker {
         for rejection in waiting {
             let letter = {
                 let request = &rejection.request;
-                let details = request.details.as_ref().map(|text| kept(text.as_str()));
                 let wanted = Rejection {
                     topic: &request.topic,
                     partition_index: request.partition,
                     group: &request.group,
                     offset: request.offset,
                     reason: request.reason.as_str(),
-                    details: details.as_deref(),
+                    details: request.details.as_ref().map(Text::as_str),
                 };
                 prepare_letter(partition.reader(), &mut recent, &wanted, self.clock.now())
             };
@@ -147,16 +145,6 @@ impl Broker {
         let letter_id = Address::letter(partition.number(), outcome.letter()).to_string();
         RejectAnswer { letter_id, is_new }
     }
-}
-
-/// Returns what a letter keeps of the details of a rejection: what is longer is cut, and says so.
-fn kept(details: &str) -> Cow<'_, str> {
-    if details.len() <= DETAILS_BYTES_MAX {
-        return Cow::Borrowed(details);
-    }
-    let note = format!(" ... (cut, {} bytes were given)", details.len());
-    let end = details.floor_char_boundary(DETAILS_BYTES_MAX.saturating_sub(note.len()));
-    Cow::Owned(format!("{}{note}", details.get(..end).unwrap_or_default()))
 }
 
 /// Checks what needs no log.

@@ -10,13 +10,11 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 
-use storage::dead_letter::limits::DETAILS_BYTES_MAX;
 use storage::disk::fault::{OpClass, Rule};
 use storage::log::ReadBound;
 use storage::log_id::LogKind;
 use storage::offset::Offset;
 
-use super::kept;
 use crate::broker::Broker;
 use crate::broker::tests::{FAIL, append, bounded, open, partition, rejection, waits};
 use crate::broker::upkeep::sync_all;
@@ -132,16 +130,4 @@ async fn a_rejection_whose_caller_goes_away_is_carried_out_and_one_that_fails_st
     let mut again = call(&broker, 2);
     let answer = bounded(&mut again).await.unwrap();
     assert!(!answer.is_new, "its letter was made all the same");
-}
-
-#[test]
-fn details_are_kept_as_far_as_a_letter_has_room_and_say_what_was_cut() {
-    let whole = "d".repeat(DETAILS_BYTES_MAX);
-    assert_eq!(kept(&whole), whole);
-    let long = "\u{e9}".repeat(DETAILS_BYTES_MAX);
-    let kept = kept(&long);
-    assert!((DETAILS_BYTES_MAX - 3..=DETAILS_BYTES_MAX).contains(&kept.len()));
-    let (text, note) = kept.split_once(' ').unwrap();
-    assert!(text.chars().all(|at| at == '\u{e9}'));
-    assert_eq!(note, format!("... (cut, {} bytes were given)", long.len()));
 }

@@ -20,8 +20,8 @@ use crate::delivery::guard::GuardedStream;
 /// Largest head of an answer, and largest piece of a body in memory, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// Headers of an answer: as many as hyper takes unless it is told. For a number that it is told, it fills in their places anew
-/// for each answer.
+/// Headers of an answer. It is hyper's default, and not set: for a number that is set, hyper allocates the places of the headers
+/// anew for each answer.
 pub(super) const HEADER_COUNT_MAX: usize = 100;
 
 /// A connection. It is closed when it is dropped.

@@ -400,13 +400,13 @@ mod tests {
             let mut letter = letter((0, 0, 0, 0, 0, 0));
             letter.source.offset = Offset(at);
             letter.receiver = Receiver::Group(group.to_owned());
-            letter.record.value = Some(vec![7; 100].into());
+            letter.record.value = Some(vec![7; 2048].into());
             letter
         });
         log.append_letters(&letters.collect::<Vec<_>>(), NOW)
             .unwrap();
         log.log_mut().begin_sync().unwrap().run().unwrap();
-        let shared_of = |view: DeadLetterView, groups: &[&str]| {
+        let shared_in = |order, view: DeadLetterView, groups: &[&str]| {
             let filter = LetterFilter {
                 groups: groups.iter().map(|&group| group.to_owned()).collect(),
                 ..LetterFilter::default()
@@ -417,17 +417,46 @@ mod tests {
                 found.push(letter.record.value.unwrap());
                 true
             };
-            view.visit(&filter, Order::OldestFirst, range, &mut take)
-                .unwrap();
+            view.visit(&filter, order, range, &mut take).unwrap();
             let shared = found.iter().filter(|value| !value.is_unique());
             (found.len(), shared.count())
         };
+        let shared_of = |view, groups: &[&str]| shared_in(Order::OldestFirst, view, groups);
         let buffers = DeadLetterView::buffers(1 << 20);
         let sharing = || log.view().sharing(&buffers);
         assert_eq!(shared_of(sharing(), &["few"]), (20, 0));
         assert_eq!(shared_of(sharing(), &["many"]), (80, 80));
         assert_eq!(shared_of(sharing(), &[]), (100, 100));
         assert_eq!(shared_of(log.view(), &[]), (100, 0), "nobody asked for it");
+        let newest = shared_in(Order::NewestFirst, sharing(), &[]);
+        assert_eq!(newest, (100, 0), "what is read ahead was visited before");
+    }
+
+    /// The buffer of a small read may be one that was made for a large one.
+    #[test]
+    fn a_letter_that_is_read_alone_holds_no_buffer() {
+        let mut log = open(&SimDisk::new(1));
+        log.append_letters(&[letter((0, 0, 0, 0, 0, 0))], NOW)
+            .unwrap();
+        log.log_mut().begin_sync().unwrap().run().unwrap();
+        let buffers = DeadLetterView::buffers(1 << 20);
+        drop(buffers.lend(vec![0; 256 << 10], 1));
+        let mut found = Vec::new();
+        let mut take = |_, letter| {
+            found.push(letter);
+            true
+        };
+        let range = (Offset::ZERO, Offset(1));
+        let view = log.view().sharing(&buffers);
+        view.visit(
+            &LetterFilter::default(),
+            Order::OldestFirst,
+            range,
+            &mut take,
+        )
+        .unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(buffers.take().capacity(), 256 << 10);
     }
 
     #[test]

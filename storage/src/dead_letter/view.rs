@@ -42,9 +42,8 @@ struct LetterReader<'a> {
     values: Vec<Option<Bytes>>,
     /// Whether letters share the bytes of what was read last.
     is_shared: bool,
-    /// Bytes of the largest read: the buffer of another one may be as large.
+    /// Bytes of the largest buffer that a read may have been given.
     largest: usize,
-    /// Unless it was given others, its own, and gone with it: there may be a thousand partitions.
     buffers: Arc<Buffers>,
     /// Bytes that were read last, at least a batch.
     ahead: u64,
@@ -53,7 +52,7 @@ struct LetterReader<'a> {
 /// Bytes that are read at once where one letter after the other is wanted: first, and at most. What is read stays in the
 /// processor's cache until it is used, and where a page ends little was read for nothing.
 const AHEAD_BYTES: std::ops::RangeInclusive<u64> = 16 << 10..=256 << 10;
-/// Bytes of buffers that wait for the next read.
+/// Bytes of a reader's own buffers that wait for its next read. They go with it: there may be a thousand partitions.
 const BUFFERS_BYTES_MAX: usize = 2 << 20;
 /// A letter that stands so near behind what was read is likely to be followed by more.
 const NEAR: u64 = 16;
@@ -173,8 +172,11 @@ impl DeadLetterView {
         if order == Order::NewestFirst {
             bases.reverse();
         }
-        let mut letters = match &self.shared {
-            Some(buffers) => LetterReader::into_buffers(&self.reader, Arc::clone(buffers)),
+        // What is read stands behind a letter: the other way round it was visited already.
+        let shared = self.shared.as_ref();
+        let shared = shared.filter(|_| order == Order::OldestFirst);
+        let mut letters = match shared {
+            Some(buffers) => LetterReader::sharing(&self.reader, Arc::clone(buffers)),
             None => LetterReader::new(&self.reader),
         };
         for base in bases {
@@ -186,7 +188,7 @@ impl DeadLetterView {
             };
             for offset in in_order.map(|at| absolute(base, at)) {
                 let is_wanted = |offset| {
-                    self.shared.is_some()
+                    shared.is_some()
                         && is_exact
                         && relative(offset, base).is_some_and(|at| found.contains(at))
                 };
@@ -271,18 +273,23 @@ impl DeadLetterView {
 
 impl<'a> LetterReader<'a> {
     fn new(reader: &'a LogReader) -> Self {
-        Self::into_buffers(reader, Buffers::new(BUFFERS_BYTES_MAX))
-    }
-
-    fn into_buffers(reader: &'a LogReader, buffers: Arc<Buffers>) -> Self {
         Self {
             reader,
             base: Offset::ZERO,
             values: Vec::new(),
             is_shared: false,
             largest: 0,
-            buffers,
+            buffers: Buffers::new(BUFFERS_BYTES_MAX),
             ahead: 0,
+        }
+    }
+
+    /// Reads into buffers of [`DeadLetterView::buffers`], any of which others may have made as large as they get.
+    fn sharing(reader: &'a LogReader, buffers: Arc<Buffers>) -> Self {
+        Self {
+            largest: usize::try_from(*AHEAD_BYTES.end()).unwrap_or(usize::MAX),
+            buffers,
+            ..Self::new(reader)
         }
     }
 

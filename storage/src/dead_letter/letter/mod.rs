@@ -105,6 +105,9 @@ impl fmt::Debug for DeadLetter {
     }
 }
 
+/// Tag of the details among the fields of a letter.
+const DETAILS_TAG: u8 = 7;
+
 impl DeadLetter {
     /// Returns the 64-bit key of (group or URL, partition number, offset): the same record dies once for each receiver. It is
     /// the same before and after [`DeadLetter::fit`].
@@ -173,6 +176,12 @@ impl DeadLetter {
         .fold(0, usize::saturating_add)
     }
 
+    /// Returns whether the details were longer.
+    #[must_use]
+    pub fn are_details_cut(&self) -> bool {
+        self.cut & (1 << DETAILS_TAG) != 0
+    }
+
     /// Cuts every text that is longer than its limit and marks its field.
     pub fn fit(&mut self) {
         let mut cut = 0_u16;
@@ -183,7 +192,10 @@ impl DeadLetter {
             Receiver::Destination(destination) => mark(2, destination.fit()),
         }
         mark(6, cut_text(&mut self.reason, REASON_BYTES_MAX));
-        mark(7, cut_option(&mut self.details, DETAILS_BYTES_MAX));
+        mark(
+            DETAILS_TAG,
+            cut_option(&mut self.details, DETAILS_BYTES_MAX),
+        );
         let first = &mut self.lineage.first_message_id;
         mark(10, cut_option(first, NAME_BYTES_MAX));
         mark(11, self.labels.len() > LABEL_COUNT_MAX);

@@ -4,22 +4,22 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::LazyLock;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// From this size on a deleted file is closed elsewhere.
 const LARGE_BYTES: u64 = 4 << 20;
+/// Files that wait for it at most: each has a descriptor, and its space on the disk.
+const WAITING_MAX: usize = 64;
 
 /// The thread that closes, from the first file on that it is given. It ends with the process.
-static CLOSER: LazyLock<Option<Sender<File>>> = LazyLock::new(start);
+static CLOSER: LazyLock<Option<SyncSender<File>>> = LazyLock::new(start);
 
 /// Has what closing this file for the last time costs done elsewhere, if it is much. The caller closes it next.
 pub(super) fn before_close(file: &File) {
     if is_costly(file)
-        && let Ok(last) = file.try_clone()
         && let Some(closer) = CLOSER.as_ref()
     {
-        // Without the thread it is closed here.
-        closer.send(last).ok();
+        hand_over(file, closer);
     }
 }
 
@@ -28,11 +28,18 @@ fn is_costly(file: &File) -> bool {
     metadata.is_ok_and(|file| file.nlink() == 0 && file.len() >= LARGE_BYTES)
 }
 
-fn start() -> Option<Sender<File>> {
-    let (closer, files) = channel();
-    let closing = move || close_all(&files);
+/// Gives a second handle away. When that is not possible the caller's is the last one.
+fn hand_over(file: &File, closer: &SyncSender<File>) {
+    if let Ok(last) = file.try_clone() {
+        closer.try_send(last).ok();
+    }
+}
+
+fn start() -> Option<SyncSender<File>> {
+    let (closer, files) = sync_channel(WAITING_MAX);
     let thread = std::thread::Builder::new().name("close".to_owned());
-    thread.spawn(closing).ok().map(|_| closer)
+    let started = thread.spawn(move || close_all(&files));
+    started.ok().map(|_| closer)
 }
 
 fn close_all(files: &Receiver<File>) {
@@ -45,12 +52,10 @@ fn close_all(files: &Receiver<File>) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
-    use std::os::fd::AsRawFd;
-
     use super::*;
 
     #[test]
-    fn a_large_deleted_file_is_closed_elsewhere_and_is_closed() {
+    fn only_a_large_file_without_a_name_is_costly_to_close() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("large");
         let file = File::create_new(&path).unwrap();
@@ -58,22 +63,32 @@ mod tests {
         assert!(!is_costly(&file), "it has a name");
         std::fs::remove_file(&path).unwrap();
         assert!(is_costly(&file));
-        let link = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
-        before_close(&file);
-        drop(file);
-        let is_open = || {
-            let open = std::fs::read_dir("/proc/self/fd").unwrap();
-            open.flatten()
-                .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|at| at == link))
-        };
-        while is_open() {
-            std::thread::yield_now();
-        }
+        file.set_len(LARGE_BYTES - 1).unwrap();
+        assert!(!is_costly(&file));
     }
 
     #[test]
-    fn a_small_deleted_file_is_closed_at_once() {
+    fn a_file_that_is_handed_over_lives_until_it_is_closed_there() {
+        let (closer, files) = sync_channel(1);
         let file = tempfile::tempfile().unwrap();
-        assert!(!is_costly(&file));
+        let inode = file.metadata().unwrap().ino();
+        hand_over(&file, &closer);
+        // There is no room for a second one, which is no reason to wait.
+        hand_over(&file, &closer);
+        drop(file);
+        let last = files.try_recv().unwrap();
+        assert_eq!(last.metadata().unwrap().ino(), inode);
+        assert!(files.try_recv().is_err());
+    }
+
+    #[test]
+    fn all_that_is_handed_over_is_closed() {
+        let (closer, files) = sync_channel(2);
+        for _ in 0..2 {
+            hand_over(&tempfile::tempfile().unwrap(), &closer);
+        }
+        drop(closer);
+        close_all(&files);
+        assert!(files.try_recv().is_err());
     }
 }
