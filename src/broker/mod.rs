@@ -23,6 +23,7 @@ mod push;
 mod push_settings;
 mod queues;
 mod random;
+mod recovered;
 pub(crate) mod redacted;
 mod refusal;
 mod reject;

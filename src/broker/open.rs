@@ -16,6 +16,7 @@ use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::TimestampMs;
 use storage::partition::{Partition, PartitionConfig, PartitionHints, PartitionPlace};
 use storage::producers::ProducerLimits;
+use storage::reserve::Reserve;
 use tokio::sync::Semaphore;
 
 use super::checkpoints::Checkpoints;
@@ -23,7 +24,7 @@ use super::control::Control;
 use super::fetch::FetchRoom;
 use super::push_settings::PushSettings;
 use super::space::Space;
-use super::{Broker, Host, LISTING_MAX, push, signing_keys};
+use super::{Broker, Host, LISTING_MAX, push, recovered, signing_keys};
 use crate::clock::{ClockWatch, SharedClock};
 use crate::config::ServeConfig;
 use crate::engine::{PartitionHandle, WorkPool};
@@ -66,6 +67,7 @@ pub(super) struct Opener {
     metrics: Arc<Metrics>,
     hints: HashMap<LogId, LogCheckpoint>,
     gaps: Vec<Gap>,
+    reserve: Arc<Reserve>,
     now: TimestampMs,
 }
 
@@ -111,6 +113,12 @@ impl Broker {
         let is_development = config.access.is_development;
         let keys = signing_keys::at_start(&mut control, is_development, now)?;
         let push_settings = PushSettings::new(control.state().push().clone(), keys, is_development);
+        let reserve = Reserve::new(
+            Arc::clone(&disk),
+            root.clone(),
+            config.storage.min_free_bytes,
+        );
+        let reserve = Arc::new(reserve);
         let opener = Opener {
             disk: Arc::clone(&disk),
             root: root.clone(),
@@ -118,6 +126,7 @@ impl Broker {
             metrics: Arc::clone(&metrics),
             hints,
             gaps: control.state().gaps().collect(),
+            reserve: Arc::clone(&reserve),
             now,
         };
         opener.finish_deletions(control.state())?;
@@ -142,7 +151,7 @@ impl Broker {
                 .frame_bytes_max
                 .saturating_sub(FRAME_OVERHEAD_BYTES),
             changing_topics: Mutex::new(()),
-            space: Space::new(config.storage.min_free_bytes),
+            space: Space::new(reserve),
             is_clock_off: AtomicBool::new(false),
             next_producer_id: Mutex::new(0..0),
             resolving: super::resolve::Resolving::default(),
@@ -174,6 +183,7 @@ impl Broker {
             metrics: Arc::clone(&self.metrics),
             hints: HashMap::new(),
             gaps: Vec::new(),
+            reserve: self.space.reserve(),
             now: self.clock.now(),
         };
         numbers
@@ -292,36 +302,10 @@ impl Opener {
                 ..delivery_config(settings)
             }),
             producers: ProducerLimits::of_retention(settings.retention_ms),
+            reserve: Some(Arc::clone(&self.reserve)),
         };
         let (partition, report) = Partition::open(&place, config, &hints, self.now)?;
-        for (kind, report) in [
-            (LogKind::Main, &report.main),
-            (LogKind::DeadLetter, &report.dead_letters),
-            (LogKind::Delivery, &report.delivery),
-        ] {
-            self.metrics.logs.recoveries.inc();
-            if let Some(cut) = report.cut {
-                self.metrics.logs.truncated_bytes.inc_by(cut.bytes);
-                tracing::warn!(partition = number.0, log = %kind, offset = cut.offset.0, bytes = cut.bytes, "cut a torn tail");
-            }
-            for range in &report.damage {
-                tracing::error!(partition = number.0, log = %kind, from = range.from.0, to = range.to.0, file = %range.path.display(), reason = %range.reason, "damaged");
-            }
-        }
-        if let Some(range) = partition.delivery_damage() {
-            tracing::error!(partition = number.0, from = range.from.0, to = range.to.0, file = %range.path.display(), reason = %range.reason, "nothing is delivered: the delivery log is damaged");
-        }
-        if report.dead_count > 0 {
-            let count = report.dead_count;
-            tracing::info!(partition = number.0, count, "finished interrupted deaths");
-        }
-        if report.finished_count > 0 {
-            tracing::info!(
-                partition = number.0,
-                count = report.finished_count,
-                "finished interrupted republishes"
-            );
-        }
+        recovered::tell(&partition, &report, &self.metrics);
         Ok(PartitionHandle::new(
             partition,
             visibility(settings),

@@ -1,9 +1,11 @@
 //! Free space: producers and publishers wait while there is less than the minimum, and what the system has refused is told.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use storage::reserve::Reserve;
 
 use super::Broker;
 use crate::metrics::gauge_value;
@@ -16,7 +18,7 @@ const TOLD_FOR: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Space {
     /// Free bytes below which producers are asked to wait.
-    min_free_bytes: u64,
+    reserve: Arc<Reserve>,
     /// There are fewer.
     is_low: AtomicBool,
     /// The last append that the system had no space for: when, and what was said.
@@ -24,12 +26,17 @@ pub(super) struct Space {
 }
 
 impl Space {
-    pub(super) fn new(min_free_bytes: u64) -> Self {
+    pub(super) fn new(reserve: Arc<Reserve>) -> Self {
         Self {
-            min_free_bytes,
+            reserve,
             is_low: AtomicBool::new(false),
             refused: Mutex::new(None),
         }
+    }
+
+    /// Returns what producers and publishers leave free.
+    pub(super) fn reserve(&self) -> Arc<Reserve> {
+        Arc::clone(&self.reserve)
     }
 
     /// Says whether producers and publishers may go on.
@@ -40,7 +47,7 @@ impl Space {
         if self.is_low.load(Ordering::Relaxed) {
             let message = format!(
                 "fewer than {} bytes are free on the disk",
-                self.min_free_bytes
+                self.reserve.bytes()
             );
             return Err(Refusal::new(ErrorCode::StorageFull, message));
         }
@@ -52,7 +59,7 @@ impl Space {
         if self.is_low.load(Ordering::Relaxed) {
             return Some(format!(
                 "fewer than {} bytes are free on the disk: produce and publish are refused",
-                self.min_free_bytes
+                self.reserve.bytes()
             ));
         }
         let refused = self.refused.lock();
@@ -65,11 +72,11 @@ impl Space {
 impl Broker {
     /// Measures the free space, and asks producers to wait or lets them go on.
     pub(super) fn measure_space(&self) {
-        let Ok(free) = self.disk.free_bytes(&self.root) else {
+        let Ok(free) = self.space.reserve.measure() else {
             return;
         };
         self.metrics.logs.free_bytes.set(gauge_value(free));
-        let min = self.space.min_free_bytes;
+        let min = self.space.reserve.bytes();
         let is_low = free < min;
         if is_low != self.space.is_low.swap(is_low, Ordering::Relaxed) {
             if is_low {

@@ -22,6 +22,7 @@ pub mod batch;
 pub mod cause;
 pub mod address;
 pub mod disk;
+pub mod reserve;
 pub mod checkpoint;
 pub mod data_dir;
 pub mod index;

@@ -124,6 +124,52 @@ async fn a_disk_that_is_nearly_full_refuses_producers_and_nobody_else() {
     served.end().await;
 }
 
+/// Nothing is measured meanwhile but what the producers themselves have measured.
+#[tokio::test(flavor = "multi_thread")]
+async fn producers_cannot_outrun_the_reserve() {
+    const RESERVE: u64 = 8 << 20;
+    let sim = SimDisk::new(1);
+    let dir = Path::new("/data");
+    sim.set_capacity_bytes(Some(64 << 20));
+    let changes = [("storage.min_free_bytes", "8MiB")];
+    let served = Served::start(dir, Arc::new(sim.clone()), &changes).await;
+    create(&served.client, "t", 4).await;
+    let used = (64 << 20) - sim.free_bytes(dir).unwrap();
+    sim.set_capacity_bytes(Some(used + RESERVE + (16 << 20)));
+    let value = vec![7; 100_000];
+    let fill = async |partition| {
+        let mut count = 0;
+        loop {
+            match served.produce(partition, &value).await {
+                Ok(_) => count += 1,
+                Err(refusal) => break (count, refusal),
+            }
+        }
+    };
+    let filled = tokio::join!(fill(0), fill(1), fill(2), fill(3));
+    let filled = [filled.0, filled.1, filled.2, filled.3];
+    let free = sim.free_bytes(dir).unwrap();
+    assert!(free >= RESERVE, "{free} bytes are left");
+    assert!(free < RESERVE + 100_000, "{free} bytes are left");
+    for (count, refusal) in &filled {
+        assert!(*count > 0);
+        assert_eq!(refusal.code, ErrorCode::StorageFull);
+        assert!(refusal.code.is_retryable());
+    }
+    assert_eq!(served.broker.health().problems.len(), 1);
+    for offset in 0..5 {
+        reject(&served.client, offset).await.unwrap();
+    }
+    assert_eq!(retry_all(&served.client, "t", 100).await.len(), 5);
+    sim.set_capacity_bytes(Some(256 << 20));
+    for partition in 0..4 {
+        served.produce(partition, b"again").await.unwrap();
+    }
+    let count: usize = filled.iter().map(|(count, _)| count).sum();
+    assert_eq!(read_all(&served.client, "t").await.len(), count + 5 + 4);
+    served.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_loses_nothing_and_heals_by_itself() {
     for effect in [

@@ -16,6 +16,7 @@ use crate::disk::DiskFile;
 use crate::error::{Corruption, LogError, PoisonCause};
 use crate::limits::{PREALLOCATE_BYTES_MAX, PREALLOCATE_BYTES_MIN};
 use crate::offset::{FilePosition, Offset, TimestampMs};
+use crate::reserve::{Growth, Reserve};
 use crate::segment::{Chain, SEGMENT_HEADER_BYTES_U64};
 
 /// Where an append stands.
@@ -130,6 +131,17 @@ impl Log {
         batch: &mut [u8],
         now: TimestampMs,
     ) -> Result<Appended, LogError> {
+        self.append_beside(None, header, batch, now)
+    }
+
+    /// As [`Log::append`], and leaves the reserve alone, if there is one.
+    pub(crate) fn append_beside(
+        &mut self,
+        reserve: Option<&Reserve>,
+        header: &BatchHeader,
+        batch: &mut [u8],
+        now: TimestampMs,
+    ) -> Result<Appended, LogError> {
         self.shared.check_poison()?;
         let bytes = u64::from(header.length);
         if bytes > u64::from(self.config.batch_bytes_max) {
@@ -142,7 +154,7 @@ impl Log {
                 log: self.shared.place.id,
             });
         }
-        self.allocate(bytes)?;
+        self.allocate(bytes, reserve)?;
         let header = header.stamp(&Stamp {
             log: self.shared.place.id,
             base_offset: self.tail.chain.next_offset,
@@ -322,7 +334,7 @@ impl Log {
     }
 
     /// Reserves room for a batch. Finding none is refused before a byte is written and poisons nothing.
-    fn allocate(&mut self, bytes: u64) -> Result<(), LogError> {
+    fn allocate(&mut self, bytes: u64, reserve: Option<&Reserve>) -> Result<(), LogError> {
         let needed = self.tail.position.saturating_add(bytes);
         if needed <= self.tail.allocated {
             return Ok(());
@@ -332,20 +344,21 @@ impl Log {
             .position
             .clamp(PREALLOCATE_BYTES_MIN, PREALLOCATE_BYTES_MAX);
         let full = u64::from(self.config.segment_bytes).max(needed);
-        let target = self
-            .tail
-            .position
-            .saturating_add(step)
-            .max(needed)
-            .min(full);
-        self.tail.file.allocate(target).map_err(|source| {
-            LogError::io(
-                "allocate",
-                &self.shared.segment_path(self.tail.segment.base),
-                source,
-            )
+        let target = self.tail.position.saturating_add(step);
+        let growth = Growth {
+            from: self.tail.allocated,
+            needed,
+            wanted: target.max(needed).min(full),
+        };
+        let file = self.tail.file.as_ref();
+        let allocated = match reserve {
+            Some(reserve) => reserve.allocate(file, growth),
+            None => growth.allocate(file, u64::MAX),
+        };
+        self.tail.allocated = allocated.map_err(|source| {
+            let path = self.shared.segment_path(self.tail.segment.base);
+            LogError::io("allocate", &path, source)
         })?;
-        self.tail.allocated = target;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The owner's side of a partition: appending what producers send.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::claims::Claims;
 use super::state;
@@ -14,6 +15,7 @@ use crate::log::{Appended, FirstUse, Log, LogPlace};
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
 use crate::producers::{Producers, Verdict};
+use crate::reserve::Reserve;
 
 /// A partition, as its one owner has it.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct Partition {
     pub(super) unsettled: BTreeMap<Offset, Option<Offset>>,
     /// Of the topic whose records are pushed.
     pub(super) push: Option<DeliveryLog>,
+    /// What producers and publishers leave free.
+    pub(super) reserve: Option<Arc<Reserve>>,
 }
 
 /// What became of a produced batch.
@@ -85,7 +89,8 @@ impl Partition {
                 verdict => return Err(Refused::Sequence(verdict)),
             }
         }
-        let appended = self.main.append(header, batch, now)?;
+        let reserve = self.reserve.as_deref();
+        let appended = self.main.append_beside(reserve, header, batch, now)?;
         // Its records have no envelopes: nothing is to be delivered.
         let count = usize::try_from(header.record_count).unwrap_or(usize::MAX);
         if self.push.is_some() {

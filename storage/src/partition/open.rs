@@ -19,6 +19,7 @@ use crate::log::{FirstUse, Log, LogConfig, LogPlace, LogReader, ReadBound, Recov
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::{Offset, TimestampMs};
 use crate::producers::{ProducerLimits, Producers};
+use crate::reserve::Reserve;
 
 /// Who a marker names when recovery wrote it.
 const RECOVERY: &str = "recovery";
@@ -45,6 +46,8 @@ pub struct PartitionConfig {
     pub delivery: Option<LogConfig>,
     /// How long and of how many producers the partition remembers.
     pub producers: ProducerLimits,
+    /// What producers and publishers leave free on the disk, if anything; all other appends may take it.
+    pub reserve: Option<Arc<Reserve>>,
 }
 
 /// The newest checkpoints of a partition's logs.
@@ -142,6 +145,7 @@ impl Partition {
             claims: Claims::default(),
             unsettled: BTreeMap::new(),
             push: None,
+            reserve: config.reserve,
         };
         report.finished_count = partition.finish_republishes(settled_up_to, now)?;
         if let Some(config) = config.delivery {

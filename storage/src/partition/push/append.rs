@@ -82,7 +82,10 @@ impl Partition {
                 .reader()
                 .undecodable(self.main.next_offset(), reason)
         })?;
-        let appended = self.main.append(&header, &mut batch, now)?;
+        // What the broker appends by itself goes on.
+        let is_published = messages.iter().all(|message| message.cause.is_none());
+        let reserve = self.reserve.as_deref().filter(|_| is_published);
+        let appended = self.main.append_beside(reserve, &header, &mut batch, now)?;
         let arrivals = messages.iter().map(|message| {
             let cause = message.cause.clone();
             Some(Arrival::new(message.timestamp, &message.envelope, cause))

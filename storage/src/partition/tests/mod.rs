@@ -12,6 +12,7 @@ mod deaths;
 mod failures;
 mod producers;
 mod republish;
+mod reserve;
 mod retention;
 
 use std::path::{Path, PathBuf};
@@ -64,13 +65,17 @@ fn new_disk() -> SimDisk {
 }
 
 fn open_on(disk: Arc<dyn Disk>) -> (Mutex<Partition>, PartitionReport) {
+    open_with(disk, config())
+}
+
+fn open_with(disk: Arc<dyn Disk>, config: PartitionConfig) -> (Mutex<Partition>, PartitionReport) {
     let place = PartitionPlace {
         disk,
         root: PathBuf::from("/data"),
         number: NUMBER,
     };
     let (partition, report) =
-        Partition::open(&place, config(), &PartitionHints::default(), NOW).unwrap();
+        Partition::open(&place, config, &PartitionHints::default(), NOW).unwrap();
     (Mutex::new(partition), report)
 }
 
