@@ -11,7 +11,8 @@ use super::Broker;
 use crate::metrics::gauge_value;
 use crate::protocol::error_code::{ErrorCode, Refusal};
 
-/// How long it is told that an append found no space: longer than a producer waits before it asks again.
+/// How long it is told that an append found no space when nothing has shown that there is some again: longer than a producer
+/// waits before it asks again.
 const TOLD_FOR: Duration = Duration::from_secs(30);
 
 /// What is known of the space on the disk.
@@ -76,6 +77,9 @@ impl Broker {
             return;
         };
         self.metrics.logs.free_bytes.set(gauge_value(free));
+        if !self.space.reserve.is_lacking() {
+            *self.space.refused.lock() = None;
+        }
         let min = self.space.reserve.bytes();
         let is_low = free < min;
         if is_low != self.space.is_low.swap(is_low, Ordering::Relaxed) {
@@ -94,6 +98,7 @@ impl Broker {
     /// Notes an append that was refused, if it was for want of space.
     pub(super) fn note_refusal(&self, refusal: &Refusal) {
         if refusal.code == ErrorCode::StorageFull {
+            self.space.reserve.note_lack();
             let now = self.clock.monotonic();
             *self.space.refused.lock() = Some((now, refusal.message.clone()));
         }

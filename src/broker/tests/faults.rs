@@ -44,7 +44,8 @@ async fn a_dead_letter_log_whose_sync_failed_is_told_and_counted() {
     assert!(broker.metrics.encode().contains("redrive_poisoned_logs 1"));
     let problems = broker.health().problems;
     let cause = PoisonCause::SyncFailed;
-    let expected = format!("partition 0 of topic t takes no dead letters: {cause} (cannot sync /");
+    let expected =
+        format!("partition 0 of topic t takes no dead letters: {cause} (cannot sync /");
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].starts_with(&expected), "{problems:?}");
 }
@@ -132,9 +133,53 @@ async fn a_disk_without_space_is_told_while_appends_are_refused() {
     let expected = "appends are refused for want of space: cannot ";
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].starts_with(expected), "{problems:?}");
+    // The disk says that there is room, and nobody has found it.
+    broker.measure_space();
+    assert_eq!(broker.health().problems, problems);
     disk.heal();
     append().await.unwrap();
+    broker.measure_space();
+    assert_eq!(broker.health().problems, [""; 0]);
+    disk.add(Rule::new(OpClass::Allocate, full).forever());
+    let mut batch = batch_of(&vec![7; 300 << 10]);
+    let refused = broker.append("t", 0, &mut batch, Acks::TopicDefault, true);
+    bounded(refused).await.unwrap_err();
+    assert_eq!(broker.health().problems.len(), 1);
     // A producer that waits would have asked again by then.
     clock.advance(Duration::from_secs(30));
+    assert_eq!(broker.health().problems, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_disk_that_has_space_again_is_not_told_to_be_full() {
+    let sim = SimDisk::new(7);
+    sim.write_file(Path::new("/data/.made"), b"").unwrap();
+    let broker = Broker::open(
+        &config_of(&[("storage.sync_threads", "2")]),
+        Arc::new(sim.clone()),
+        Arc::new(ManualClock::new(NOW)),
+        Arc::new(Metrics::new()),
+        Shutdown::new(),
+    )
+    .unwrap();
+    create(&broker, "t").unwrap();
+    let append = async |bytes| {
+        let mut batch = batch_of(&vec![7; bytes]);
+        let appended = broker.append("t", 0, &mut batch, Acks::TopicDefault, true);
+        bounded(appended).await.map(drop)
+    };
+    let leave = |bytes| {
+        sim.set_capacity_bytes(Some(u64::MAX));
+        let used = u64::MAX - sim.free_bytes(Path::new("/data")).unwrap();
+        sim.set_capacity_bytes(Some(used + bytes));
+    };
+    leave(100 << 10);
+    append(200 << 10).await.unwrap_err();
+    append(10 << 10).await.unwrap();
+    broker.measure_space();
+    let problems = broker.health().problems;
+    assert_eq!(problems.len(), 1, "others found less: {problems:?}");
+    leave(400 << 10);
+    broker.measure_space();
     assert_eq!(broker.health().problems, [""; 0]);
 }

@@ -22,9 +22,9 @@ use std::time::Duration;
 use storage::batch::{
     BatchBuilder, BatchLimits, BrokerMark, BuildOptions, Codec, NewRecord, check_produced,
 };
-use storage::disk::Site;
 use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use storage::disk::sim::SimDisk;
+use storage::disk::{Disk, Site};
 use storage::error::PoisonCause;
 use storage::log_id::{LogId, LogKind};
 use storage::offset::{Offset, TimestampMs};
