@@ -294,7 +294,12 @@ pub(super) fn sync_all(partition: &PartitionHandle, kind: LogKind) -> Result<(),
 }
 
 fn problems_of(topic: &Topic, index: usize, partition: &PartitionHandle) -> Vec<String> {
-    let name = format!("partition {index} of topic {}", topic.name());
+    // `verify` and `repair` take the number, everything else the topic and the index.
+    let number = partition.number();
+    let name = format!(
+        "partition {index} of topic {} (number {number})",
+        topic.name()
+    );
     let mut problems = Vec::new();
     for (kind, log) in partition.readers() {
         let (takes_none, begins_none, what) = match kind {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use storage::data_dir;
 use storage::disk::{Disk, RealDisk};
 use storage::error::LogError;
-use storage::log_id::{LogKind, PartitionNumber};
+use storage::log_id::{LogId, LogKind, PartitionNumber};
 use storage::offset::Offset;
 use storage::repair::{Repair, RepairError, Repaired};
 use storage::verify::{Finding, Note, VerifyOptions, VerifyReport};
@@ -168,7 +168,7 @@ fn write_report(report: &VerifyReport, output: &mut Output) -> Result<(), CliErr
             vec![
                 finding.path.display().to_string(),
                 finding.position.to_string(),
-                finding.log.map_or_else(String::new, |log| log.to_string()),
+                log_of(report, finding.log),
                 format!("{}..{}", finding.from, finding.to),
                 finding.what.to_string(),
             ]
@@ -200,6 +200,16 @@ fn write_report(report: &VerifyReport, output: &mut Output) -> Result<(), CliErr
     let looked_at = looked_at.map(|(count, noun)| counted(count, noun));
     let found = counted(report.finding_count(), "finding");
     output.line(&format!("{}: {found}", looked_at.join(", ")))
+}
+
+/// Names a log as `repair` does, by the partition's number, and as everybody else does.
+fn log_of(report: &VerifyReport, log: Option<LogId>) -> String {
+    let Some(log) = log else {
+        return String::new();
+    };
+    report
+        .topic_of(Some(log))
+        .map_or_else(|| log.to_string(), |of| format!("{log} ({of})"))
 }
 
 /// Tells a directory that no broker has begun in from one whose files are lost.
@@ -281,6 +291,8 @@ struct FindingJson<'a> {
     file: std::borrow::Cow<'a, str>,
     position: u64,
     partition: Option<u32>,
+    topic: Option<&'a str>,
+    partition_index: Option<u32>,
     log: Option<&'static str>,
     from: u64,
     to: u64,
@@ -292,6 +304,8 @@ struct FindingJson<'a> {
 struct NoteJson<'a> {
     file: std::borrow::Cow<'a, str>,
     partition: Option<u32>,
+    topic: Option<&'a str>,
+    partition_index: Option<u32>,
     log: Option<&'static str>,
     offset: u64,
     what: String,
@@ -314,10 +328,14 @@ struct RangeJson {
 impl<'a> VerifyJson<'a> {
     fn of(report: &'a VerifyReport) -> Self {
         let counts = &report.counts;
+        let topic = |log| report.topic_of(log).map(|of| of.topic.as_str());
+        let index = |log| report.topic_of(log).map(|of| of.index);
         let finding = |finding: &'a Finding| FindingJson {
             file: finding.path.to_string_lossy(),
             position: finding.position.0,
             partition: finding.log.map(|log| log.partition.0),
+            topic: topic(finding.log),
+            partition_index: index(finding.log),
             log: finding.log.map(|log| log.kind.name()),
             from: finding.from.0,
             to: finding.to.0,
@@ -327,6 +345,8 @@ impl<'a> VerifyJson<'a> {
         let note = |note: &'a Note| NoteJson {
             file: note.path.to_string_lossy(),
             partition: note.log.map(|log| log.partition.0),
+            topic: topic(note.log),
+            partition_index: index(note.log),
             log: note.log.map(|log| log.kind.name()),
             offset: note.offset.0,
             what: note.what.to_string(),

@@ -63,6 +63,13 @@ impl Broker {
 
     /// Sends a request over HTTP, without a body; the answer must be a success. Returns its body.
     pub(crate) fn ask(&self, method_and_target: &str) -> String {
+        let (head, body) = self.answer(method_and_target);
+        assert!(head.starts_with("HTTP/1.1 2"), "{head}: {body}");
+        body
+    }
+
+    /// Sends a request over HTTP, without a body. Returns the head and the body of the answer.
+    pub(crate) fn answer(&self, method_and_target: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.http).unwrap();
         stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
         let head = format!(
@@ -73,8 +80,7 @@ impl Broker {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 2"), "{answer}");
-        body.to_owned()
+        (head.to_owned(), body.to_owned())
     }
 
     /// Waits for the end.

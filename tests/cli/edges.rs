@@ -304,6 +304,42 @@ fn a_directory_that_no_broker_has_begun_in_is_not_called_damaged() {
 }
 
 #[test]
+fn verify_readyz_and_repair_name_a_partition_so_that_one_leads_to_the_other() {
+    let mut broker = Broker::start();
+    broker.pipe(&["produce", "t"], b"a\n");
+    assert!(broker.stop("-TERM").success());
+    // Those of pushed messages come before it.
+    let log = broker.data_dir().join("0000000009/main");
+    let log = fs::read_dir(log).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&log).unwrap();
+    *bytes.iter_mut().rfind(|byte| **byte != 0).unwrap() ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let data_dir = broker.data_dir();
+    let verify = ["verify", "--data-dir", data_dir.to_str().unwrap()];
+    let told = stdout(&run(broker.command(&verify)));
+    let expected = "main log of partition 9 (partition 0 of topic t)";
+    assert!(told.contains(expected), "{told}");
+    let output = run(broker.command(&[&verify[..], &["--json"]].concat()));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let finding = &report["findings"][0];
+    assert_eq!(finding["partition"], 9, "{report}");
+    assert_eq!(finding["topic"], "t", "{report}");
+    assert_eq!(finding["partition_index"], 0, "{report}");
+    broker.restart();
+    // What the last run left in order is read when it is asked for.
+    run(broker.command(&["consume", "t", "--from", "earliest"]));
+    let (head, told) = broker.answer("GET /readyz");
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    let expected = "partition 0 of topic t (number 9)";
+    assert!(told.contains(expected), "{told}");
+    assert!(broker.stop("-TERM").success());
+    let drop = ["--partition", "9", "--drop", "0..1"];
+    let repair = ["repair", "--data-dir", data_dir.to_str().unwrap()];
+    let output = run(broker.command(&[&repair[..], &drop].concat()));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
 fn what_a_topic_has_already_is_not_called_altered() {
     let broker = Broker::start();
     let alter = |flags: &[&str]| {

@@ -201,8 +201,9 @@ async fn a_file_system_that_turns_read_only_refuses_writers_and_keeps_readers() 
         .expect(200);
     let told = problems(&broker);
     for topic in ["t", "_push"] {
-        let begins = format!("partition 0 of topic {topic} takes no appends");
-        let said = told.iter().find(|one| one.starts_with(&begins));
+        let begins = format!("partition 0 of topic {topic} (number ");
+        let is_it = |one: &&String| one.starts_with(&begins) && one.contains("takes no appends");
+        let said = told.iter().find(is_it);
         let said = said.unwrap_or_else(|| panic!("no {begins}: {told:?}"));
         let text = said.to_lowercase();
         assert!(reasons.iter().any(|reason| text.contains(reason)), "{said}");

@@ -23,7 +23,7 @@ fn a_failed_sync_of_any_log_is_told_and_counted() {
     let problems = broker.health().problems;
     let cause = PoisonCause::SyncFailed;
     let expected = [
-        format!("partition 0 of topic t takes no appends: {cause} (cannot sync /"),
+        format!("partition 0 of topic t (number 9) takes no appends: {cause} (cannot sync /"),
         format!("the control log takes no changes: {cause} (cannot sync /"),
     ];
     assert_eq!(problems.len(), expected.len(), "{problems:?}");
@@ -45,7 +45,7 @@ async fn a_dead_letter_log_whose_sync_failed_is_told_and_counted() {
     let problems = broker.health().problems;
     let cause = PoisonCause::SyncFailed;
     let expected =
-        format!("partition 0 of topic t takes no dead letters: {cause} (cannot sync /");
+        format!("partition 0 of topic t (number 9) takes no dead letters: {cause} (cannot sync /");
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].starts_with(&expected), "{problems:?}");
 }

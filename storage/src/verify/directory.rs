@@ -87,6 +87,7 @@ impl Verifier<'_> {
                     self.partition(number, state)?;
                 }
                 self.orphans(&partitions, state);
+                self.report.name_topics(state);
             }
             // Without the control log the directories say which partitions there are.
             None => {

@@ -24,5 +24,6 @@ mod directory;
 pub use directory::verify;
 pub(crate) use directory::verify_held;
 pub use report::{
-    Fault, Finding, LISTED_MAX, Note, Remark, VerifyCounts, VerifyOptions, VerifyReport,
+    Fault, Finding, LISTED_MAX, Note, Remark, TopicPartition, VerifyCounts, VerifyOptions,
+    VerifyReport,
 };

@@ -1,7 +1,10 @@
 //! What a verification found.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
+use crate::control::ControlState;
 use crate::error::Corruption;
 use crate::log_id::{LogId, PartitionNumber};
 use crate::offset::{FilePosition, Offset};
@@ -258,6 +261,21 @@ pub struct VerifyCounts {
     pub pending: u64,
 }
 
+/// What a partition is to those who use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicPartition {
+    /// Name of the topic.
+    pub topic: String,
+    /// Index of the partition within it.
+    pub index: u32,
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "partition {} of topic {}", self.index, self.topic)
+    }
+}
+
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VerifyReport {
@@ -267,6 +285,8 @@ pub struct VerifyReport {
     pub findings_left_out: u64,
     /// What else is worth knowing; at most [`LISTED_MAX`].
     pub notes: Vec<Note>,
+    /// The topics of the partitions that findings and notes are about, as far as the control log names them.
+    pub topics: BTreeMap<PartitionNumber, TopicPartition>,
     /// How much was read.
     pub counts: VerifyCounts,
     /// Who has the directory, when it is in use: then nothing is said about the ends of logs, and little about what was
@@ -286,6 +306,24 @@ impl VerifyReport {
     pub fn finding_count(&self) -> u64 {
         let listed = u64::try_from(self.findings.len()).unwrap_or(u64::MAX);
         self.findings_left_out.saturating_add(listed)
+    }
+
+    /// Returns the topic of a log's partition, and the partition's index in it.
+    #[must_use]
+    pub fn topic_of(&self, log: Option<LogId>) -> Option<&TopicPartition> {
+        self.topics.get(&log?.partition)
+    }
+
+    /// Names the topics of what was found.
+    pub(super) fn name_topics(&mut self, state: &ControlState) {
+        let found = self.findings.iter().filter_map(|finding| finding.log);
+        let noted = self.notes.iter().filter_map(|note| note.log);
+        let named = found.chain(noted).filter_map(|log| {
+            let (topic, index) = state.partition(log.partition)?;
+            let topic = topic.to_owned();
+            Some((log.partition, TopicPartition { topic, index }))
+        });
+        self.topics = named.collect();
     }
 
     pub(super) fn find(&mut self, finding: Finding) {
@@ -321,8 +359,8 @@ impl Default for VerifyOptions<'_> {
     }
 }
 
-impl std::fmt::Debug for VerifyOptions<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for VerifyOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifyOptions")
             .field("partition", &self.partition)
             .finish_non_exhaustive()

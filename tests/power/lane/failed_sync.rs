@@ -271,6 +271,16 @@ impl Age {
     }
 }
 
+/// Leaves the partition's number out, which is not known here.
+fn without_number(name: &str) -> String {
+    let parts = name.split_once(" (number ");
+    let parts = parts.and_then(|(before, behind)| Some((before, behind.split_once(')')?.1)));
+    parts.map_or_else(
+        || name.to_owned(),
+        |(before, behind)| [before, behind].concat(),
+    )
+}
+
 /// The logs of which `/readyz` says that a sync has failed.
 async fn poisoned(world: &World) -> Result<BTreeSet<String>, String> {
     let Some((status, text)) = world.http.send(Method::GET, "/readyz", &[], "").await else {
@@ -279,7 +289,7 @@ async fn poisoned(world: &World) -> Result<BTreeSet<String>, String> {
     let said: serde_json::Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let problems = said["problems"].as_array().into_iter().flatten();
     let names: BTreeSet<_> = problems
-        .filter_map(|problem| Some(problem.as_str()?.split_once(FAILED)?.0.to_owned()))
+        .filter_map(|problem| Some(without_number(problem.as_str()?.split_once(FAILED)?.0)))
         .collect();
     if names.is_empty() || status == 503 {
         Ok(names)
