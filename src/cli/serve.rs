@@ -31,7 +31,8 @@ know. `redrive config reference` lists every key; those without a flag of their 
 
 Once it serves, it says where on stdout. With --json that is one line, an object: version, data_dir, http (a URL), protocol \
 (an address), token_source (where the token was set, never the token), is_development, \
-allows_private (whether deliveries may go to private addresses), and environment (the QSTASH_* variables while the public development credentials are in force, else empty).
+allows_private (whether deliveries may go to every private address, and not to destinations.allowed alone), and environment (the \
+QSTASH_* variables while the public development credentials are in force, else empty).
 
 Examples:
   redrive serve
@@ -180,7 +181,7 @@ pub struct StartUp<'a> {
     pub token_source: &'a str,
     /// Whether the development credentials are in force.
     pub is_development: bool,
-    /// Whether deliveries may go to private addresses.
+    /// Whether deliveries may go to every private address, and not to those alone that are named.
     pub allows_private: bool,
 }
 

@@ -205,16 +205,21 @@ fn no_debug_shows_the_token() {
     assert_eq!(cli.connection.token(), "hunter2");
 }
 
-#[test]
-fn startup_text_has_credentials_only_in_development() {
-    let start = StartUp {
+/// The start of a broker that nothing was told.
+fn start_up() -> StartUp<'static> {
+    StartUp {
         http: "127.0.0.1:8080".parse().unwrap(),
         protocol: "127.0.0.1:7733".parse().unwrap(),
         data_dir: Path::new("d"),
         token_source: "default",
         is_development: true,
         allows_private: true,
-    };
+    }
+}
+
+#[test]
+fn startup_text_has_credentials_only_in_development() {
+    let start = start_up();
     let text = startup_text(&start);
     for line in [
         "QSTASH_URL=http://127.0.0.1:8080",
@@ -237,32 +242,17 @@ fn startup_text_has_credentials_only_in_development() {
 #[test]
 fn startup_text_says_that_private_destinations_are_forbidden_before_a_message_dies_of_it() {
     let start = StartUp {
-        http: "0.0.0.0:8080".parse().unwrap(),
-        protocol: "0.0.0.0:7733".parse().unwrap(),
-        data_dir: Path::new("d"),
-        token_source: "flag --token",
-        is_development: false,
         allows_private: false,
+        ..start_up()
     };
     assert!(startup_text(&start).contains("destinations.allowed"));
     assert_eq!(startup_json(&start)["allows_private"], false);
-    let start = StartUp {
-        allows_private: true,
-        ..start
-    };
-    assert!(!startup_text(&start).contains("destinations.allowed"));
+    assert!(!startup_text(&start_up()).contains("destinations.allowed"));
 }
 
 #[test]
 fn a_program_is_told_the_addresses_and_where_the_token_is_from() {
-    let start = StartUp {
-        http: "127.0.0.1:8080".parse().unwrap(),
-        protocol: "127.0.0.1:7733".parse().unwrap(),
-        data_dir: Path::new("d"),
-        token_source: "default",
-        is_development: true,
-        allows_private: true,
-    };
+    let start = start_up();
     let told = startup_json(&start);
     assert_eq!(told["http"], "http://127.0.0.1:8080");
     assert_eq!(told["protocol"], "127.0.0.1:7733");
@@ -294,7 +284,8 @@ fn the_help_of_config_print_speaks_of_it_and_not_of_serve() {
     assert!(!help.contains("redrive serve"), "{help}");
 }
 
-/// Examples that stand in a pipe, before a comment, or with a command's output in them are looked at as far as they are ours.
+/// Looks at the lines that begin with our command, without where their output goes. Those with another command in front are not
+/// looked at.
 #[test]
 fn the_examples_of_all_helps_parse() {
     fn look(command: &clap::Command, seen: &mut usize) {

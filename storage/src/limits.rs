@@ -149,8 +149,8 @@ pub const FLOW_PERIOD_MS_MAX: u32 = 7 * 24 * 3600 * 1000;
 /// Largest signing key, in bytes: one that is not generated here still is a line of text.
 pub const SIGNING_KEY_BYTES_MAX: u32 = 256;
 
-/// Bytes of buffers that nobody uses and that are kept for the next fetches: a few answers of what a consumer asks for at
-/// once.
+/// Bytes of buffers that nobody uses and that are kept for the next fetches, a few answers of what a consumer asks for at once; and
+/// as many for the next letters that are resolved.
 pub const READ_BUFFERS_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes of the batches appended last that one log keeps in memory for readers that have caught up: what a pipelined producer
