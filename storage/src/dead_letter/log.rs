@@ -436,8 +436,9 @@ mod tests {
     #[test]
     fn a_letter_that_is_read_alone_holds_no_buffer() {
         let mut log = open(&SimDisk::new(1));
-        log.append_letters(&[letter((0, 0, 0, 0, 0, 0))], NOW)
-            .unwrap();
+        let mut letter = letter((0, 0, 0, 0, 0, 0));
+        letter.record.value = Some(vec![7; 2048].into());
+        log.append_letters(&[letter], NOW).unwrap();
         log.log_mut().begin_sync().unwrap().run().unwrap();
         let buffers = DeadLetterView::buffers(1 << 20);
         drop(buffers.lend(vec![0; 256 << 10], 1));
