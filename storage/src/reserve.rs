@@ -153,9 +153,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::disk::OpenMode;
     use crate::disk::fault::{Effect, FaultDisk, OpClass, Rule};
     use crate::disk::sim::SimDisk;
+    use crate::disk::{FileLayer, OpenMode};
 
     const FULL: io::ErrorKind = io::ErrorKind::StorageFull;
     const RESERVE: u64 = 1000;
@@ -261,6 +261,29 @@ mod tests {
         disk.add(Rule::new(OpClass::FreeBytes, Effect::Fail(io::ErrorKind::Other)).forever());
         let grown = reserve.allocate(file.as_ref(), growth(0, 600, 600));
         assert_eq!(grown.unwrap(), 600);
+    }
+
+    /// A file that looks, while it grows, whether others may measure.
+    #[derive(Debug)]
+    struct Watched(Arc<dyn DiskFile>, Arc<Reserve>);
+
+    impl FileLayer for Watched {
+        fn below(&self) -> &dyn DiskFile {
+            &*self.0
+        }
+
+        fn allocate(&self, bytes: u64) -> io::Result<()> {
+            assert!(self.1.lack.is_locked(), "others see what is being taken");
+            self.0.allocate(bytes)
+        }
+    }
+
+    #[test]
+    fn nobody_measures_while_a_file_grows() {
+        let (_, _, reserve, file) = with_room(500);
+        let reserve = Arc::new(reserve);
+        let file = Watched(file, Arc::clone(&reserve));
+        assert_eq!(reserve.allocate(&file, growth(0, 100, 300)).unwrap(), 300);
     }
 
     #[test]
