@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{Notify, mpsc};
 
 use super::line::{Outgoing, State};
+use super::low_water::{LowWater, Mark};
 use crate::client::error::ClientError;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::protocol::frame::{self, FrameTooLarge, LENGTH_BYTES};
@@ -33,11 +34,14 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) async fn run<S>(self, stream: S, mut outgoing: mpsc::Receiver<Outgoing>)
-    where
-        S: AsyncRead + AsyncWrite + Send + 'static,
+    pub(super) async fn run<R, W>(
+        self,
+        (reader, writer): (R, W),
+        mut outgoing: mpsc::Receiver<Outgoing>,
+    ) where
+        R: AsyncRead + LowWater + Unpin,
+        W: AsyncWrite + Unpin,
     {
-        let (reader, writer) = tokio::io::split(stream);
         let why = tokio::select! {
             error = self.read(reader) => error,
             result = self.write(writer, &mut outgoing) => self.disconnected(result.err()),
@@ -81,11 +85,12 @@ impl Driver {
         parts.extend(outgoing.parts);
     }
 
-    async fn read<R: AsyncRead + Unpin>(&self, reader: R) -> ClientError {
+    async fn read<R: AsyncRead + LowWater + Unpin>(&self, reader: R) -> ClientError {
         let mut reader = BufReader::with_capacity(READ_AHEAD_BYTES, reader);
+        let mut mark = Mark::new();
         let buffers = Buffers::new(READ_BUFFERS_BYTES_MAX);
         loop {
-            let answered = match self.next_body(&mut reader, &buffers).await {
+            let answered = match self.next_body(&mut reader, &mut mark, &buffers).await {
                 Ok(body) => self.answer(body),
                 Err(error) => Err(error),
             };
@@ -96,9 +101,10 @@ impl Driver {
     }
 
     /// Reads the next frame.
-    async fn next_body<R: AsyncRead + Unpin>(
+    async fn next_body<R: AsyncRead + LowWater + Unpin>(
         &self,
         reader: &mut BufReader<R>,
+        mark: &mut Mark,
         buffers: &Arc<Buffers>,
     ) -> Result<Bytes, ClientError> {
         let ended = |source: io::Error| {
@@ -121,12 +127,14 @@ impl Driver {
                 .saturating_mul(3)
                 .saturating_add(FIRST_GROWTH_BYTES);
             body.reserve(missing.min(arrived));
+            mark.wait_for(missing, reader.get_ref()).map_err(ended)?;
             let limit = u64::try_from(missing).unwrap_or(u64::MAX);
             let mut limited = (&mut *reader).take(limit);
             if limited.read_buf(&mut body).await.map_err(ended)? == 0 {
                 return Err(self.disconnected(None));
             }
         }
+        mark.wait_for(0, reader.get_ref()).map_err(ended)?;
         Ok(if is_large {
             buffers.lend(body, length)
         } else {
@@ -175,5 +183,65 @@ impl Driver {
             addr: self.addr.clone(),
             source: source.map(Arc::new),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Long enough for any machine; only a reader that sleeps for ever takes it.
+    const EVER: std::time::Duration = std::time::Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn an_answer_is_complete_with_its_last_byte_whatever_its_size_and_the_one_before() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let driver = Driver {
+            addr: "a:1".into(),
+            state: Arc::default(),
+            ended: Arc::default(),
+        };
+        let (reader, _writer) = stream.into_split();
+        let mut reader = BufReader::with_capacity(READ_AHEAD_BYTES, reader);
+        let (mut mark, buffers) = (Mark::new(), Buffers::new(READ_BUFFERS_BYTES_MAX));
+        for size in [
+            1, 70_000, 1, 65_536, 65_537, 3_000_000, 600_000, 524_289, 12,
+        ] {
+            // The reader is asleep when it is sent, and nothing follows before it has come.
+            let sent = async {
+                let length = u32::try_from(size).unwrap().to_be_bytes();
+                peer.write_all(&length).await.unwrap();
+                peer.write_all(&vec![7; size]).await.unwrap();
+            };
+            let read = driver.next_body(&mut reader, &mut mark, &buffers);
+            let both = async { tokio::join!(read, sent).0 };
+            let body = timeout(EVER, both)
+                .await
+                .unwrap_or_else(|_| panic!("asleep at {size}"));
+            assert_eq!(body.unwrap(), vec![7; size]);
+        }
+        // Half an answer, and the end.
+        let cut = async {
+            peer.write_all(&2_000_000_u32.to_be_bytes()).await.unwrap();
+            peer.write_all(&[7; 1000]).await.unwrap();
+            drop(peer);
+        };
+        let read = driver.next_body(&mut reader, &mut mark, &buffers);
+        let both = async { tokio::join!(read, cut).0 };
+        let error = timeout(EVER, both)
+            .await
+            .unwrap_or_else(|_| panic!("asleep"))
+            .unwrap_err();
+        assert!(
+            matches!(error, ClientError::Disconnected { source: None, .. }),
+            "{error}"
+        );
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::driver::Driver;
+use super::low_water::LowWater;
 use super::pending::PendingAnswer;
 use crate::client::error::ClientError;
 use crate::client::options::ClientOptions;
@@ -52,9 +53,10 @@ pub(super) struct Waiting {
 }
 
 impl Line {
-    pub(super) fn start<S>(stream: S, options: &ClientOptions) -> Arc<Self>
+    pub(super) fn start<R, W>(halves: (R, W), options: &ClientOptions) -> Arc<Self>
     where
-        S: AsyncRead + AsyncWrite + Send + 'static,
+        R: AsyncRead + LowWater + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
     {
         let in_flight_max = options.in_flight_max.max(1);
         let (requests, outgoing) = mpsc::channel(in_flight_max);
@@ -65,7 +67,7 @@ impl Line {
             state: state.clone(),
             ended: ended.clone(),
         };
-        tokio::spawn(driver.run(stream, outgoing));
+        tokio::spawn(driver.run(halves, outgoing));
         Arc::new(Self {
             addr: options.addr.clone(),
             answer_wait: options.answer_wait,

@@ -9,6 +9,7 @@
 
 mod driver;
 mod line;
+mod low_water;
 mod pending;
 
 use std::io;
@@ -25,6 +26,7 @@ use crate::limits::HANDSHAKE_FRAME_BYTES_MAX;
 use crate::protocol::frame::Request;
 use crate::protocol::handshake::{HandshakeAnswer, HandshakeRequest, PROTOCOL_VERSION};
 use line::Line;
+use low_water::LowWater;
 
 pub use pending::PendingAnswer;
 
@@ -53,7 +55,7 @@ impl Connection {
             addr: options.addr.clone(),
             source: Arc::new(source),
         })?;
-        Self::over(stream, options).await
+        Self::start(stream.into_split(), options).await
     }
 
     /// Shakes hands over a stream that is connected.
@@ -64,7 +66,15 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let line = Line::start(stream, options);
+        Self::start(tokio::io::split(stream), options).await
+    }
+
+    async fn start<R, W>(halves: (R, W), options: &ClientOptions) -> Result<Self, ClientError>
+    where
+        R: AsyncRead + LowWater + Unpin + Send + 'static,
+        W: AsyncWrite + Unpin + Send + 'static,
+    {
+        let line = Line::start(halves, options);
         let request = HandshakeRequest {
             version_min: PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
