@@ -15,7 +15,7 @@ use storage::error::LogError;
 use storage::log_id::{LogId, LogKind};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::{
-    NewMessage, Partition, PushDeath, PushReader, PushedMessage, push_letter,
+    NewMessage, Partition, PushDeath, PushReader, PushedMessage, RecentBatches, push_letter,
 };
 
 use super::death::{disposition, ended_at, given_up_outcome, reason};
@@ -51,6 +51,14 @@ pub(super) struct Aftermath {
     unburied: Postponed,
     /// Outcomes whose callbacks could not be made.
     untold: Postponed,
+    recent: Recent,
+}
+
+/// What was read of the main and of the delivery log a moment ago: what a destination fails, it fails in the order of batches.
+#[derive(Default)]
+struct Recent {
+    messages: RecentBatches,
+    entries: RecentBatches,
 }
 
 impl Aftermath {
@@ -60,6 +68,7 @@ impl Aftermath {
             desk,
             unburied: Postponed::default(),
             untold: Postponed::default(),
+            recent: Recent::default(),
         }
     }
 
@@ -100,7 +109,11 @@ impl Aftermath {
         let buried = self.bury().await;
         // A dead-letter log that takes nothing is no reason for the callbacks of others to wait.
         let told = self.tell().await;
-        Ok(buried? | told?)
+        let has_done = buried? | told?;
+        if !has_done {
+            self.recent = Recent::default();
+        }
+        Ok(has_done)
     }
 
     /// Makes letters of dying messages. The synced letter is the commit point; the entry that says so follows it.
@@ -201,9 +214,10 @@ impl Aftermath {
         tracing::error!(partition = self.desk.partition.number().0, offset = message.0, error = %Causes(&error), "a message cannot be read: its dead letter or its callbacks wait");
     }
 
-    fn letter(&self, reader: &PushReader, dying: &Dying) -> Result<DeadLetter, LogError> {
-        let message = reader.message(dying.message, dying.carried_at)?;
-        let history = reader.history(dying.history_at)?;
+    fn letter(&mut self, reader: &PushReader, dying: &Dying) -> Result<DeadLetter, LogError> {
+        let place = (dying.message, dying.carried_at);
+        let message = reader.message_near(place, &mut self.recent.messages)?;
+        let history = reader.history_near(dying.history_at, &mut self.recent.entries)?;
         let outcome = self.outcome(reader, dying.outcome, (dying.message, dying.attempts))?;
         let death = PushDeath {
             topic: PUSH_TOPIC,
@@ -218,7 +232,7 @@ impl Aftermath {
 
     /// Reads an outcome. One that an operator has given up is told as such, so that nothing waits for it.
     fn outcome(
-        &self,
+        &mut self,
         reader: &PushReader,
         at: Offset,
         (message, attempts): (Offset, u32),
@@ -227,7 +241,7 @@ impl Aftermath {
             let now = self.broker.clock.now();
             return Ok(given_up_outcome(message, attempts, now));
         }
-        reader.outcome(at)
+        reader.outcome_near(at, &mut self.recent.entries)
     }
 
     /// Appends callbacks that are owed, as messages of their own. Their synced append is the commit point.
@@ -300,8 +314,9 @@ impl Aftermath {
         messages
     }
 
-    fn callbacks(&self, reader: &PushReader, due: &Due) -> Result<Vec<NewMessage>, LogError> {
-        let source = reader.message(due.owed.message, due.carried_at)?;
+    fn callbacks(&mut self, reader: &PushReader, due: &Due) -> Result<Vec<NewMessage>, LogError> {
+        let place = (due.owed.message, due.carried_at);
+        let source = reader.message_near(place, &mut self.recent.messages)?;
         let outcome = self.outcome(reader, due.outcome, (due.owed.message, due.attempts))?;
         let mut messages = Vec::new();
         if let Some(callback) = source

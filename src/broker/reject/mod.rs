@@ -29,12 +29,12 @@ use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::reject::{RejectAnswer, RejectRequest};
 use crate::topic::dead_letter_config;
 
-/// Letters that are appended as one batch, with those who wait for them.
+/// Letters that are appended together, with those who wait for them.
 #[derive(Default)]
 struct Run {
     letters: Vec<DeadLetter>,
     waiting: Vec<Waiting>,
-    /// Bytes that they take in the batch at most.
+    /// Bytes that they take at most: as many as one batch may have.
     bytes: usize,
 }
 

@@ -6,12 +6,14 @@
 //! their own, because they end them.
 
 mod consume;
+mod destination;
 mod figures;
 mod letters;
 mod limit;
 mod load;
 mod memory;
 mod own;
+mod post;
 mod produce;
 mod push;
 mod read_limit;
@@ -52,7 +54,11 @@ before the next.")]
         after_help = "Example:\n  redrive bench tail --acks written --batch 100 --records 2000000"
     )]
     Tail(tail::TailArgs),
-    /// Make dead letters, then measure pages of a filter over two fields, and republishing all of them
+    /// Make dead letters, then measure pages of a filter, and republishing all of them
+    #[command(after_help = "\
+The letters are those of rejected records, of a topic of its own. With --urls they are messages that were published, and \
+refused by a destination at so many URLs of this process: pages of filters over three fields are measured, and deleting all \
+letters there are.")]
     Letters(letters::LettersArgs),
     /// Start a broker with many partitions, and look at its memory when it rests
     Memory(memory::MemoryArgs),

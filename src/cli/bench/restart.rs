@@ -81,7 +81,7 @@ async fn measure_all(
     let bench = BenchTopic::create(&client, &load).await?;
     measure(&client, &load, &bench.topic).await?;
     if arguments.letters > 0 {
-        letters::make(&client, arguments.letters, 100, 1).await?;
+        letters::rejected::make(&client, arguments.letters, 100, 1).await?;
     }
     let mut ready = Vec::new();
     let mut client = client;

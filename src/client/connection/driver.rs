@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     /// Long enough for any machine; only a reader that sleeps for ever takes it.
-    const EVER: std::time::Duration = std::time::Duration::from_secs(60);
+    const EVER: std::time::Duration = std::time::Duration::from_mins(1);
 
     #[tokio::test]
     async fn an_answer_is_complete_with_its_last_byte_whatever_its_size_and_the_one_before() {

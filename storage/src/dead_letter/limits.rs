@@ -42,6 +42,10 @@ pub const WHO_BYTES_MAX: usize = 256;
 /// Normalised characters that a fingerprint looks at.
 pub const FINGERPRINT_CHARS_MAX: usize = 512;
 
+/// Bytes of letters that go into one batch, unless one alone has more: who reads a letter reads and checks its whole batch, and
+/// those of a filtered page may each stand in another one.
+pub const LETTERS_BATCH_BYTES_GOAL: usize = 32 << 10;
+
 /// Largest live set that a checkpoint can hold, in bytes: 100 M letters at a bit each take 12 MiB.
 pub const LIVE_SET_BYTES_MAX: usize = 64 << 20;
 

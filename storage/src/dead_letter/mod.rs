@@ -14,8 +14,10 @@ pub mod facets;
 mod places;
 mod view;
 mod fold;
+mod batches;
 mod log;
 
+pub(crate) use batches::batch_length;
 pub use fingerprint::Fingerprint;
 pub use history::{Attempt, AttemptResult, ErrorClass, History};
 pub use letter::{DeadLetter, Destination, Disposition, Lineage, Receiver, Source};

@@ -13,7 +13,9 @@ use super::fresh::FreshBatch;
 use super::reject::RejectOutcome;
 use super::republish::{Claim, MARKERS_PER_BATCH_MAX, Republished, Who};
 use super::steps::Steps;
-use crate::dead_letter::{DeadLetter, DeadLetterLog, DeadLetterView, PlacedLetter, Resolution};
+use crate::dead_letter::{
+    DeadLetter, DeadLetterLog, DeadLetterView, PlacedLetter, Resolution, batch_length,
+};
 use crate::error::LogError;
 use crate::log_id::LogKind;
 use crate::offset::{Offset, TimestampMs};
@@ -109,8 +111,7 @@ pub struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Appends the letters of rejections and syncs them, with one sync for all of them. They must be few enough for one batch
-    /// of the dead-letter log: see [`DeadLetter::weight`].
+    /// Appends the letters of rejections and syncs them, with one sync for all of them.
     ///
     /// Their records are made durable first: a letter that outlives its record would stand for whatever gets the offset next.
     ///
@@ -119,9 +120,16 @@ impl Resolver<'_> {
     pub fn reject(&self, letters: &[DeadLetter]) -> Result<Vec<RejectOutcome>, LogError> {
         let records = letters.iter().map(|letter| letter.source.offset.next());
         self.make_durable(LogKind::Main, records.max().unwrap_or_default())?;
-        let outcomes = self.with_room(LogKind::DeadLetter, |partition, now| {
-            partition.reject(letters, now)
-        })?;
+        let mut outcomes = Vec::with_capacity(letters.len());
+        let mut rest = letters;
+        while !rest.is_empty() {
+            let (batch, behind) = rest.split_at(batch_length(rest.iter()));
+            let appended = self.with_room(LogKind::DeadLetter, |partition, now| {
+                partition.reject(batch, now)
+            });
+            outcomes.append(&mut appended?);
+            rest = behind;
+        }
         let ends = outcomes.iter().map(|outcome| outcome.letter().next());
         self.make_durable(LogKind::DeadLetter, ends.max().unwrap_or_default())?;
         Ok(outcomes)

@@ -78,8 +78,16 @@ fn open(workers: &Arc<AtOnce>, disk: Arc<dyn Disk>) -> Arc<Broker> {
     Broker::open_on(&config, host, Arc::new(Metrics::new()), Shutdown::new()).unwrap()
 }
 
-/// Writes down what became of a message that had been the next one, and that a callback is owed for it.
+/// Writes down what became of a message that had been the next one, and that a callback is owed for it if it has one.
 fn end(desk: &Desk, message: Offset, verdict: Verdict) {
+    let (intent, outcome) = ends(message, verdict);
+    let mut owner = desk.partition.owner().lock();
+    assert_eq!(owner.take_due(NOW, 1), [message]);
+    owner.append_entries(&[intent], NOW).unwrap();
+    owner.append_entries(&[outcome], NOW).unwrap();
+}
+
+fn ends(message: Offset, verdict: Verdict) -> (Entry, Entry) {
     let attempt = Attempt {
         number: 1,
         time: NOW,
@@ -106,10 +114,7 @@ fn end(desk: &Desk, message: Offset, verdict: Verdict) {
         previous: None,
         attempt,
     });
-    let mut owner = desk.partition.owner().lock();
-    assert_eq!(owner.take_due(NOW, 1), [message]);
-    owner.append_entries(&[intent], NOW).unwrap();
-    owner.append_entries(&[outcome], NOW).unwrap();
+    (intent, outcome)
 }
 
 fn with_callback() -> Publication {
@@ -200,4 +205,38 @@ async fn callbacks_do_not_wait_for_a_dead_letter_log_that_takes_nothing() {
     assert_eq!(accepted(desk), 4, "the other one's, behind its letter");
     let owner = desk.partition.owner().lock();
     assert_eq!(owner.dead_letters().unwrap().live_count(), 1);
+}
+
+/// A destination that is down fails what was published together, together.
+#[tokio::test]
+async fn what_dies_together_is_read_together() {
+    const COUNT: usize = 40;
+    let workers = Arc::new(AtOnce::default());
+    let faulty = FaultDisk::new(Arc::new(disk()));
+    let broker = open(&workers, Arc::new(faulty.clone()));
+    let published = broker
+        .publish((0..COUNT).map(|_| with_callback()).collect())
+        .await;
+    assert_eq!(published.into_iter().filter_map(Result::ok).count(), COUNT);
+    let count = u64::try_from(COUNT).unwrap();
+    let desk = desk_with(&broker, count);
+    let disposition = Disposition::RETRIES_EXHAUSTED;
+    let dead = |at| ends(Offset(at), Verdict::Dead { disposition });
+    let (intents, outcomes): (Vec<_>, Vec<_>) = (0..count).map(dead).unzip();
+    {
+        let mut owner = desk.partition.owner().lock();
+        assert_eq!(owner.take_due(NOW, COUNT).len(), COUNT);
+        owner.append_entries(&intents, NOW).unwrap();
+        owner.append_entries(&outcomes, NOW).unwrap();
+    }
+    desk.partition.schedule_sync(LogKind::Delivery);
+
+    let reads = faulty.count(OpClass::Read);
+    let mut aftermath = Aftermath::new(Arc::clone(&broker), Arc::clone(desk));
+    assert!(aftermath.step().await.unwrap());
+    assert_eq!(accepted(desk), 2 * count, "each has a callback");
+    let owner = desk.partition.owner().lock();
+    assert_eq!(owner.dead_letters().unwrap().live_count(), count);
+    let reads = faulty.count(OpClass::Read) - reads;
+    assert!(reads < 10, "{reads} reads of two batches");
 }

@@ -4,22 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, header};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 
 use super::super::super::error::CliError;
-use super::super::super::remote::with_causes;
+use super::super::post::Poster;
 use super::board::Board;
 
 /// Sends the messages of boards over keep-alive connections.
 #[derive(Debug)]
 pub(super) struct Sender {
-    client: Client<HttpConnector, Full<Bytes>>,
+    poster: Poster,
     pub(super) connections: u32,
     pub(super) size: usize,
     pub(super) destinations: Vec<String>,
@@ -51,10 +45,8 @@ pub(super) enum Start {
 impl Sender {
     /// Makes a sender; its connections are opened when they are needed.
     pub(super) fn new(connections: u32, size: u32, destinations: &[String]) -> Arc<Self> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
         Arc::new(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            poster: Poster::new(),
             connections,
             size: usize::try_from(size).unwrap_or(usize::MAX),
             destinations: destinations.to_vec(),
@@ -144,32 +136,12 @@ impl Lane {
 
     async fn request(&self, from: u64, to: u64) -> Result<(), CliError> {
         let (uri, body) = self.content(from, to);
-        let mut request = Request::builder().method(Method::POST).uri(&uri);
+        let mut headers = Vec::new();
         if let To::Broker { token, start, .. } = &self.to {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-            if let Some((name, value)) = start.header().filter(|_| to == from + 1) {
-                request = request.header(name, value);
-            }
+            headers.push(("Authorization", format!("Bearer {token}")));
+            headers.extend(start.header().filter(|_| to == from + 1));
         }
-        let request = request
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| CliError::usage(format!("{uri} is no URL: {error}")))?;
-        let failed = |error: &dyn std::error::Error| {
-            CliError::failed(format!("cannot reach {uri}: {}", with_causes(error)), None)
-        };
-        let answer = self.sender.client.request(request).await;
-        let answer = answer.map_err(|error| failed(&error))?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await;
-        let body = body.map_err(|error| failed(&error))?.to_bytes();
-        if status.is_success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&body);
-        Err(CliError::failed(
-            format!("{uri} answered {status}: {said}"),
-            None,
-        ))
+        self.sender.poster.post(&uri, &headers, body).await
     }
 
     fn content(&self, from: u64, to: u64) -> (String, String) {

@@ -8,7 +8,7 @@ use crate::batch::{
     BatchBuilder, BatchHeader, BrokerMark, BuildOptions, Codec, HeaderRef, NewRecord,
 };
 use crate::cause::{CAUSE_HEADER, Cause};
-use crate::dead_letter::{DeadLetter, DeadLetterLog, Receiver};
+use crate::dead_letter::{DeadLetter, DeadLetterLog, Receiver, batch_length};
 use crate::delivery::{
     Arrival, DeliveryLog, DeliveryState, ENVELOPE_HEADER, EntriesAppended, Entry, Envelope,
 };
@@ -140,8 +140,6 @@ impl Partition {
         now: TimestampMs,
     ) -> Result<Vec<Offset>, LogError> {
         let number = self.number;
-        let bytes_max =
-            usize::try_from(self.dead_letter_config.batch_bytes_max).unwrap_or(usize::MAX);
         let dead_letters = self.dead_letters_or_create(now)?;
         let mut standing = HashMap::new();
         let mut missing: Vec<(Offset, &DeadLetter)> = Vec::new();
@@ -156,7 +154,8 @@ impl Partition {
         }
         let mut rest = missing.as_slice();
         while !rest.is_empty() {
-            let (run, behind) = rest.split_at(run_length(rest, bytes_max));
+            let letters = rest.iter().map(|(_, letter)| *letter);
+            let (run, behind) = rest.split_at(batch_length(letters));
             let batch: Vec<_> = run.iter().map(|(_, letter)| *letter).collect();
             let offsets = dead_letters.append_letters(&batch, now)?;
             standing.extend(run.iter().map(|(message, _)| *message).zip(offsets));
@@ -197,17 +196,6 @@ pub(in crate::partition) fn letter_of(
         let source = (letter.source.partition, letter.source.offset);
         source == (partition, message) && matches!(letter.receiver, Receiver::Destination(_))
     })
-}
-
-/// Returns how many letters from the first on fit one batch, at least one.
-fn run_length(letters: &[(Offset, &DeadLetter)], bytes_max: usize) -> usize {
-    let overhead = usize::try_from(crate::limits::LETTER_OVERHEAD_BYTES).unwrap_or(usize::MAX);
-    let mut used = 0usize;
-    let fitting = letters.iter().take_while(|(_, letter)| {
-        used = used.saturating_add(letter.record.weight().saturating_add(overhead));
-        used <= bytes_max
-    });
-    fitting.count().clamp(1, letters.len())
 }
 
 fn build(messages: &[NewMessage]) -> Result<Vec<u8>, LogError> {

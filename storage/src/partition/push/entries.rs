@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::read::{MessagePlace, PushReader};
+use super::recent::RecentBatches;
 use crate::batch::Records;
 use crate::dead_letter::{Attempt, History};
 use crate::delivery::fold::scan_entries;
@@ -23,6 +24,27 @@ impl PushReader {
     /// # Errors
     /// As [`PushReader::outcome`].
     pub fn history(&self, history_at: Option<Offset>) -> Result<History, LogError> {
+        self.history_by(history_at, |at| self.entry(at))
+    }
+
+    /// Reads attempts that are durable as [`PushReader::history`] does; entries of `recent` batches of the delivery log are taken
+    /// from there.
+    ///
+    /// # Errors
+    /// As [`PushReader::outcome`].
+    pub fn history_near(
+        &self,
+        history_at: Option<Offset>,
+        recent: &mut RecentBatches,
+    ) -> Result<History, LogError> {
+        self.history_by(history_at, |at| self.entry_near(at, recent))
+    }
+
+    fn history_by(
+        &self,
+        history_at: Option<Offset>,
+        mut entry: impl FnMut(Offset) -> Result<Entry, LogError>,
+    ) -> Result<History, LogError> {
         let mut attempts: Vec<Attempt> = Vec::new();
         let mut history = History::default();
         let mut next = history_at;
@@ -32,7 +54,7 @@ impl PushReader {
             if self.is_given_up(at) {
                 break;
             }
-            match self.entry(at)? {
+            match entry(at)? {
                 Entry::Outcome(outcome) => {
                     attempts.push(outcome.attempt);
                     next = outcome.previous.filter(|previous| *previous < at);
@@ -71,7 +93,24 @@ impl PushReader {
     /// # Errors
     /// [`LogError::OffsetOutOfRange`]; [`LogError::Corrupt`], also when something else stands there; [`LogError::Io`].
     pub fn outcome(&self, at: Offset) -> Result<Outcome, LogError> {
-        match self.entry(at)? {
+        self.expect_outcome(at, self.entry(at)?)
+    }
+
+    /// Reads an outcome that is durable as [`PushReader::outcome`] does; those of `recent` batches of the delivery log are taken
+    /// from there.
+    ///
+    /// # Errors
+    /// As [`PushReader::outcome`].
+    pub fn outcome_near(
+        &self,
+        at: Offset,
+        recent: &mut RecentBatches,
+    ) -> Result<Outcome, LogError> {
+        self.expect_outcome(at, self.entry_near(at, recent)?)
+    }
+
+    fn expect_outcome(&self, at: Offset, entry: Entry) -> Result<Outcome, LogError> {
+        match entry {
             Entry::Outcome(outcome) => Ok(outcome),
             other => Err(self.wrong_kind(at, &other)),
         }
@@ -144,18 +183,9 @@ impl PushReader {
 
     /// Reads the entry that stands at an offset.
     pub(super) fn entry(&self, at: Offset) -> Result<Entry, LogError> {
-        let log = self.delivery.get().ok_or(LogError::OffsetOutOfRange {
-            requested: at,
-            log_start: Offset::ZERO,
-            log_end: Offset::ZERO,
-        })?;
-        let out_of_range = || LogError::OffsetOutOfRange {
-            requested: at,
-            log_start: log.log_start(),
-            log_end: log.log_end(),
-        };
+        let log = self.delivery_log(at)?;
         if at >= log.log_end() {
-            return Err(out_of_range());
+            return Err(out_of_range(log, at));
         }
         let batch = log.batch_at(at, ReadBound::LogEnd)?;
         let undecodable = |reason| log.undecodable(at, reason);
@@ -167,7 +197,27 @@ impl PushReader {
                 return Entry::decode(record.value.unwrap_or_default()).map_err(undecodable);
             }
         }
-        Err(out_of_range())
+        Err(out_of_range(log, at))
+    }
+
+    /// Reads an entry that is durable, from `recent` batches when it is in one.
+    fn entry_near(&self, at: Offset, recent: &mut RecentBatches) -> Result<Entry, LogError> {
+        let log = self.delivery_log(at)?;
+        if at >= log.high_watermark() {
+            return Err(out_of_range(log, at));
+        }
+        let record = recent.batch(log, at)?.record(at);
+        let record = record.ok_or_else(|| out_of_range(log, at))?;
+        Entry::decode(record.value.as_deref().unwrap_or_default())
+            .map_err(|reason| log.undecodable(at, reason))
+    }
+
+    fn delivery_log(&self, asked: Offset) -> Result<&LogReader, LogError> {
+        self.delivery.get().ok_or(LogError::OffsetOutOfRange {
+            requested: asked,
+            log_start: Offset::ZERO,
+            log_end: Offset::ZERO,
+        })
     }
 
     pub(super) fn wrong_kind(&self, at: Offset, entry: &Entry) -> LogError {
@@ -177,6 +227,14 @@ impl PushReader {
         };
         let log = self.delivery.get().unwrap_or(&self.main);
         log.undecodable(at, reason)
+    }
+}
+
+fn out_of_range(log: &LogReader, requested: Offset) -> LogError {
+    LogError::OffsetOutOfRange {
+        requested,
+        log_start: log.log_start(),
+        log_end: log.log_end(),
     }
 }
 

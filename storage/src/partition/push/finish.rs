@@ -1,6 +1,7 @@
 //! Finishing what a crash interrupted: messages whose letters stand, and whose deaths were not noted.
 
 use super::append::letter_of;
+use super::recent::RecentBatches;
 use crate::dead_letter::letter::destination_source_key;
 use crate::delivery::Entry;
 use crate::error::LogError;
@@ -49,8 +50,10 @@ impl Partition {
         let reader = self.push_reader();
         let dying: Vec<Offset> = state.dying().map(|(message, _)| message).collect();
         let mut deaths = Vec::new();
+        let mut recent = RecentBatches::default();
         for message in dying {
-            let record = match reader.message(message, state.carried_at(message)) {
+            let place = (message, state.carried_at(message));
+            let record = match reader.message_near(place, &mut recent) {
                 // Its letter cannot be looked for, nor made.
                 Err(LogError::Corrupt { .. } | LogError::OffsetOutOfRange { .. }) => continue,
                 record => record?,

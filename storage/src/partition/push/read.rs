@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::recent::{HeldBatch, RecentBatches};
+use super::recent::RecentBatches;
 use crate::batch::Record;
 use crate::cause::{CAUSE_HEADER, Cause, LINEAGE_HEADER};
 use crate::dead_letter::Lineage;
@@ -171,10 +171,12 @@ impl PushReader {
         }
     }
 
-    /// Reads the record of a message as it stands, for a copy of it, with its append time.
-    pub(super) fn record(
+    /// Reads the record of a message as it stands, for a copy of it, with its append time. Records of `recent` batches of the
+    /// main log are taken from there.
+    pub(super) fn record_near(
         &self,
         (offset, carried_at): MessagePlace,
+        recent: &mut RecentBatches,
     ) -> Result<(TimestampMs, Record), LogError> {
         if let Some(at) = carried_at
             && let Entry::Carried {
@@ -185,8 +187,8 @@ impl PushReader {
         {
             return Ok((append_time, record));
         }
-        let batch = HeldBatch::read(&self.main, offset)?;
-        let record = batch.record(offset).cloned();
+        let batch = recent.batch(&self.main, offset)?;
+        let record = batch.record(offset).map(Record::detached);
         record
             .map(|record| (batch.append_time, record))
             .ok_or(LogError::OffsetOutOfRange {

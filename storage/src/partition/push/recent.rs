@@ -1,6 +1,6 @@
-//! Batches of the main log that were read a moment ago, decoded.
+//! Batches of one log that were read a moment ago, decoded.
 //!
-//! A batch holds many messages, and a message is looked at more than once until its attempt begins. What is kept was durable
+//! A batch holds many messages or entries, and who looks for one of them looks for its neighbours next. What is kept was durable
 //! when it was read, so that it never changes.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::offset::{Offset, TimestampMs};
 /// Memory of a decoded record besides its bytes, about.
 const RECORD_OVERHEAD_BYTES: usize = 256;
 
-/// Batches of one main log that were read lately: at most [`RECENT_BATCH_BYTES_MAX`], or one batch.
+/// Batches of one log that were read lately: at most [`RECENT_BATCH_BYTES_MAX`], or one batch.
 #[derive(Debug, Default)]
 pub struct RecentBatches {
     batches: BTreeMap<Offset, HeldBatch>,
@@ -41,19 +41,19 @@ impl RecentBatches {
     /// Returns the batch that holds `offset`, or follows it behind a gap; reads it when it is not here.
     pub(in crate::partition) fn batch(
         &mut self,
-        main: &LogReader,
+        log: &LogReader,
         offset: Offset,
     ) -> Result<&HeldBatch, LogError> {
         let near = self.batches.range(..=offset).next_back();
         let found = near.filter(|(_, batch)| batch.record(offset).is_some());
         let base = match found {
             Some((base, _)) => *base,
-            None => self.keep(HeldBatch::read(main, offset)?),
+            None => self.keep(HeldBatch::read(log, offset)?),
         };
         self.batches.get(&base).ok_or(LogError::OffsetOutOfRange {
             requested: offset,
-            log_start: main.log_start(),
-            log_end: main.high_watermark(),
+            log_start: log.log_start(),
+            log_end: log.high_watermark(),
         })
     }
 
@@ -74,12 +74,12 @@ impl RecentBatches {
 }
 
 impl HeldBatch {
-    pub(super) fn read(main: &LogReader, offset: Offset) -> Result<Self, LogError> {
-        let batch = main.batch_at(offset, ReadBound::HighWatermark)?;
+    fn read(log: &LogReader, offset: Offset) -> Result<Self, LogError> {
+        let batch = log.batch_at(offset, ReadBound::HighWatermark)?;
         let base = batch.header().base_offset;
         let records = batch
             .records(BATCH_BYTES_CEILING)
-            .map_err(|reason| main.undecodable(base, reason))?;
+            .map_err(|reason| log.undecodable(base, reason))?;
         let length = usize::try_from(batch.header().length).unwrap_or(usize::MAX);
         let overhead = records.len().saturating_mul(RECORD_OVERHEAD_BYTES);
         Ok(Self {

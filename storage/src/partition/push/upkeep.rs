@@ -5,6 +5,7 @@
 use parking_lot::Mutex;
 
 use super::read::{MessagePlace, PushReader};
+use super::recent::RecentBatches;
 use crate::delivery::limits::{COPY_BYTES_MAX, COPY_COUNT_MAX};
 use crate::delivery::{Entry, EntryCopy, SnapshotStep};
 use crate::error::LogError;
@@ -102,7 +103,8 @@ impl PushUpkeep<'_> {
                 .collect();
             (places, owner.push_reader())
         };
-        let copied = self.copy(&places, |place| carried(&reader, *place))?;
+        let mut recent = RecentBatches::default();
+        let copied = self.copy(&places, |place| carried(&reader, *place, &mut recent))?;
         run.carried_count = copied;
         Ok(())
     }
@@ -116,8 +118,9 @@ impl PushUpkeep<'_> {
                 let stale = owner.stale_references(&retention.delivery, (self.now)());
                 (stale, owner.push_reader())
             };
+            let (mut recent, mut recent_entries) = <(RecentBatches, RecentBatches)>::default();
             let histories = self.copy(&stale.histories, |(message, at)| {
-                let history = reader.history(Some(*at))?;
+                let history = reader.history_near(Some(*at), &mut recent_entries)?;
                 Ok(EntryCopy {
                     of: Some(*at),
                     entry: Entry::History {
@@ -131,7 +134,7 @@ impl PushUpkeep<'_> {
                 .iter()
                 .map(|(message, at)| (*message, Some(*at)))
                 .collect();
-            let records = self.copy(&places, |place| carried(&reader, *place))?;
+            let records = self.copy(&places, |place| carried(&reader, *place, &mut recent))?;
             copied = copied.saturating_add(histories).saturating_add(records);
             if histories.saturating_add(records) == 0 {
                 break;
@@ -144,7 +147,7 @@ impl PushUpkeep<'_> {
     fn copy<P>(
         &self,
         places: &[P],
-        read: impl Fn(&P) -> Result<EntryCopy, LogError>,
+        mut read: impl FnMut(&P) -> Result<EntryCopy, LogError>,
     ) -> Result<u64, LogError> {
         let mut copied = 0u64;
         let mut chunk = Vec::new();
@@ -183,8 +186,12 @@ impl PushUpkeep<'_> {
     }
 }
 
-fn carried(reader: &PushReader, place: MessagePlace) -> Result<EntryCopy, LogError> {
-    let (append_time, record) = reader.record(place)?;
+fn carried(
+    reader: &PushReader,
+    place: MessagePlace,
+    recent: &mut RecentBatches,
+) -> Result<EntryCopy, LogError> {
+    let (append_time, record) = reader.record_near(place, recent)?;
     let (message, of) = place;
     Ok(EntryCopy {
         of,

@@ -47,16 +47,23 @@ fn a_message_gets_one_letter_however_often_and_together_with_what() {
         .append_push_letters(&[zero.clone(), two.clone(), one.clone(), two], NOW)
         .unwrap();
     assert_eq!(again, [Offset(1), Offset(2), Offset(0), Offset(2)]);
-    // A batch takes two letters at most: each may be larger than its record by 128 KiB.
-    let big: Vec<_> = (0..4u64)
-        .map(|at| {
-            let (message, mut letter) = letter(&partition, 3);
-            letter.source.offset = Offset(message.0 + 10 + at);
+}
+
+#[test]
+fn a_batch_of_letters_has_few_bytes_or_one_letter() {
+    let mut partition = with_messages(1);
+    let sizes = [10_000, 10_000, 10_000, 10_000, 60_000, 60_000, 100, 100];
+    let letters: Vec<_> = (10..)
+        .zip(sizes)
+        .map(|(at, size)| {
+            let mut letter = letter_of_message(&partition, 0);
+            letter.source.offset = Offset(at);
+            letter.record.value = Some(vec![7; size].into());
             (letter.source.offset, letter)
         })
         .collect();
-    let places = partition.append_push_letters(&big, NOW).unwrap();
-    assert_eq!(places, [3, 4, 5, 6].map(Offset));
+    let places = partition.append_push_letters(&letters, NOW).unwrap();
+    assert_eq!(places, [0, 1, 2, 3, 4, 5, 6, 7].map(Offset));
     let log = partition.dead_letters().unwrap().log().reader();
     let mut batches = Vec::new();
     log.scan_headers(Offset(0), crate::log::ReadBound::LogEnd, &mut |header| {
@@ -64,7 +71,7 @@ fn a_message_gets_one_letter_however_often_and_together_with_what() {
         std::ops::ControlFlow::Continue(())
     })
     .unwrap();
-    assert_eq!(batches, [2, 1, 2, 2]);
+    assert_eq!(batches, [3, 1, 1, 1, 2]);
 }
 
 /// The sync of a dead entry may fail, and what follows from the death be durable all the same.

@@ -1,0 +1,70 @@
+//! Pages of a filter, as someone asks for them who looks for what happened: the newest first.
+
+use std::time::Instant;
+
+use super::super::super::error::CliError;
+use super::super::figures::Figures;
+use super::super::report::{Latencies, float};
+use crate::client::Client;
+use crate::protocol::letter::LetterView;
+use crate::protocol::read_letters::ListLettersRequest;
+use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
+
+/// Letters of a page.
+const PAGE_LETTERS: u32 = 100;
+/// Pages that are asked for.
+const PAGES: u64 = 500;
+
+/// Names of the figures: p50, p99, p99.9, the largest, and how many letters a page had.
+pub(super) type Names = [&'static str; 5];
+
+/// Where one filter is measured.
+pub(super) const NAMES: Names = [
+    "page_p50",
+    "page_p99",
+    "page_p999",
+    "page_max",
+    "letters_on_a_page",
+];
+
+/// Asks for pages: of what one filter selects, those of the same fingerprint as the newest.
+pub(super) async fn measure(
+    client: &Client,
+    topic: &str,
+    filter: impl Fn(u64) -> LetterFilter,
+    [p50, p99, p999, max, on_a_page]: Names,
+    figures: &mut Figures,
+) -> Result<(), CliError> {
+    let mut latencies = Latencies::new()?;
+    let mut found = 0_u64;
+    for number in 0..PAGES {
+        let newest = page(client, topic, filter(number), 1).await?;
+        let fingerprints = newest.into_iter().map(|letter| letter.fingerprint);
+        let filter = LetterFilter {
+            fingerprints: fingerprints.collect(),
+            ..filter(number)
+        };
+        let asked_at = Instant::now();
+        let letters = page(client, topic, filter, PAGE_LETTERS).await?;
+        latencies.record(asked_at.elapsed());
+        found += u64::try_from(letters.len()).unwrap_or(u64::MAX);
+    }
+    figures.add_latencies([p50, p99, p999, max], &latencies);
+    figures.add(on_a_page, "letters", float(found) / float(PAGES));
+    Ok(())
+}
+
+async fn page(
+    client: &Client,
+    topic: &str,
+    filter: LetterFilter,
+    limit: u32,
+) -> Result<Vec<LetterView>, CliError> {
+    let request = ListLettersRequest {
+        topic: topic.to_owned(),
+        selection: Selection::Filter(filter),
+        page: Page::first(Order::NewestFirst, limit),
+        bytes_max: 0,
+    };
+    Ok(client.letters(&request).await?.letters)
+}

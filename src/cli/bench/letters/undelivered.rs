@@ -1,0 +1,242 @@
+//! Letters of messages that a destination has refused: making them, and deleting all there are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::super::super::args::Connection;
+use super::super::super::error::CliError;
+use super::super::destination::{self, Answers};
+use super::super::figures::Figures;
+use super::super::post::Poster;
+use super::super::report::float;
+use super::{LettersArgs, REASONS, pages, reason};
+use crate::client::Client;
+use crate::protocol::resolve_letters::DeleteLettersRequest;
+use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
+use crate::topic::PUSH_TOPIC;
+
+/// Labels, in turn.
+const LABELS: u64 = 10;
+/// Messages in a publish request.
+const BATCH_MESSAGES: u64 = 500;
+/// Connections that publish.
+const CONNECTIONS: u32 = 8;
+/// Bytes at the head of a body: its message's number.
+const HEAD_BYTES: usize = 20;
+/// Pause between two looks at how many letters there are.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Longest time without a further letter.
+const SILENCE_MAX: Duration = Duration::from_mins(1);
+
+const OF_LABEL: pages::Names = [
+    "label_page_p50",
+    "label_page_p99",
+    "label_page_p999",
+    "label_page_max",
+    "letters_on_a_label_page",
+];
+const OF_URL: pages::Names = [
+    "url_page_p50",
+    "url_page_p99",
+    "url_page_p999",
+    "url_page_max",
+    "letters_on_a_url_page",
+];
+
+/// Makes letters, looks at pages of them, and deletes all that the broker has.
+pub(super) async fn run(
+    client: &Client,
+    arguments: &LettersArgs,
+    urls: u64,
+    connection: &Connection,
+) -> Result<(Value, Figures), CliError> {
+    connection.check_url()?;
+    let mut figures = Figures::default();
+    let begun = Instant::now();
+    let before = live(client).await?;
+    let load = Arc::new(Load::start(arguments, urls, connection)?);
+    load.publish().await?;
+    wait_for(client, before.saturating_add(arguments.letters)).await?;
+    let rate = float(arguments.letters) / begun.elapsed().as_secs_f64();
+    figures.add("published_and_dead", "letters/s", rate);
+    let of_label = |number: u64| LetterFilter {
+        labels: vec![label(number)],
+        ..refused()
+    };
+    let of_url = |number: u64| LetterFilter {
+        // Not only those that were published last.
+        urls: vec![load.url(number.wrapping_mul(997))],
+        ..refused()
+    };
+    pages::measure(client, PUSH_TOPIC, of_label, OF_LABEL, &mut figures).await?;
+    pages::measure(client, PUSH_TOPIC, of_url, OF_URL, &mut figures).await?;
+    let begun = Instant::now();
+    let deleted = delete_all(client, arguments.page).await?;
+    let rate = float(deleted) / begun.elapsed().as_secs_f64();
+    figures.add("deleted", "letters/s", rate);
+    let effective = json!({
+        "topic": PUSH_TOPIC,
+        "letters": arguments.letters,
+        "record_bytes": arguments.size,
+        "urls": urls,
+        "labels": LABELS,
+        "reasons": REASONS,
+    });
+    Ok((effective, figures))
+}
+
+fn refused() -> LetterFilter {
+    LetterFilter {
+        statuses: vec![REFUSAL.as_u16()],
+        ..LetterFilter::default()
+    }
+}
+
+fn label(number: u64) -> String {
+    format!("label-{}", number % LABELS)
+}
+
+/// What the destination answers.
+const REFUSAL: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+
+/// A destination that refuses everything, for a reason that the message's number decides: each label has all reasons.
+#[derive(Debug)]
+struct Refusing;
+
+impl Answers for Refusing {
+    async fn answer(&self, _destination: usize, body: Bytes) -> Response<Full<Bytes>> {
+        let head = body.get(..HEAD_BYTES).unwrap_or_default();
+        let number = std::str::from_utf8(head)
+            .ok()
+            .and_then(|head| head.parse().ok());
+        let number: u64 = number.unwrap_or_default();
+        let mut answer = Response::new(Full::from(reason(number / LABELS % REASONS)));
+        *answer.status_mut() = REFUSAL;
+        answer
+    }
+}
+
+/// What is published, and where.
+#[derive(Debug)]
+struct Load {
+    poster: Poster,
+    broker: String,
+    token: String,
+    destination: String,
+    messages: u64,
+    urls: u64,
+    size: usize,
+    /// Number of the next message to publish.
+    next: AtomicU64,
+}
+
+impl Load {
+    fn start(
+        arguments: &LettersArgs,
+        urls: u64,
+        connection: &Connection,
+    ) -> Result<Self, CliError> {
+        let started = destination::start(1, &Arc::new(Refusing))?;
+        Ok(Self {
+            poster: Poster::new(),
+            broker: format!("{}/v2/batch", connection.url()),
+            token: connection.token().to_owned(),
+            destination: started.into_iter().next().unwrap_or_default(),
+            messages: arguments.letters,
+            urls,
+            size: usize::try_from(arguments.size).unwrap_or(usize::MAX),
+            next: AtomicU64::new(0),
+        })
+    }
+
+    fn url(&self, number: u64) -> String {
+        format!("{}orders/{}", self.destination, number % self.urls)
+    }
+
+    async fn publish(self: &Arc<Self>) -> Result<(), CliError> {
+        let mut lanes = JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            lanes.spawn(Arc::clone(self).lane());
+        }
+        while let Some(ended) = lanes.join_next().await {
+            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        }
+        Ok(())
+    }
+
+    async fn lane(self: Arc<Self>) -> Result<(), CliError> {
+        loop {
+            let from = self.next.fetch_add(BATCH_MESSAGES, Ordering::Relaxed);
+            let to = from.saturating_add(BATCH_MESSAGES).min(self.messages);
+            if from >= to {
+                return Ok(());
+            }
+            let messages: Vec<_> = (from..to).map(|number| self.message(number)).collect();
+            let headers = [("Authorization", format!("Bearer {}", self.token))];
+            let body = Value::from(messages).to_string();
+            self.poster.post(&self.broker, &headers, body).await?;
+        }
+    }
+
+    fn message(&self, number: u64) -> Value {
+        let fill = self.size.saturating_sub(HEAD_BYTES);
+        json!({
+            "destination": self.url(number),
+            "body": format!("{number:0HEAD_BYTES$}{}", "m".repeat(fill)),
+            "headers": {"Upstash-Retries": "0", "Upstash-Label": label(number)},
+        })
+    }
+}
+
+async fn live(client: &Client) -> Result<u64, CliError> {
+    let topic = client.topic(PUSH_TOPIC).await?;
+    let partitions = topic.partitions.iter();
+    Ok(partitions.map(|partition| partition.letters.live).sum())
+}
+
+/// Waits until there are so many letters.
+async fn wait_for(client: &Client, count: u64) -> Result<(), CliError> {
+    let (mut seen, mut seen_at) = (live(client).await?, Instant::now());
+    while seen < count {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let now = live(client).await?;
+        if now != seen {
+            (seen, seen_at) = (now, Instant::now());
+        } else if seen_at.elapsed() > SILENCE_MAX {
+            let text = format!("{count} letters were to come, and {seen} are there");
+            return Err(CliError::failed(text, None));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes all letters of messages. Returns how many there were.
+async fn delete_all(client: &Client, limit: u32) -> Result<u64, CliError> {
+    let mut cursor = None;
+    let mut deleted = 0_u64;
+    loop {
+        let request = DeleteLettersRequest {
+            topic: PUSH_TOPIC.to_owned(),
+            selection: Selection::All,
+            page: Page {
+                order: Order::OldestFirst,
+                limit,
+                cursor,
+            },
+            request_id: None,
+        };
+        let answer = client.delete_letters(&request).await?;
+        deleted += u64::try_from(answer.letters.len()).unwrap_or(u64::MAX);
+        cursor = answer.cursor;
+        if cursor.is_none() {
+            return Ok(deleted);
+        }
+    }
+}
