@@ -1,5 +1,9 @@
 //! One page out of what all partitions find.
 //!
+//! Of which partitions the letters of a page are is not known before they are read. Each looks for its share of the page and a
+//! little more, and goes on only where it turns out to have more of it: a page over many partitions reads not much more than it
+//! has.
+//!
 //! Invariant: no partition holds more bytes of letters than its share. Of a letter beyond it only its place, its time of death and
 //! its weight are kept, and it is read again if the page has it.
 
@@ -11,7 +15,7 @@ use storage::dead_letter::select::{
     LetterFilter, MergedPage, Order, PartitionPage, PartitionRange, merge,
 };
 use storage::dead_letter::{DeadLetter, DeadLetterView};
-use storage::offset::{Offset, TimestampMs};
+use storage::offset::Offset;
 
 use super::{Selected, SelectedLetters, find_partition, unknown_letter};
 use crate::broker::refusal;
@@ -38,7 +42,6 @@ pub(super) struct PageLimits<'a> {
 /// A letter that one partition has found.
 struct FoundLetter {
     offset: Offset,
-    died_at: TimestampMs,
     weight: usize,
     /// `None` beyond what may be held.
     letter: Option<Box<DeadLetter>>,
@@ -50,6 +53,8 @@ struct Found {
     index: u32,
     view: DeadLetterView,
     letters: Vec<FoundLetter>,
+    /// Bytes of these letters.
+    bytes: usize,
 }
 
 /// What all partitions have found, and which of it is the page.
@@ -66,35 +71,26 @@ impl Pages {
         (filter, order): (&LetterFilter, Order),
         limits: PageLimits<'_>,
     ) -> Result<Self, Refusal> {
-        let mut found = Vec::new();
-        let mut pages = Vec::new();
-        for range in ranges {
-            let Some((index, partition)) = find_partition(topic, range.partition) else {
-                continue;
-            };
-            let Some(view) = partition.dead_letters() else {
-                continue;
-            };
-            let view = match limits.shared {
-                Some(buffers) => view.sharing(buffers),
-                None => view,
-            };
-            let mut here = Found {
-                partition,
-                index,
-                view,
-                letters: Vec::new(),
-            };
-            let unseen = here.look((filter, order), *range, limits)?;
-            let letters = here.letters.iter();
-            pages.push(PartitionPage {
-                asked: *range,
-                unseen,
-                letters: letters.map(|one| (one.offset, one.died_at)).collect(),
-            });
-            found.push(here);
+        let (mut found, mut pages) = begin(topic, ranges, limits.shared);
+        let share = share(limits.letters, found.len());
+        for (here, page) in found.iter_mut().zip(&mut pages) {
+            here.look((filter, order), page, share, limits)?;
         }
         let mut merged = merge(order, &pages, limits.letters);
+        while merged.picks.len() < limits.letters && bytes(&found, &merged) < limits.bytes {
+            let short: Vec<_> = exhausted(&pages, &merged).collect();
+            if short.is_empty() {
+                break;
+            }
+            for at in short {
+                if let (Some(here), Some(page)) = (found.get_mut(at), pages.get_mut(at)) {
+                    // As many again: a partition that has the whole page has it after a few looks.
+                    let more = here.letters.len().max(share);
+                    here.look((filter, order), page, more, limits)?;
+                }
+            }
+            merged = merge(order, &pages, limits.letters);
+        }
         // Each partition has kept to the bytes by itself; together they may be too much.
         let fit = fitting(&found, &merged, limits.bytes);
         if fit < merged.picks.len() {
@@ -146,6 +142,12 @@ impl Pages {
         })
     }
 
+    /// Returns how many letters were found.
+    #[cfg(test)]
+    pub(super) fn found_count(&self) -> usize {
+        self.found.iter().map(|found| found.letters.len()).sum()
+    }
+
     /// Returns the bytes of letters that are held.
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
@@ -156,47 +158,54 @@ impl Pages {
 }
 
 impl Found {
-    /// Looks through one partition's share, up to a number of letters found or bytes of them. Returns what was not looked at.
+    /// Looks for so many letters more, or fewer when they have many bytes.
     fn look(
         &mut self,
         (filter, order): (&LetterFilter, Order),
-        range: PartitionRange,
+        page: &mut PartitionPage,
+        count: usize,
         limits: PageLimits<'_>,
-    ) -> Result<PartitionRange, Refusal> {
-        let mut bytes = 0_usize;
+    ) -> Result<(), Refusal> {
+        let enough = self.letters.len().saturating_add(count).min(limits.letters);
         let mut is_stopped = false;
-        let Self { view, letters, .. } = self;
+        let Self {
+            view,
+            letters,
+            bytes,
+            ..
+        } = self;
+        let range = page.unseen;
         view.visit(
             filter,
             order,
             (range.from, range.to),
             &mut |offset, letter| {
                 let weight = weight(&letter);
-                bytes = bytes.saturating_add(weight);
+                *bytes = bytes.saturating_add(weight);
+                page.letters.push((offset, letter.died_at));
                 letters.push(FoundLetter {
                     offset,
-                    died_at: letter.died_at,
                     weight,
-                    letter: (bytes <= limits.held_bytes).then_some(letter),
+                    letter: (*bytes <= limits.held_bytes).then_some(letter),
                 });
-                is_stopped = letters.len() >= limits.letters || bytes >= limits.bytes;
+                is_stopped = letters.len() >= enough || *bytes >= limits.bytes;
                 !is_stopped
             },
         )
         .map_err(|error| refusal::of_log(&error))?;
         let last = self.letters.last().map(|one| one.offset);
-        let nothing = PartitionRange {
-            to: range.from,
-            ..range
-        };
-        Ok(match (last.filter(|_| is_stopped), order) {
-            (None, _) => nothing,
+        page.unseen = match (last.filter(|_| is_stopped), order) {
+            (None, _) => PartitionRange {
+                to: range.from,
+                ..range
+            },
             (Some(last), Order::OldestFirst) => PartitionRange {
                 from: last.next(),
                 ..range
             },
             (Some(last), Order::NewestFirst) => PartitionRange { to: last, ..range },
-        })
+        };
+        Ok(())
     }
 
     fn selected<L>(&self, offset: Offset, letter: L) -> Selected<L> {
@@ -209,6 +218,59 @@ impl Found {
     }
 }
 
+/// Begins with the partitions that are still there, each with all of its range to be looked at.
+fn begin(
+    topic: &Topic,
+    ranges: &[PartitionRange],
+    shared: Option<&Arc<Buffers>>,
+) -> (Vec<Found>, Vec<PartitionPage>) {
+    let begun = ranges.iter().filter_map(|range| {
+        let (index, partition) = find_partition(topic, range.partition)?;
+        let view = partition.dead_letters()?;
+        let here = Found {
+            partition,
+            index,
+            view: match shared {
+                Some(buffers) => view.sharing(buffers),
+                None => view,
+            },
+            letters: Vec::new(),
+            bytes: 0,
+        };
+        let page = PartitionPage {
+            asked: *range,
+            unseen: *range,
+            letters: Vec::new(),
+        };
+        Some((here, page))
+    });
+    begun.unzip()
+}
+
+/// Returns how many letters of a page each partition looks for at first: where letters die anywhere, hardly any partition has
+/// more than three standard deviations above the mean.
+pub(super) fn share(letters: usize, partitions: usize) -> usize {
+    if partitions <= 1 {
+        return letters;
+    }
+    let mean = letters.div_ceil(partitions);
+    mean.saturating_add(3 * mean.isqrt())
+}
+
+/// Returns the partitions of which all that was found is picked, and which may have more.
+fn exhausted(pages: &[PartitionPage], merged: &MergedPage) -> impl Iterator<Item = usize> {
+    let mut picked = vec![0_usize; pages.len()];
+    for pick in &merged.picks {
+        if let Some(count) = picked.get_mut(pick.page) {
+            *count += 1;
+        }
+    }
+    let pages = pages.iter().zip(picked).enumerate();
+    pages.filter_map(|(at, (page, picked))| {
+        (picked == page.letters.len() && !page.unseen.is_empty()).then_some(at)
+    })
+}
+
 /// Returns how many bytes a letter takes in an answer at most.
 pub(super) fn weight(letter: &DeadLetter) -> usize {
     LETTER_FIELDS_BYTES.saturating_add(letter.weight())
@@ -216,14 +278,26 @@ pub(super) fn weight(letter: &DeadLetter) -> usize {
 
 /// Returns how many letters of a page fit `bytes_max`, at least one.
 fn fitting(found: &[Found], merged: &MergedPage, bytes_max: usize) -> usize {
-    let mut letters: Vec<_> = found.iter().map(|found| found.letters.iter()).collect();
     let mut bytes = 0_usize;
-    let fit = merged.picks.iter().take_while(|pick| {
-        let letter = letters.get_mut(pick.page).and_then(Iterator::next);
-        bytes = bytes.saturating_add(letter.map_or(0, |one| one.weight));
+    let fit = weights(found, merged).take_while(|weight| {
+        bytes = bytes.saturating_add(*weight);
         bytes <= bytes_max
     });
     fit.count().max(1)
+}
+
+/// Returns the bytes of a page.
+fn bytes(found: &[Found], merged: &MergedPage) -> usize {
+    weights(found, merged).fold(0, usize::saturating_add)
+}
+
+fn weights(found: &[Found], merged: &MergedPage) -> impl Iterator<Item = usize> {
+    let mut letters: Vec<_> = found.iter().map(|found| found.letters.iter()).collect();
+    let picks = merged.picks.iter();
+    picks.map(move |pick| {
+        let letter = letters.get_mut(pick.page).and_then(Iterator::next);
+        letter.map_or(0, |one| one.weight)
+    })
 }
 
 fn id(partition: &PartitionHandle, offset: Offset) -> String {

@@ -19,6 +19,18 @@ const LETTER_BYTES: usize = 100_000;
 
 /// Dead letters of which each has its own value, in turn of all partitions.
 async fn filled() -> (Arc<Broker>, Arc<Topic>) {
+    let (broker, topic) = empty();
+    for offset in 0..LETTERS {
+        for number in 0..PARTITIONS {
+            let mut value = vec![7; LETTER_BYTES];
+            value.extend_from_slice(format!("{number} {offset}").as_bytes());
+            die(&broker, &topic, (number, offset), &value).await;
+        }
+    }
+    (broker, topic)
+}
+
+fn empty() -> (Arc<Broker>, Arc<Topic>) {
     let (broker, _disk) = open();
     let request = CreateTopicRequest {
         name: "t".to_owned(),
@@ -28,21 +40,19 @@ async fn filled() -> (Arc<Broker>, Arc<Topic>) {
     };
     broker.create_topic(&request).unwrap();
     let topic = broker.topic("t").unwrap();
-    for offset in 0..LETTERS {
-        for number in 0..PARTITIONS {
-            let partition = topic.partition(number).unwrap();
-            let mut value = vec![7; LETTER_BYTES];
-            value.extend_from_slice(format!("{number} {offset}").as_bytes());
-            append_value(&partition, &value).unwrap();
-            sync_all(&partition, LogKind::Main).unwrap();
-            let rejection = RejectRequest {
-                partition: number,
-                ..rejection(offset)
-            };
-            bounded(broker.reject(rejection)).await.unwrap();
-        }
-    }
     (broker, topic)
+}
+
+/// Appends the next record of a partition, and rejects it.
+async fn die(broker: &Arc<Broker>, topic: &Topic, (number, offset): (u32, u64), value: &[u8]) {
+    let partition = topic.partition(number).unwrap();
+    append_value(&partition, value).unwrap();
+    sync_all(&partition, LogKind::Main).unwrap();
+    let rejection = RejectRequest {
+        partition: number,
+        ..rejection(offset)
+    };
+    bounded(broker.reject(rejection)).await.unwrap();
 }
 
 fn ranges_of(topic: &Topic, order: Order, held_bytes: usize) -> Pages {
@@ -112,6 +122,60 @@ async fn pages_by_bytes_give_every_letter_once() {
     let expected =
         (0..PARTITIONS).flat_map(|index| (0..LETTERS).map(move |at| (index, Offset(at))));
     assert!(found.into_iter().eq(expected));
+}
+
+/// Most of the oldest letters are of one partition, and later ones of all in turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_any_size_give_the_same_letters_and_look_at_few_more() {
+    let (broker, topic) = empty();
+    for offset in 0..40 {
+        die(&broker, &topic, (0, offset), b"").await;
+    }
+    for turn in 0..20 {
+        for number in 0..PARTITIONS {
+            let offset = if number == 0 { 40 + turn } else { turn };
+            die(&broker, &topic, (number, offset), b"").await;
+        }
+    }
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let page = |ranges: &[PartitionRange], letters| {
+            let limits = PageLimits {
+                letters,
+                bytes: usize::MAX,
+                held_bytes: usize::MAX,
+                shared: None,
+            };
+            Pages::find(&topic, ranges, (&LetterFilter::default(), order), limits).unwrap()
+        };
+        let ids = |pages: Pages| pages.places().into_iter().map(|(id, _)| id);
+        let all: Vec<_> = ids(page(&first_ranges(&topic), 1000)).collect();
+        assert_eq!(all.len(), 100);
+        for letters in [1, 2, 7, 20, 33] {
+            let mut ranges = first_ranges(&topic);
+            let mut found = Vec::new();
+            while !ranges.is_empty() {
+                let next = page(&ranges, letters);
+                let looked = next.found_count();
+                let is_spread = order == Order::NewestFirst;
+                assert!(
+                    !is_spread || looked <= 2 * letters + 9,
+                    "{looked} for {letters}"
+                );
+                ranges = next.remaining().to_vec();
+                found.extend(ids(next));
+                assert!(ranges.is_empty() || found.len().is_multiple_of(letters));
+            }
+            assert_eq!(found, all, "{letters} at a time");
+        }
+    }
+}
+
+#[test]
+fn each_partition_looks_for_its_share_and_a_little_more() {
+    assert_eq!(pages::share(100, 1), 100);
+    assert_eq!(pages::share(100, 8), 13 + 3 * 3);
+    assert_eq!(pages::share(20_000, 8), 2_500 + 3 * 50);
+    assert_eq!(pages::share(1, 1000), 1 + 3);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Letters of messages that a destination has refused: making them, and deleting all there are.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +25,8 @@ use crate::topic::PUSH_TOPIC;
 
 /// Labels, in turn.
 const LABELS: u64 = 10;
+/// Messages that are published at a time: with as many before them that may not be dead yet, far fewer than a broker lets wait.
+const WINDOW_MESSAGES: u64 = 100_000;
 /// Messages in a publish request.
 const BATCH_MESSAGES: u64 = 500;
 /// Connections that publish.
@@ -62,8 +65,17 @@ pub(super) async fn run(
     let begun = Instant::now();
     let before = live(client).await?;
     let load = Arc::new(Load::start(arguments, urls, connection)?);
-    load.publish().await?;
-    wait_for(client, before.saturating_add(arguments.letters)).await?;
+    let mut published = 0;
+    while published < arguments.letters {
+        let end = arguments
+            .letters
+            .min(published.saturating_add(WINDOW_MESSAGES));
+        load.publish(published..end).await?;
+        // The next ones are published while these die.
+        wait_for(client, before.saturating_add(published)).await?;
+        published = end;
+    }
+    wait_for(client, before.saturating_add(published)).await?;
     let rate = float(arguments.letters) / begun.elapsed().as_secs_f64();
     figures.add("published_and_dead", "letters/s", rate);
     let of_label = |number: u64| LetterFilter {
@@ -130,11 +142,8 @@ struct Load {
     broker: String,
     token: String,
     destination: String,
-    messages: u64,
     urls: u64,
     size: usize,
-    /// Number of the next message to publish.
-    next: AtomicU64,
 }
 
 impl Load {
@@ -149,10 +158,8 @@ impl Load {
             broker: format!("{}/v2/batch", connection.url()),
             token: connection.token().to_owned(),
             destination: started.into_iter().next().unwrap_or_default(),
-            messages: arguments.letters,
             urls,
             size: usize::try_from(arguments.size).unwrap_or(usize::MAX),
-            next: AtomicU64::new(0),
         })
     }
 
@@ -160,10 +167,11 @@ impl Load {
         format!("{}orders/{}", self.destination, number % self.urls)
     }
 
-    async fn publish(self: &Arc<Self>) -> Result<(), CliError> {
+    async fn publish(self: &Arc<Self>, numbers: Range<u64>) -> Result<(), CliError> {
+        let next = Arc::new(AtomicU64::new(numbers.start));
         let mut lanes = JoinSet::new();
         for _ in 0..CONNECTIONS {
-            lanes.spawn(Arc::clone(self).lane());
+            lanes.spawn(Arc::clone(self).lane(Arc::clone(&next), numbers.end));
         }
         while let Some(ended) = lanes.join_next().await {
             ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
@@ -171,10 +179,11 @@ impl Load {
         Ok(())
     }
 
-    async fn lane(self: Arc<Self>) -> Result<(), CliError> {
+    /// Publishes batches from the next message on, up to `end`.
+    async fn lane(self: Arc<Self>, next: Arc<AtomicU64>, end: u64) -> Result<(), CliError> {
         loop {
-            let from = self.next.fetch_add(BATCH_MESSAGES, Ordering::Relaxed);
-            let to = from.saturating_add(BATCH_MESSAGES).min(self.messages);
+            let from = next.fetch_add(BATCH_MESSAGES, Ordering::Relaxed);
+            let to = from.saturating_add(BATCH_MESSAGES).min(end);
             if from >= to {
                 return Ok(());
             }
