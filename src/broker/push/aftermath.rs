@@ -29,7 +29,7 @@ use crate::topic::PUSH_TOPIC;
 
 /// Messages of one step.
 const STEP_MAX: usize = 64;
-/// Bytes of letters or of callbacks at which a step ends early: bounds what it holds in memory, and what one batch holds.
+/// Bytes of letters or of callbacks at which a step ends early: bounds what it holds in memory.
 const STEP_BYTES_GOAL: usize = 8 << 20;
 /// How soon it looks again by itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -109,11 +109,10 @@ impl Aftermath {
         let buried = self.bury().await;
         // A dead-letter log that takes nothing is no reason for the callbacks of others to wait.
         let told = self.tell().await;
-        let has_done = buried? | told?;
-        if !has_done {
+        if !matches!((&buried, &told), (Ok(true), _) | (_, Ok(true))) {
             self.recent = Recent::default();
         }
-        Ok(has_done)
+        Ok(buried? | told?)
     }
 
     /// Makes letters of dying messages. The synced letter is the commit point; the entry that says so follows it.

@@ -118,19 +118,16 @@ impl Broker {
             name: "",
             request_id: None,
         };
-        let outcomes =
+        let (outcomes, error) =
             self.with_resolver(partition, nobody, |resolver| resolver.reject(&run.letters));
-        match outcomes {
-            Ok(outcomes) => {
-                for (rejection, outcome) in run.waiting.into_iter().zip(outcomes) {
-                    rejection.answer(Ok(self.rejected(partition, outcome)));
-                }
-            }
-            Err(error) => {
-                let refusal = refusal::of_log(&error);
-                for rejection in run.waiting {
-                    rejection.answer(Err(refusal.clone()));
-                }
+        let mut waiting = run.waiting.into_iter();
+        for (outcome, rejection) in outcomes.into_iter().zip(waiting.by_ref()) {
+            rejection.answer(Ok(self.rejected(partition, outcome)));
+        }
+        if let Some(error) = error {
+            let refusal = refusal::of_log(&error);
+            for rejection in waiting {
+                rejection.answer(Err(refusal.clone()));
             }
         }
     }

@@ -147,7 +147,7 @@ pub(super) fn select_places(
     if let Selection::Ids(ids) = selection {
         return select_ids(topic, ids, bytes_max, drop);
     }
-    // Each partition is looked at for a whole page, of which only the first in order are taken.
+    // What is found of a letter that the page does not have was read for nothing, and of none the letter is held.
     let page = Page {
         limit: page.limit.min(LETTER_IDS_PER_CALL_MAX),
         ..page.clone()

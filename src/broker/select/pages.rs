@@ -12,7 +12,7 @@ use std::sync::Arc;
 use storage::address::Address;
 use storage::buffers::Buffers;
 use storage::dead_letter::select::{
-    LetterFilter, MergedPage, Order, PartitionPage, PartitionRange, merge,
+    LetterFilter, Merge, MergedPage, Order, PartitionPage, PartitionRange, Pick,
 };
 use storage::dead_letter::{DeadLetter, DeadLetterView};
 use storage::offset::Offset;
@@ -37,6 +37,51 @@ pub(super) struct PageLimits<'a> {
     pub(super) held_bytes: usize,
     /// Where letters are read into that may share what was read, up to twice their bytes.
     pub(super) shared: Option<&'a Arc<Buffers>>,
+}
+
+/// How much a partition looks for, in all: it stops at whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Goal {
+    pub(super) letters: usize,
+    pub(super) bytes: usize,
+}
+
+impl Goal {
+    /// Returns what each of so many partitions looks for at first: its share of the page and a little more.
+    pub(super) fn share(limits: PageLimits<'_>, partitions: usize) -> Self {
+        if partitions <= 1 {
+            return Self {
+                letters: limits.letters,
+                bytes: limits.bytes,
+            };
+        }
+        // Where letters die anywhere, hardly any partition has more than three standard deviations above the mean.
+        let letters = limits.letters.div_ceil(partitions);
+        let bytes = limits.bytes.div_ceil(partitions);
+        Self {
+            letters: letters.saturating_add(3 * letters.isqrt()),
+            bytes: bytes.saturating_add(bytes / 4),
+        }
+    }
+
+    /// Returns what a partition looks for next that has more of the page than its share: as much again, so that one that has all
+    /// of it gets there after a few looks.
+    fn behind(self, found: &Found) -> Self {
+        Self {
+            letters: found
+                .letters
+                .len()
+                .saturating_add(found.letters.len().max(self.letters)),
+            bytes: found.bytes.saturating_add(found.bytes.max(self.bytes)),
+        }
+    }
+
+    fn within(self, limits: PageLimits<'_>) -> Self {
+        Self {
+            letters: self.letters.min(limits.letters),
+            bytes: self.bytes.min(limits.bytes),
+        }
+    }
 }
 
 /// A letter that one partition has found.
@@ -72,29 +117,32 @@ impl Pages {
         limits: PageLimits<'_>,
     ) -> Result<Self, Refusal> {
         let (mut found, mut pages) = begin(topic, ranges, limits.shared);
-        let share = share(limits.letters, found.len());
+        let goal = Goal::share(limits, found.len());
         for (here, page) in found.iter_mut().zip(&mut pages) {
-            here.look((filter, order), page, share, limits)?;
+            here.look((filter, order), page, goal, limits)?;
         }
-        let mut merged = merge(order, &pages, limits.letters);
-        while merged.picks.len() < limits.letters && bytes(&found, &merged) < limits.bytes {
-            let short: Vec<_> = exhausted(&pages, &merged).collect();
-            if short.is_empty() {
+        let mut merge = Merge::new(order, pages.len());
+        let (mut bytes, mut counted) = (0_usize, 0);
+        loop {
+            let short = merge.go_on(&pages, limits.letters).to_vec();
+            let fresh = merge.picks().get(counted..).unwrap_or_default();
+            bytes = weights(&found, fresh).fold(bytes, usize::saturating_add);
+            counted = merge.picks().len();
+            if short.is_empty() || bytes >= limits.bytes {
                 break;
             }
             for at in short {
                 if let (Some(here), Some(page)) = (found.get_mut(at), pages.get_mut(at)) {
-                    // As many again: a partition that has the whole page has it after a few looks.
-                    let more = here.letters.len().max(share);
-                    here.look((filter, order), page, more, limits)?;
+                    let further = goal.behind(here);
+                    here.look((filter, order), page, further, limits)?;
                 }
             }
-            merged = merge(order, &pages, limits.letters);
         }
+        let mut merged = merge.finish(&pages);
         // Each partition has kept to the bytes by itself; together they may be too much.
         let fit = fitting(&found, &merged, limits.bytes);
         if fit < merged.picks.len() {
-            merged = merge(order, &pages, fit);
+            merged = storage::dead_letter::select::merge(order, &pages, fit);
         }
         Ok(Self { found, merged })
     }
@@ -158,15 +206,15 @@ impl Pages {
 }
 
 impl Found {
-    /// Looks for so many letters more, or fewer when they have many bytes.
+    /// Goes on looking until so much is found, or all that a page may have.
     fn look(
         &mut self,
         (filter, order): (&LetterFilter, Order),
         page: &mut PartitionPage,
-        count: usize,
+        goal: Goal,
         limits: PageLimits<'_>,
     ) -> Result<(), Refusal> {
-        let enough = self.letters.len().saturating_add(count).min(limits.letters);
+        let enough = goal.within(limits);
         let mut is_stopped = false;
         let Self {
             view,
@@ -188,7 +236,7 @@ impl Found {
                     weight,
                     letter: (*bytes <= limits.held_bytes).then_some(letter),
                 });
-                is_stopped = letters.len() >= enough || *bytes >= limits.bytes;
+                is_stopped = letters.len() >= enough.letters || *bytes >= enough.bytes;
                 !is_stopped
             },
         )
@@ -247,30 +295,6 @@ fn begin(
     begun.unzip()
 }
 
-/// Returns how many letters of a page each partition looks for at first: where letters die anywhere, hardly any partition has
-/// more than three standard deviations above the mean.
-pub(super) fn share(letters: usize, partitions: usize) -> usize {
-    if partitions <= 1 {
-        return letters;
-    }
-    let mean = letters.div_ceil(partitions);
-    mean.saturating_add(3 * mean.isqrt())
-}
-
-/// Returns the partitions of which all that was found is picked, and which may have more.
-fn exhausted(pages: &[PartitionPage], merged: &MergedPage) -> impl Iterator<Item = usize> {
-    let mut picked = vec![0_usize; pages.len()];
-    for pick in &merged.picks {
-        if let Some(count) = picked.get_mut(pick.page) {
-            *count += 1;
-        }
-    }
-    let pages = pages.iter().zip(picked).enumerate();
-    pages.filter_map(|(at, (page, picked))| {
-        (picked == page.letters.len() && !page.unseen.is_empty()).then_some(at)
-    })
-}
-
 /// Returns how many bytes a letter takes in an answer at most.
 pub(super) fn weight(letter: &DeadLetter) -> usize {
     LETTER_FIELDS_BYTES.saturating_add(letter.weight())
@@ -279,23 +303,17 @@ pub(super) fn weight(letter: &DeadLetter) -> usize {
 /// Returns how many letters of a page fit `bytes_max`, at least one.
 fn fitting(found: &[Found], merged: &MergedPage, bytes_max: usize) -> usize {
     let mut bytes = 0_usize;
-    let fit = weights(found, merged).take_while(|weight| {
+    let fit = weights(found, &merged.picks).take_while(|weight| {
         bytes = bytes.saturating_add(*weight);
         bytes <= bytes_max
     });
     fit.count().max(1)
 }
 
-/// Returns the bytes of a page.
-fn bytes(found: &[Found], merged: &MergedPage) -> usize {
-    weights(found, merged).fold(0, usize::saturating_add)
-}
-
-fn weights(found: &[Found], merged: &MergedPage) -> impl Iterator<Item = usize> {
-    let mut letters: Vec<_> = found.iter().map(|found| found.letters.iter()).collect();
-    let picks = merged.picks.iter();
-    picks.map(move |pick| {
-        let letter = letters.get_mut(pick.page).and_then(Iterator::next);
+fn weights(found: &[Found], picks: &[Pick]) -> impl Iterator<Item = usize> {
+    picks.iter().map(|pick| {
+        let letters = found.get(pick.page).map(|found| &found.letters);
+        let letter = letters.and_then(|letters| letters.get(pick.at));
         letter.map_or(0, |one| one.weight)
     })
 }

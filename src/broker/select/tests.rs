@@ -172,10 +172,20 @@ async fn pages_of_any_size_give_the_same_letters_and_look_at_few_more() {
 
 #[test]
 fn each_partition_looks_for_its_share_and_a_little_more() {
-    assert_eq!(pages::share(100, 1), 100);
-    assert_eq!(pages::share(100, 8), 13 + 3 * 3);
-    assert_eq!(pages::share(20_000, 8), 2_500 + 3 * 50);
-    assert_eq!(pages::share(1, 1000), 1 + 3);
+    let share = |letters, bytes, partitions| {
+        let limits = PageLimits {
+            letters,
+            bytes,
+            held_bytes: 0,
+            shared: None,
+        };
+        let goal = pages::Goal::share(limits, partitions);
+        (goal.letters, goal.bytes)
+    };
+    assert_eq!(share(100, 1000, 1), (100, 1000));
+    assert_eq!(share(100, 16_000, 8), (13 + 3 * 3, 2_500));
+    assert_eq!(share(20_000, usize::MAX, 8).0, 2_500 + 3 * 50);
+    assert_eq!(share(1, 1, 1000), (1 + 3, 1));
 }
 
 #[test]

@@ -102,6 +102,17 @@ impl LiveSet {
         self.segments.keys().copied()
     }
 
+    /// Returns the base offsets of the segments that may hold letters from `from` up to `to` (exclusive), in rising order.
+    pub fn bases_within(
+        &self,
+        (from, to): (Offset, Offset),
+    ) -> impl DoubleEndedIterator<Item = Offset> + '_ {
+        let holding = self.segments.range(..=from).next_back();
+        let first = holding.map_or(from, |(base, _)| *base);
+        let within = self.segments.range(first..to.max(first));
+        within.map(|(base, _)| *base)
+    }
+
     /// Returns how many letters are live.
     #[must_use]
     pub fn live_count(&self) -> u64 {

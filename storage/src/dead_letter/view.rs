@@ -168,7 +168,7 @@ impl DeadLetterView {
         visit: &mut dyn FnMut(Offset, Box<DeadLetter>) -> bool,
     ) -> Result<(), LogError> {
         let to = to.min(self.reader.durable_end());
-        let mut bases: Vec<_> = self.live.bases().collect();
+        let mut bases: Vec<_> = self.live.bases_within((from, to)).collect();
         if order == Order::NewestFirst {
             bases.reverse();
         }

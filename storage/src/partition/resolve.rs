@@ -111,15 +111,24 @@ pub struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Appends the letters of rejections and syncs them, with one sync for all of them.
+    /// Appends the letters of rejections and syncs them, with one sync for all of them. Returns the outcomes of the first letters,
+    /// and what made the rest fail: those of a batch stand together, or none of them.
     ///
     /// Their records are made durable first: a letter that outlives its record would stand for whatever gets the offset next.
-    ///
-    /// # Errors
-    /// The error of the dead-letter or the main log.
-    pub fn reject(&self, letters: &[DeadLetter]) -> Result<Vec<RejectOutcome>, LogError> {
+    pub fn reject(&self, letters: &[DeadLetter]) -> (Vec<RejectOutcome>, Option<LogError>) {
         let records = letters.iter().map(|letter| letter.source.offset.next());
-        self.make_durable(LogKind::Main, records.max().unwrap_or_default())?;
+        if let Err(error) = self.make_durable(LogKind::Main, records.max().unwrap_or_default()) {
+            return (Vec::new(), Some(error));
+        }
+        let (outcomes, error) = self.append_letters(letters);
+        let ends = outcomes.iter().map(|outcome| outcome.letter().next());
+        match self.make_durable(LogKind::DeadLetter, ends.max().unwrap_or_default()) {
+            Ok(()) => (outcomes, error),
+            Err(error) => (Vec::new(), Some(error)),
+        }
+    }
+
+    fn append_letters(&self, letters: &[DeadLetter]) -> (Vec<RejectOutcome>, Option<LogError>) {
         let mut outcomes = Vec::with_capacity(letters.len());
         let mut rest = letters;
         while !rest.is_empty() {
@@ -127,12 +136,13 @@ impl Resolver<'_> {
             let appended = self.with_room(LogKind::DeadLetter, |partition, now| {
                 partition.reject(batch, now)
             });
-            outcomes.append(&mut appended?);
+            match appended {
+                Ok(mut appended) => outcomes.append(&mut appended),
+                Err(error) => return (outcomes, Some(error)),
+            }
             rest = behind;
         }
-        let ends = outcomes.iter().map(|outcome| outcome.letter().next());
-        self.make_durable(LogKind::DeadLetter, ends.max().unwrap_or_default())?;
-        Ok(outcomes)
+        (outcomes, None)
     }
 
     /// Republishes letters up to the commit point. The caller answers, then calls [`Resolver::finish`] with what is returned.

@@ -195,9 +195,11 @@ impl<'a> Machine<'a> {
         oracle.flight = Some(Flight::Reject(letters.clone()));
         let outcomes = match self.order {
             Order::RejectAnsweredBeforeSync => self.reject_at_once(&prepared, oracle, &letters),
-            _ => self
-                .resolver(&|step| self.watch.after(step))
-                .reject(&prepared),
+            _ => {
+                let after = |step| self.watch.after(step);
+                let (outcomes, error) = self.resolver(&after).reject(&prepared);
+                error.map_or(Ok(outcomes), Err)
+            }
         };
         let outcomes = outcomes.map_err(|error| self.watch.stop(&error))?;
         for (letter, outcome) in letters.into_iter().zip(outcomes) {

@@ -157,7 +157,7 @@ impl Open {
         let reader = self.owner.lock().main().reader();
         let letter =
             prepare_letter(&reader, &mut RecentBatches::default(), &rejection, NOW).unwrap();
-        let outcomes = self.resolver().reject(&[letter]).unwrap();
+        let (outcomes, _) = self.resolver().reject(&[letter]);
         outcomes[0].letter()
     }
 

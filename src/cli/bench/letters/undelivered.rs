@@ -18,7 +18,8 @@ use super::super::figures::Figures;
 use super::super::post::Poster;
 use super::super::report::float;
 use super::{LettersArgs, REASONS, pages, reason};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
+use crate::protocol::api_key::ApiKey;
 use crate::protocol::resolve_letters::DeleteLettersRequest;
 use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
 use crate::topic::PUSH_TOPIC;
@@ -64,6 +65,11 @@ pub(super) async fn run(
     let mut figures = Figures::default();
     let begun = Instant::now();
     let before = live(client).await?;
+    if before > 0 {
+        return Err(CliError::usage(format!(
+            "the broker has {before} dead letters of messages, which this measurement would delete: give it a broker without any"
+        )));
+    }
     let load = Arc::new(Load::start(arguments, urls, connection)?);
     let mut published = 0;
     while published < arguments.letters {
@@ -72,10 +78,10 @@ pub(super) async fn run(
             .min(published.saturating_add(WINDOW_MESSAGES));
         load.publish(published..end).await?;
         // The next ones are published while these die.
-        wait_for(client, before.saturating_add(published)).await?;
+        wait_for(client, published).await?;
         published = end;
     }
-    wait_for(client, before.saturating_add(published)).await?;
+    wait_for(client, published).await?;
     let rate = float(arguments.letters) / begun.elapsed().as_secs_f64();
     figures.add("published_and_dead", "letters/s", rate);
     let of_label = |number: u64| LetterFilter {
@@ -92,6 +98,10 @@ pub(super) async fn run(
     let begun = Instant::now();
     let deleted = delete_all(client, arguments.page).await?;
     let rate = float(deleted) / begun.elapsed().as_secs_f64();
+    if deleted != published {
+        let text = format!("{published} letters were made and {deleted} deleted");
+        return Err(CliError::failed(text, None));
+    }
     figures.add("deleted", "letters/s", rate);
     let effective = json!({
         "topic": PUSH_TOPIC,
@@ -226,7 +236,7 @@ async fn wait_for(client: &Client, count: u64) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Deletes all letters of messages. Returns how many there were.
+/// Deletes all letters of messages. Returns how many this has deleted.
 async fn delete_all(client: &Client, limit: u32) -> Result<u64, CliError> {
     let mut cursor = None;
     let mut deleted = 0_u64;
@@ -242,7 +252,13 @@ async fn delete_all(client: &Client, limit: u32) -> Result<u64, CliError> {
             request_id: None,
         };
         let answer = client.delete_letters(&request).await?;
-        deleted += u64::try_from(answer.letters.len()).unwrap_or(u64::MAX);
+        for (_, deletion) in answer.letters {
+            let is_ours = deletion.map_err(|refusal| ClientError::Refused {
+                doing: ApiKey::DeleteLetters.doing(),
+                refusal,
+            })?;
+            deleted += u64::from(is_ours);
+        }
         cursor = answer.cursor;
         if cursor.is_none() {
             return Ok(deleted);

@@ -75,6 +75,9 @@ impl<'a> View<'a> {
             found: None,
             is_exact: true,
         };
+        // What few letters have comes first: in most segments nothing is left to look for.
+        search.one_text_of(HashedField::MessageId, &filter.message_ids);
+        search.one_text_of(HashedField::Url, &filter.urls);
         for (field, names) in [
             (DictionaryField::Group, &filter.groups),
             (DictionaryField::UrlGroup, &filter.url_groups),
@@ -93,8 +96,6 @@ impl<'a> View<'a> {
         search.one_of(DictionaryField::Status, &filter.statuses, |s| {
             s.to_be_bytes().to_vec()
         });
-        search.one_text_of(HashedField::Url, &filter.urls);
-        search.one_text_of(HashedField::MessageId, &filter.message_ids);
         search.one_text_of(HashedField::Label, &filter.labels);
         search.one_text_of(HashedField::Caller, &filter.callers);
         search.one_text_of(HashedField::FlowControlKey, &filter.flow_control_keys);

@@ -41,9 +41,10 @@ pub struct PartitionPage {
 /// One letter of a merged page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pick {
-    /// Which of the partition pages it comes from. The letters of one partition page are picked from its first on, without
-    /// a gap.
+    /// Which of the partition pages it comes from.
     pub page: usize,
+    /// Which of that page's letters it is. They are picked from the first on, without a gap.
+    pub at: usize,
     /// The letter's offset.
     pub offset: Offset,
 }
@@ -64,40 +65,92 @@ pub struct MergedPage {
 /// same letters in the same order as one page of any size.
 #[must_use]
 pub fn merge(order: Order, pages: &[PartitionPage], letter_count_max: usize) -> MergedPage {
-    let mut picks = Vec::new();
-    let mut taken = vec![0_usize; pages.len()];
-    let mut heads: BinaryHeap<Head> = BinaryHeap::with_capacity(pages.len());
-    let mut is_next_known = true;
-    for (page, found) in pages.iter().enumerate() {
-        match found.letters.first() {
-            Some(letter) => heads.push(Head::new(order, page, found, *letter)),
-            None => is_next_known &= found.unseen.is_empty(),
+    let mut merge = Merge::new(order, pages.len());
+    merge.go_on(pages, letter_count_max);
+    merge.finish(pages)
+}
+
+/// A merge that goes on when partitions have found more.
+#[derive(Debug)]
+pub struct Merge {
+    order: Order,
+    picks: Vec<Pick>,
+    /// Letters picked of each page.
+    taken: Vec<usize>,
+    heads: BinaryHeap<Head>,
+    /// Pages whose next letter was not known when it was looked for.
+    unknown: Vec<usize>,
+}
+
+impl Merge {
+    /// Begins a merge of so many pages.
+    #[must_use]
+    pub fn new(order: Order, page_count: usize) -> Self {
+        Self {
+            order,
+            picks: Vec::new(),
+            taken: vec![0; page_count],
+            heads: BinaryHeap::with_capacity(page_count),
+            unknown: (0..page_count).collect(),
         }
     }
-    while is_next_known && picks.len() < letter_count_max {
-        let Some(head) = heads.pop() else {
-            break;
-        };
-        picks.push(Pick {
-            page: head.page,
-            offset: head.offset,
-        });
-        let (Some(found), Some(count)) = (pages.get(head.page), taken.get_mut(head.page)) else {
-            break;
-        };
-        *count += 1;
-        match found.letters.get(*count) {
-            Some(letter) => heads.push(Head::new(order, head.page, found, *letter)),
-            None => is_next_known = found.unseen.is_empty(),
+
+    /// Picks until there are `letter_count_max` letters, or until the next letter of a page is not known.
+    ///
+    /// Returns the pages that have to be looked further for the next pick; none when there are enough, or no more. In between, pages
+    /// may grow at their ends.
+    pub fn go_on(&mut self, pages: &[PartitionPage], letter_count_max: usize) -> &[usize] {
+        for page in std::mem::take(&mut self.unknown) {
+            self.look_at(page, pages);
+        }
+        while self.unknown.is_empty() && self.picks.len() < letter_count_max {
+            let Some(head) = self.heads.pop() else {
+                break;
+            };
+            let Some(taken) = self.taken.get_mut(head.page) else {
+                break;
+            };
+            self.picks.push(Pick {
+                page: head.page,
+                at: *taken,
+                offset: head.offset,
+            });
+            *taken += 1;
+            self.look_at(head.page, pages);
+        }
+        if self.picks.len() < letter_count_max {
+            &self.unknown
+        } else {
+            &[]
         }
     }
-    let left = pages
-        .iter()
-        .zip(taken)
-        .map(|(found, count)| left_of(order, found, count));
-    MergedPage {
-        picks,
-        remaining: left.filter(|range| !range.is_empty()).collect(),
+
+    /// Returns what was picked.
+    #[must_use]
+    pub fn picks(&self) -> &[Pick] {
+        &self.picks
+    }
+
+    /// Ends the merge, of the pages as they are now.
+    #[must_use]
+    pub fn finish(self, pages: &[PartitionPage]) -> MergedPage {
+        let taken = pages.iter().zip(self.taken);
+        let left = taken.map(|(found, count)| left_of(self.order, found, count));
+        MergedPage {
+            picks: self.picks,
+            remaining: left.filter(|range| !range.is_empty()).collect(),
+        }
+    }
+
+    fn look_at(&mut self, page: usize, pages: &[PartitionPage]) {
+        let (Some(found), Some(taken)) = (pages.get(page), self.taken.get(page)) else {
+            return;
+        };
+        match found.letters.get(*taken) {
+            Some(letter) => self.heads.push(Head::new(self.order, page, found, *letter)),
+            None if found.unseen.is_empty() => {}
+            None => self.unknown.push(page),
+        }
     }
 }
 

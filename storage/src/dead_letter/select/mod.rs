@@ -10,7 +10,7 @@ mod cursor;
 
 pub use cursor::{CURSOR_VERSION, Cursor, CursorError};
 pub use filter::{LetterFilter, Order};
-pub use merge::{MergedPage, PartitionPage, PartitionRange, Pick, merge};
+pub use merge::{Merge, MergedPage, PartitionPage, PartitionRange, Pick, merge};
 
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ impl PushReader {
         self.history_by(history_at, |at| self.entry(at))
     }
 
-    /// Reads attempts that are durable as [`PushReader::history`] does; entries of `recent` batches of the delivery log are taken
+    /// Reads attempts as [`PushReader::history`] does; entries of `recent` batches of the delivery log are taken
     /// from there.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl PushReader {
         self.expect_outcome(at, self.entry(at)?)
     }
 
-    /// Reads an outcome that is durable as [`PushReader::outcome`] does; those of `recent` batches of the delivery log are taken
+    /// Reads an outcome as [`PushReader::outcome`] does; those of `recent` batches of the delivery log are taken
     /// from there.
     ///
     /// # Errors
@@ -200,16 +200,32 @@ impl PushReader {
         Err(out_of_range(log, at))
     }
 
-    /// Reads an entry that is durable, from `recent` batches when it is in one.
-    fn entry_near(&self, at: Offset, recent: &mut RecentBatches) -> Result<Entry, LogError> {
+    /// Reads an entry, from `recent` batches when it is in one. What is not durable may change, and is not kept there.
+    pub(super) fn entry_near(
+        &self,
+        at: Offset,
+        recent: &mut RecentBatches,
+    ) -> Result<Entry, LogError> {
         let log = self.delivery_log(at)?;
         if at >= log.high_watermark() {
-            return Err(out_of_range(log, at));
+            return self.entry(at);
         }
         let record = recent.batch(log, at)?.record(at);
         let record = record.ok_or_else(|| out_of_range(log, at))?;
         Entry::decode(record.value.as_deref().unwrap_or_default())
             .map_err(|reason| log.undecodable(at, reason))
+    }
+
+    /// Reads the copy of a message's record, from `recent` batches when it is in one.
+    pub(super) fn carried_near(
+        &self,
+        (wanted, at): (Offset, Offset),
+        recent: &mut RecentBatches,
+    ) -> Result<Entry, LogError> {
+        match self.entry_near(at, recent)? {
+            carried @ Entry::Carried { message, .. } if message == wanted => Ok(carried),
+            other => Err(self.wrong_kind(at, &other)),
+        }
     }
 
     fn delivery_log(&self, asked: Offset) -> Result<&LogReader, LogError> {

@@ -171,28 +171,19 @@ impl PushReader {
         }
     }
 
-    /// Reads the record of a message as it stands, for a copy of it, with its append time. Records of `recent` batches of the
-    /// main log are taken from there.
+    /// Reads the record of a message as it stands in the main log, for a copy of it, with its append time. Records of `recent`
+    /// batches of that log are taken from there.
     pub(super) fn record_near(
         &self,
-        (offset, carried_at): MessagePlace,
+        message: Offset,
         recent: &mut RecentBatches,
     ) -> Result<(TimestampMs, Record), LogError> {
-        if let Some(at) = carried_at
-            && let Entry::Carried {
-                append_time,
-                record,
-                ..
-            } = self.entry(at)?
-        {
-            return Ok((append_time, record));
-        }
-        let batch = recent.batch(&self.main, offset)?;
-        let record = batch.record(offset).map(Record::detached);
+        let batch = recent.batch(&self.main, message)?;
+        let record = batch.record(message).map(Record::detached);
         record
             .map(|record| (batch.append_time, record))
             .ok_or(LogError::OffsetOutOfRange {
-                requested: offset,
+                requested: message,
                 log_start: self.main.log_start(),
                 log_end: self.main.high_watermark(),
             })

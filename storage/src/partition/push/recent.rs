@@ -57,19 +57,30 @@ impl RecentBatches {
         })
     }
 
-    /// Keeps a batch, and gives up the oldest ones for it. Messages are looked at in about their order.
+    /// Keeps a batch, and gives up those for it that stand farthest from it: messages are looked at in about their order, and
+    /// their attempts from the last one back.
     fn keep(&mut self, batch: HeldBatch) -> Offset {
         let base = batch.base;
         while self.bytes.saturating_add(batch.bytes) > RECENT_BATCH_BYTES_MAX
-            && let Some((_, oldest)) = self.batches.pop_first()
+            && let Some(farthest) = self.farthest_from(base)
+            && let Some(given_up) = self.batches.remove(&farthest)
         {
-            self.bytes = self.bytes.saturating_sub(oldest.bytes);
+            self.bytes = self.bytes.saturating_sub(given_up.bytes);
         }
         self.bytes = self.bytes.saturating_add(batch.bytes);
         if let Some(before) = self.batches.insert(base, batch) {
             self.bytes = self.bytes.saturating_sub(before.bytes);
         }
         base
+    }
+
+    fn farthest_from(&self, base: Offset) -> Option<Offset> {
+        let (first, last) = (
+            *self.batches.keys().next()?,
+            *self.batches.keys().next_back()?,
+        );
+        let is_first = base.0.abs_diff(first.0) >= base.0.abs_diff(last.0);
+        Some(if is_first { first } else { last })
     }
 }
 
@@ -114,6 +125,21 @@ mod tests {
             is_broker_built: true,
             records: vec![record; count],
             bytes,
+        }
+    }
+
+    #[test]
+    fn what_stands_farthest_goes_in_either_direction() {
+        let third = RECENT_BATCH_BYTES_MAX / 3;
+        for bases in [[10, 20, 30, 40, 50], [50, 40, 30, 20, 10]] {
+            let mut recent = RecentBatches::default();
+            for base in bases {
+                recent.keep(batch(base, 10, third));
+            }
+            let mut last = bases[2..].to_vec();
+            last.sort_unstable();
+            let kept: Vec<_> = recent.batches.keys().map(|base| base.0).collect();
+            assert_eq!(kept, last);
         }
     }
 

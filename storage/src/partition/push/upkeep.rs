@@ -4,7 +4,6 @@
 
 use parking_lot::Mutex;
 
-use super::read::{MessagePlace, PushReader};
 use super::recent::RecentBatches;
 use crate::delivery::limits::{COPY_BYTES_MAX, COPY_COUNT_MAX};
 use crate::delivery::{Entry, EntryCopy, SnapshotStep};
@@ -92,19 +91,25 @@ impl PushUpkeep<'_> {
         retention: &PartitionRetention,
         run: &mut PushUpkeepRun,
     ) -> Result<(), LogError> {
-        let (places, reader) = {
+        let (messages, reader) = {
             let owner = self.owner.lock();
             let target = owner.main_retention_target(&retention.main, (self.now)());
             run.held_segment_count = target.held_segment_count;
             let messages = owner.uncarried_below(target.start.unwrap_or(Offset::ZERO));
-            let places: Vec<_> = messages
-                .into_iter()
-                .map(|message| (message, None))
-                .collect();
-            (places, owner.push_reader())
+            (messages, owner.push_reader())
         };
         let mut recent = RecentBatches::default();
-        let copied = self.copy(&places, |place| carried(&reader, *place, &mut recent))?;
+        let copied = self.copy(&messages, |message| {
+            let (append_time, record) = reader.record_near(*message, &mut recent)?;
+            Ok(EntryCopy {
+                of: None,
+                entry: Entry::Carried {
+                    message: *message,
+                    append_time,
+                    record,
+                },
+            })
+        })?;
         run.carried_count = copied;
         Ok(())
     }
@@ -118,9 +123,9 @@ impl PushUpkeep<'_> {
                 let stale = owner.stale_references(&retention.delivery, (self.now)());
                 (stale, owner.push_reader())
             };
-            let (mut recent, mut recent_entries) = <(RecentBatches, RecentBatches)>::default();
+            let mut recent = RecentBatches::default();
             let histories = self.copy(&stale.histories, |(message, at)| {
-                let history = reader.history_near(Some(*at), &mut recent_entries)?;
+                let history = reader.history_near(Some(*at), &mut recent)?;
                 Ok(EntryCopy {
                     of: Some(*at),
                     entry: Entry::History {
@@ -129,12 +134,12 @@ impl PushUpkeep<'_> {
                     },
                 })
             })?;
-            let places: Vec<MessagePlace> = stale
-                .carried
-                .iter()
-                .map(|(message, at)| (*message, Some(*at)))
-                .collect();
-            let records = self.copy(&places, |place| carried(&reader, *place, &mut recent))?;
+            let records = self.copy(&stale.carried, |place| {
+                Ok(EntryCopy {
+                    of: Some(place.1),
+                    entry: reader.carried_near(*place, &mut recent)?,
+                })
+            })?;
             copied = copied.saturating_add(histories).saturating_add(records);
             if histories.saturating_add(records) == 0 {
                 break;
@@ -184,21 +189,4 @@ impl PushUpkeep<'_> {
             rolled: self.rolled,
         }
     }
-}
-
-fn carried(
-    reader: &PushReader,
-    place: MessagePlace,
-    recent: &mut RecentBatches,
-) -> Result<EntryCopy, LogError> {
-    let (append_time, record) = reader.record_near(place, recent)?;
-    let (message, of) = place;
-    Ok(EntryCopy {
-        of,
-        entry: Entry::Carried {
-            message,
-            append_time,
-            record,
-        },
-    })
 }

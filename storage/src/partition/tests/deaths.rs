@@ -24,6 +24,23 @@ fn a_group_has_one_live_letter_for_a_record() {
     assert_eq!(again, RejectOutcome::Appended { letter: Offset(3) });
 }
 
+/// The second one is too large for any batch, and goes into another one than the first.
+#[test]
+fn a_rejection_before_one_that_fails_stands_and_is_told() {
+    let disk = new_disk();
+    let owner = open(&disk);
+    let mut letters = ["one", "two"].map(|value| letter_of(&owner, "g", produce(&owner, value)));
+    letters[1].record.value = Some(vec![7; 9 << 20].into());
+    let (outcomes, error) = resolver(&owner).reject(&letters);
+    assert!(matches!(error, Some(LogError::BatchTooLarge { .. })));
+    assert_eq!(outcomes, [RejectOutcome::Appended { letter: Offset(0) }]);
+    drop(owner);
+    let owner = open(&disk.reboot(Survival::Nothing));
+    let owner = owner.lock();
+    let letters = owner.dead_letters().unwrap();
+    assert!(letters.is_live(Offset(0)) && letters.live_count() == 1);
+}
+
 #[test]
 fn the_lineage_names_the_first_message_through_several_deaths() {
     let owner = open(&new_disk());
@@ -78,7 +95,8 @@ fn a_record_is_durable_before_its_letter_stands_for_it() {
     }
     let owner = Mutex::new(partition);
     let letters = [1, 0].map(|at| letter_of(&owner, "g", Offset(at)));
-    let outcomes = resolver(&owner).reject(&letters).unwrap();
+    let (outcomes, error) = resolver(&owner).reject(&letters);
+    assert!(error.is_none(), "{error:?}");
     drop(owner);
     let owner = open(&disk.reboot(Survival::Nothing));
     for (outcome, (at, value)) in outcomes.iter().zip([(1, "two"), (0, "one")]) {

@@ -141,7 +141,7 @@ fn letter_of(owner: &Mutex<Partition>, group: &str, offset: Offset) -> DeadLette
 
 fn reject(owner: &Mutex<Partition>, group: &str, offset: Offset) -> RejectOutcome {
     let letter = letter_of(owner, group, offset);
-    let outcomes = resolver(owner).reject(&[letter]).unwrap();
+    let (outcomes, _) = resolver(owner).reject(&[letter]);
     outcomes.first().copied().unwrap()
 }
 
