@@ -1,6 +1,7 @@
 //! How records die: one live letter for each record and group, and no letter before its record is durable.
 
 use super::*;
+use crate::error::LogError;
 use crate::log::Visibility;
 
 #[test]
