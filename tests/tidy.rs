@@ -206,7 +206,7 @@ const CONNECTING_FILES: [(&str, &str); 9] = [
         "goes to this machine, to measure it",
     ),
     (
-        "cli/bench/push/sender.rs",
+        "cli/bench/post.rs",
         "goes to the broker and to its own sink, to measure them",
     ),
 ];

@@ -420,3 +420,18 @@ fn benches_print_the_keys_that_scripts_read() {
         .collect();
     assert_eq!(names, ["_push"], "the broker's own topic alone");
 }
+
+#[test]
+fn letters_of_messages_are_made_measured_and_deleted() {
+    let broker = Broker::start();
+    // With a multiple of what reasons and labels there are, the letters of a URL died of the same.
+    let load = ["--letters", "1500", "--urls", "500", "--size", "100B"];
+    let mut command = broker.command(&["bench", "letters", "--json"]);
+    command.args(load);
+    let report = broker::json(&run(command));
+    let figures = &report["figures"];
+    assert_eq!(figures["letters_on_a_url_page"], 3.0, "{report}");
+    assert!(figures["published_and_dead"].as_f64().unwrap() > 0.0);
+    let left = broker::json(&run(broker.command(&["dlq", "list", "_push", "--json"])));
+    assert_eq!(left["letters"].as_array().unwrap().len(), 0);
+}

@@ -15,12 +15,13 @@ use storage::error::LogError;
 use storage::log_id::{LogId, LogKind};
 use storage::offset::{Offset, TimestampMs};
 use storage::partition::{
-    NewMessage, Partition, PushDeath, PushReader, PushedMessage, RecentBatches, push_letter,
+    NewMessage, Partition, PushDeath, PushReader, PushedMessage, push_letter,
 };
 
-use super::death::{disposition, ended_at, given_up_outcome, reason};
+use super::death::{disposition, ended_at, reason};
 use super::desk::Desk;
 use super::postponed::Postponed;
+use super::recent::Recent;
 use crate::broker::Broker;
 use crate::causes::Causes;
 use crate::delivery::callback::{Told, callback_body, callback_envelope};
@@ -52,13 +53,6 @@ pub(super) struct Aftermath {
     /// Outcomes whose callbacks could not be made.
     untold: Postponed,
     recent: Recent,
-}
-
-/// What was read of the main and of the delivery log a moment ago: what a destination fails, it fails in the order of batches.
-#[derive(Default)]
-struct Recent {
-    messages: RecentBatches,
-    entries: RecentBatches,
 }
 
 impl Aftermath {
@@ -214,10 +208,11 @@ impl Aftermath {
     }
 
     fn letter(&mut self, reader: &PushReader, dying: &Dying) -> Result<DeadLetter, LogError> {
-        let place = (dying.message, dying.carried_at);
-        let message = reader.message_near(place, &mut self.recent.messages)?;
-        let history = reader.history_near(dying.history_at, &mut self.recent.entries)?;
-        let outcome = self.outcome(reader, dying.outcome, (dying.message, dying.attempts))?;
+        let now = self.broker.clock.now();
+        let message = (self.recent).message(reader, (dying.message, dying.carried_at))?;
+        let history = self.recent.history(reader, dying.history_at)?;
+        let known = (dying.message, dying.attempts);
+        let outcome = self.recent.outcome(reader, dying.outcome, known, now)?;
         let death = PushDeath {
             topic: PUSH_TOPIC,
             partition_index: self.desk.index,
@@ -227,20 +222,6 @@ impl Aftermath {
             reason: &reason(&outcome),
         };
         Ok(push_letter(&message, death, ended_at(&outcome)))
-    }
-
-    /// Reads an outcome. One that an operator has given up is told as such, so that nothing waits for it.
-    fn outcome(
-        &mut self,
-        reader: &PushReader,
-        at: Offset,
-        (message, attempts): (Offset, u32),
-    ) -> Result<Outcome, LogError> {
-        if reader.is_given_up(at) {
-            let now = self.broker.clock.now();
-            return Ok(given_up_outcome(message, attempts, now));
-        }
-        reader.outcome_near(at, &mut self.recent.entries)
     }
 
     /// Appends callbacks that are owed, as messages of their own. Their synced append is the commit point.
@@ -314,9 +295,10 @@ impl Aftermath {
     }
 
     fn callbacks(&mut self, reader: &PushReader, due: &Due) -> Result<Vec<NewMessage>, LogError> {
-        let place = (due.owed.message, due.carried_at);
-        let source = reader.message_near(place, &mut self.recent.messages)?;
-        let outcome = self.outcome(reader, due.outcome, (due.owed.message, due.attempts))?;
+        let now = self.broker.clock.now();
+        let source = (self.recent).message(reader, (due.owed.message, due.carried_at))?;
+        let known = (due.owed.message, due.attempts);
+        let outcome = self.recent.outcome(reader, due.outcome, known, now)?;
         let mut messages = Vec::new();
         if let Some(callback) = source
             .envelope

@@ -29,6 +29,7 @@ mod letters;
 mod logs;
 mod postponed;
 mod publish;
+mod recent;
 mod round;
 mod schedules;
 mod start;

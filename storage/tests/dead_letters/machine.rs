@@ -193,13 +193,12 @@ impl<'a> Machine<'a> {
             return Ok(());
         }
         oracle.flight = Some(Flight::Reject(letters.clone()));
-        let outcomes = match self.order {
-            Order::RejectAnsweredBeforeSync => self.reject_at_once(&prepared, oracle, &letters),
-            _ => {
-                let after = |step| self.watch.after(step);
-                let (outcomes, error) = self.resolver(&after).reject(&prepared);
-                error.map_or(Ok(outcomes), Err)
-            }
+        let outcomes = if self.order == Order::RejectAnsweredBeforeSync {
+            self.reject_at_once(&prepared, oracle, &letters)
+        } else {
+            let after = |step| self.watch.after(step);
+            let (outcomes, error) = self.resolver(&after).reject(&prepared);
+            error.map_or(Ok(outcomes), Err)
         };
         let outcomes = outcomes.map_err(|error| self.watch.stop(&error))?;
         for (letter, outcome) in letters.into_iter().zip(outcomes) {

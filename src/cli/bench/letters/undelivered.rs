@@ -62,44 +62,25 @@ pub(super) async fn run(
     connection: &Connection,
 ) -> Result<(Value, Figures), CliError> {
     connection.check_url()?;
-    let mut figures = Figures::default();
-    let begun = Instant::now();
     let before = live(client).await?;
     if before > 0 {
         return Err(CliError::usage(format!(
             "the broker has {before} dead letters of messages, which this measurement would delete: give it a broker without any"
         )));
     }
+    let mut figures = Figures::default();
     let load = Arc::new(Load::start(arguments, urls, connection)?);
-    let mut published = 0;
-    while published < arguments.letters {
-        let end = arguments
-            .letters
-            .min(published.saturating_add(WINDOW_MESSAGES));
-        load.publish(published..end).await?;
-        // The next ones are published while these die.
-        wait_for(client, published).await?;
-        published = end;
-    }
-    wait_for(client, published).await?;
+    let begun = Instant::now();
+    load.make(client, arguments.letters).await?;
     let rate = float(arguments.letters) / begun.elapsed().as_secs_f64();
     figures.add("published_and_dead", "letters/s", rate);
-    let of_label = |number: u64| LetterFilter {
-        labels: vec![label(number)],
-        ..refused()
-    };
-    let of_url = |number: u64| LetterFilter {
-        // Not only those that were published last.
-        urls: vec![load.url(number.wrapping_mul(997))],
-        ..refused()
-    };
-    pages::measure(client, PUSH_TOPIC, of_label, OF_LABEL, &mut figures).await?;
-    pages::measure(client, PUSH_TOPIC, of_url, OF_URL, &mut figures).await?;
+    look(client, &load, &mut figures).await?;
     let begun = Instant::now();
     let deleted = delete_all(client, arguments.page).await?;
     let rate = float(deleted) / begun.elapsed().as_secs_f64();
-    if deleted != published {
-        let text = format!("{published} letters were made and {deleted} deleted");
+    if deleted != arguments.letters {
+        let made = arguments.letters;
+        let text = format!("{made} letters were made and {deleted} deleted");
         return Err(CliError::failed(text, None));
     }
     figures.add("deleted", "letters/s", rate);
@@ -112,6 +93,21 @@ pub(super) async fn run(
         "reasons": REASONS,
     });
     Ok((effective, figures))
+}
+
+/// Measures pages of filters over three fields: the fingerprint is added to two of them.
+async fn look(client: &Client, load: &Load, figures: &mut Figures) -> Result<(), CliError> {
+    let of_label = |number: u64| LetterFilter {
+        labels: vec![label(number)],
+        ..refused()
+    };
+    let of_url = |number: u64| LetterFilter {
+        // Not only those that were published last.
+        urls: vec![load.url(number.wrapping_mul(997))],
+        ..refused()
+    };
+    pages::measure(client, PUSH_TOPIC, of_label, OF_LABEL, figures).await?;
+    pages::measure(client, PUSH_TOPIC, of_url, OF_URL, figures).await
 }
 
 fn refused() -> LetterFilter {
@@ -175,6 +171,19 @@ impl Load {
 
     fn url(&self, number: u64) -> String {
         format!("{}orders/{}", self.destination, number % self.urls)
+    }
+
+    /// Publishes so many messages, and waits until all of them are letters.
+    async fn make(self: &Arc<Self>, client: &Client, count: u64) -> Result<(), CliError> {
+        let mut published = 0;
+        while published < count {
+            let end = count.min(published.saturating_add(WINDOW_MESSAGES));
+            self.publish(published..end).await?;
+            // The next ones are published while these die.
+            wait_for(client, published).await?;
+            published = end;
+        }
+        wait_for(client, published).await
     }
 
     async fn publish(self: &Arc<Self>, numbers: Range<u64>) -> Result<(), CliError> {
