@@ -26,6 +26,10 @@ use crate::topic::Topic;
 /// Bytes that a letter takes in an answer besides its own: ids, lengths, numbers.
 const LETTER_FIELDS_BYTES: usize = 512;
 
+/// Share of a partition, in bytes, from which on its letters share what was read: a letter may keep alive what is read at once,
+/// which is not much more than that.
+const SHARED_BYTES_MIN: usize = 128 << 10;
+
 /// What a page may have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PageLimits<'a> {
@@ -116,8 +120,9 @@ impl Pages {
         (filter, order): (&LetterFilter, Order),
         limits: PageLimits<'_>,
     ) -> Result<Self, Refusal> {
-        let (mut found, mut pages) = begin(topic, ranges, limits.shared);
-        let goal = Goal::share(limits, found.len());
+        let goal = Goal::share(limits, ranges.len());
+        let shared = limits.shared.filter(|_| goal.bytes >= SHARED_BYTES_MIN);
+        let (mut found, mut pages) = begin(topic, ranges, shared);
         for (here, page) in found.iter_mut().zip(&mut pages) {
             here.look((filter, order), page, goal, limits)?;
         }

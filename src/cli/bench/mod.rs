@@ -57,8 +57,7 @@ before the next.")]
     /// Make dead letters, then measure pages of a filter, and republishing all of them
     #[command(after_help = "\
 The letters are those of rejected records, of a topic of its own. With --urls they are messages that were published, and \
-refused by a destination at so many URLs of this process: pages of filters over three fields are measured, and deleting all. \
-The broker must have no letters of other messages.")]
+refused by a destination at so many URLs of this process: pages of filters over three fields are measured, and deleting all.")]
     Letters(letters::LettersArgs),
     /// Start a broker with many partitions, and look at its memory when it rests
     Memory(memory::MemoryArgs),

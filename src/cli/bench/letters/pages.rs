@@ -12,8 +12,10 @@ use crate::protocol::selection::{LetterFilter, Order, Page, Selection};
 
 /// Letters of a page.
 const PAGE_LETTERS: u32 = 100;
-/// Pages that are asked for.
-const PAGES: u64 = 500;
+/// Pages that are asked for at most.
+const PAGES_MAX: u64 = 500;
+/// Letters for each of which a page is asked for: of few letters all pages are alike.
+const LETTERS_PER_PAGE: u64 = 10;
 
 /// Names of the figures: p50, p99, p99.9, the largest, and how many letters a page had.
 pub(super) type Names = [&'static str; 5];
@@ -27,17 +29,18 @@ pub(super) const NAMES: Names = [
     "letters_on_a_page",
 ];
 
-/// Asks for pages: of what one filter selects, those of the same fingerprint as the newest.
+/// Asks for pages of a topic that has so many letters: of what one filter selects, those of the same fingerprint as the newest.
 pub(super) async fn measure(
     client: &Client,
-    topic: &str,
+    (topic, letters): (&str, u64),
     filter: impl Fn(u64) -> LetterFilter,
     [p50, p99, p999, max, on_a_page]: Names,
     figures: &mut Figures,
 ) -> Result<(), CliError> {
     let mut latencies = Latencies::new()?;
     let mut found = 0_u64;
-    for number in 0..PAGES {
+    let pages = (letters / LETTERS_PER_PAGE).clamp(1, PAGES_MAX);
+    for number in 0..pages {
         let newest = page(client, topic, filter(number), 1).await?;
         let fingerprints = newest.into_iter().map(|letter| letter.fingerprint);
         let filter = LetterFilter {
@@ -50,7 +53,7 @@ pub(super) async fn measure(
         found += u64::try_from(letters.len()).unwrap_or(u64::MAX);
     }
     figures.add_latencies([p50, p99, p999, max], &latencies);
-    figures.add(on_a_page, "letters", float(found) / float(PAGES));
+    figures.add(on_a_page, "letters", float(found) / float(pages));
     Ok(())
 }
 

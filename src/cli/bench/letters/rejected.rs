@@ -45,7 +45,8 @@ pub(super) async fn run(
     figures.add("rejected", "letters/s", rate);
     let topic = bench.topic.name.as_str();
     let measured = async {
-        pages::measure(client, topic, of_group, pages::NAMES, &mut figures).await?;
+        let of = (topic, arguments.letters);
+        pages::measure(client, of, of_group, pages::NAMES, &mut figures).await?;
         republish(client, topic, arguments, &mut figures).await
     };
     let measured = measured.await;

@@ -1,4 +1,4 @@
-//! Letters of messages that a destination has refused: making them, and deleting all there are.
+//! Letters of messages that a destination has refused: making them, and deleting them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use super::super::figures::Figures;
 use super::super::post::Poster;
 use super::super::report::float;
 use super::{LettersArgs, REASONS, pages, reason};
+use crate::client::backoff::random;
 use crate::client::{Client, ClientError};
 use crate::protocol::api_key::ApiKey;
 use crate::protocol::resolve_letters::DeleteLettersRequest;
@@ -54,7 +55,7 @@ const OF_URL: pages::Names = [
     "letters_on_a_url_page",
 ];
 
-/// Makes letters, looks at pages of them, and deletes all that the broker has.
+/// Makes letters, looks at pages of them, and deletes them.
 pub(super) async fn run(
     client: &Client,
     arguments: &LettersArgs,
@@ -62,21 +63,15 @@ pub(super) async fn run(
     connection: &Connection,
 ) -> Result<(Value, Figures), CliError> {
     connection.check_url()?;
-    let before = live(client).await?;
-    if before > 0 {
-        return Err(CliError::usage(format!(
-            "the broker has {before} dead letters of messages, which this measurement would delete: give it a broker without any"
-        )));
-    }
     let mut figures = Figures::default();
     let load = Arc::new(Load::start(arguments, urls, connection)?);
     let begun = Instant::now();
     load.make(client, arguments.letters).await?;
     let rate = float(arguments.letters) / begun.elapsed().as_secs_f64();
     figures.add("published_and_dead", "letters/s", rate);
-    look(client, &load, &mut figures).await?;
+    look(client, &load, arguments.letters, &mut figures).await?;
     let begun = Instant::now();
-    let deleted = delete_all(client, arguments.page).await?;
+    let deleted = delete_all(client, &load, arguments.page).await?;
     let rate = float(deleted) / begun.elapsed().as_secs_f64();
     if deleted != arguments.letters {
         let made = arguments.letters;
@@ -96,9 +91,15 @@ pub(super) async fn run(
 }
 
 /// Measures pages of filters over three fields: the fingerprint is added to two of them.
-async fn look(client: &Client, load: &Load, figures: &mut Figures) -> Result<(), CliError> {
+async fn look(
+    client: &Client,
+    load: &Load,
+    letters: u64,
+    figures: &mut Figures,
+) -> Result<(), CliError> {
+    let of = (PUSH_TOPIC, letters);
     let of_label = |number: u64| LetterFilter {
-        labels: vec![label(number)],
+        labels: vec![load.label(number)],
         ..refused()
     };
     let of_url = |number: u64| LetterFilter {
@@ -106,8 +107,8 @@ async fn look(client: &Client, load: &Load, figures: &mut Figures) -> Result<(),
         urls: vec![load.url(number.wrapping_mul(997))],
         ..refused()
     };
-    pages::measure(client, PUSH_TOPIC, of_label, OF_LABEL, figures).await?;
-    pages::measure(client, PUSH_TOPIC, of_url, OF_URL, figures).await
+    pages::measure(client, of, of_label, OF_LABEL, figures).await?;
+    pages::measure(client, of, of_url, OF_URL, figures).await
 }
 
 fn refused() -> LetterFilter {
@@ -115,10 +116,6 @@ fn refused() -> LetterFilter {
         statuses: vec![REFUSAL.as_u16()],
         ..LetterFilter::default()
     }
-}
-
-fn label(number: u64) -> String {
-    format!("label-{}", number % LABELS)
 }
 
 /// What the destination answers.
@@ -150,6 +147,8 @@ struct Load {
     destination: String,
     urls: u64,
     size: usize,
+    /// Names this run in its labels: letters of others are none of its business.
+    run: u64,
 }
 
 impl Load {
@@ -166,6 +165,7 @@ impl Load {
             destination: started.into_iter().next().unwrap_or_default(),
             urls,
             size: usize::try_from(arguments.size).unwrap_or(usize::MAX),
+            run: random(),
         })
     }
 
@@ -173,17 +173,22 @@ impl Load {
         format!("{}orders/{}", self.destination, number % self.urls)
     }
 
+    fn label(&self, number: u64) -> String {
+        format!("bench-{:016x}-{}", self.run, number % LABELS)
+    }
+
     /// Publishes so many messages, and waits until all of them are letters.
     async fn make(self: &Arc<Self>, client: &Client, count: u64) -> Result<(), CliError> {
+        let before = live(client).await?;
         let mut published = 0;
         while published < count {
             let end = count.min(published.saturating_add(WINDOW_MESSAGES));
             self.publish(published..end).await?;
             // The next ones are published while these die.
-            wait_for(client, published).await?;
+            wait_for(client, before.saturating_add(published)).await?;
             published = end;
         }
-        wait_for(client, published).await
+        wait_for(client, before.saturating_add(published)).await
     }
 
     async fn publish(self: &Arc<Self>, numbers: Range<u64>) -> Result<(), CliError> {
@@ -218,7 +223,7 @@ impl Load {
         json!({
             "destination": self.url(number),
             "body": format!("{number:0HEAD_BYTES$}{}", "m".repeat(fill)),
-            "headers": {"Upstash-Retries": "0", "Upstash-Label": label(number)},
+            "headers": {"Upstash-Retries": "0", "Upstash-Label": self.label(number)},
         })
     }
 }
@@ -245,14 +250,18 @@ async fn wait_for(client: &Client, count: u64) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Deletes all letters of messages. Returns how many this has deleted.
-async fn delete_all(client: &Client, limit: u32) -> Result<u64, CliError> {
+/// Deletes all letters of the run. Returns how many this has deleted.
+async fn delete_all(client: &Client, load: &Load, limit: u32) -> Result<u64, CliError> {
+    let ours = LetterFilter {
+        labels: (0..LABELS).map(|number| load.label(number)).collect(),
+        ..LetterFilter::default()
+    };
     let mut cursor = None;
     let mut deleted = 0_u64;
     loop {
         let request = DeleteLettersRequest {
             topic: PUSH_TOPIC.to_owned(),
-            selection: Selection::All,
+            selection: Selection::Filter(ours.clone()),
             page: Page {
                 order: Order::OldestFirst,
                 limit,

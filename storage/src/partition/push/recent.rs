@@ -15,11 +15,21 @@ use crate::offset::{Offset, TimestampMs};
 /// Memory of a decoded record besides its bytes, about.
 const RECORD_OVERHEAD_BYTES: usize = 256;
 
-/// Batches of one log that were read lately: at most [`RECENT_BATCH_BYTES_MAX`], or one batch.
+/// Batches of one log that were read lately: at most [`RECENT_BATCH_BYTES_MAX`], or one batch. Those that were not looked at for
+/// the longest time go: who looks for messages that wait and for messages that are due has two places in the log at a time.
 #[derive(Debug, Default)]
 pub struct RecentBatches {
-    batches: BTreeMap<Offset, HeldBatch>,
+    batches: BTreeMap<Offset, Kept>,
+    /// The bases of the batches, by their last use.
+    by_use: BTreeMap<u64, Offset>,
+    uses: u64,
     bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    batch: HeldBatch,
+    last_use: u64,
 }
 
 /// The decoded records of one batch.
@@ -29,6 +39,7 @@ pub(in crate::partition) struct HeldBatch {
     pub(super) append_time: TimestampMs,
     pub(in crate::partition) is_broker_built: bool,
     records: Vec<Record>,
+    /// Of the unpacked records: what is kept alive is what was decoded.
     bytes: usize,
 }
 
@@ -45,42 +56,50 @@ impl RecentBatches {
         offset: Offset,
     ) -> Result<&HeldBatch, LogError> {
         let near = self.batches.range(..=offset).next_back();
-        let found = near.filter(|(_, batch)| batch.record(offset).is_some());
+        let found = near.filter(|(_, kept)| kept.batch.record(offset).is_some());
         let base = match found {
             Some((base, _)) => *base,
             None => self.keep(HeldBatch::read(log, offset)?),
         };
-        self.batches.get(&base).ok_or(LogError::OffsetOutOfRange {
+        self.used(base).ok_or(LogError::OffsetOutOfRange {
             requested: offset,
             log_start: log.log_start(),
             log_end: log.high_watermark(),
         })
     }
 
-    /// Keeps a batch, and gives up those for it that stand farthest from it: messages are looked at in about their order, and
-    /// their attempts from the last one back.
+    /// Notes that a batch is looked at.
+    fn used(&mut self, base: Offset) -> Option<&HeldBatch> {
+        let kept = self.batches.get_mut(&base)?;
+        self.uses += 1;
+        self.by_use.remove(&kept.last_use);
+        self.by_use.insert(self.uses, base);
+        kept.last_use = self.uses;
+        Some(&kept.batch)
+    }
+
+    /// Keeps a batch, and gives up others for it.
     fn keep(&mut self, batch: HeldBatch) -> Offset {
         let base = batch.base;
+        self.give_up(base);
         while self.bytes.saturating_add(batch.bytes) > RECENT_BATCH_BYTES_MAX
-            && let Some(farthest) = self.farthest_from(base)
-            && let Some(given_up) = self.batches.remove(&farthest)
+            && let Some((_, oldest)) = self.by_use.first_key_value()
         {
-            self.bytes = self.bytes.saturating_sub(given_up.bytes);
+            self.give_up(*oldest);
         }
         self.bytes = self.bytes.saturating_add(batch.bytes);
-        if let Some(before) = self.batches.insert(base, batch) {
-            self.bytes = self.bytes.saturating_sub(before.bytes);
-        }
+        self.uses += 1;
+        self.by_use.insert(self.uses, base);
+        let last_use = self.uses;
+        self.batches.insert(base, Kept { batch, last_use });
         base
     }
 
-    fn farthest_from(&self, base: Offset) -> Option<Offset> {
-        let (first, last) = (
-            *self.batches.keys().next()?,
-            *self.batches.keys().next_back()?,
-        );
-        let is_first = base.0.abs_diff(first.0) >= base.0.abs_diff(last.0);
-        Some(if is_first { first } else { last })
+    fn give_up(&mut self, base: Offset) {
+        if let Some(kept) = self.batches.remove(&base) {
+            self.by_use.remove(&kept.last_use);
+            self.bytes = self.bytes.saturating_sub(kept.batch.bytes);
+        }
     }
 }
 
@@ -91,14 +110,16 @@ impl HeldBatch {
         let records = batch
             .records(BATCH_BYTES_CEILING)
             .map_err(|reason| log.undecodable(base, reason))?;
-        let length = usize::try_from(batch.header().length).unwrap_or(usize::MAX);
-        let overhead = records.len().saturating_mul(RECORD_OVERHEAD_BYTES);
+        let weights = records
+            .iter()
+            .map(|record| record.weight().saturating_add(RECORD_OVERHEAD_BYTES));
+        let bytes = weights.fold(0, usize::saturating_add);
         Ok(Self {
             base,
             append_time: batch.header().append_time,
             is_broker_built: batch.header().attributes.is_broker_built,
             records,
-            bytes: length.saturating_add(overhead),
+            bytes,
         })
     }
 
@@ -129,22 +150,24 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_farthest_goes_in_either_direction() {
+    fn what_is_looked_at_stays_wherever_it_stands() {
         let third = RECENT_BATCH_BYTES_MAX / 3;
-        for bases in [[10, 20, 30, 40, 50], [50, 40, 30, 20, 10]] {
-            let mut recent = RecentBatches::default();
-            for base in bases {
-                recent.keep(batch(base, 10, third));
-            }
-            let mut last = bases[2..].to_vec();
-            last.sort_unstable();
-            let kept: Vec<_> = recent.batches.keys().map(|base| base.0).collect();
-            assert_eq!(kept, last);
+        let mut recent = RecentBatches::default();
+        for base in [10, 500] {
+            recent.keep(batch(base, 10, third));
         }
+        // One place after the other is read behind a batch that is looked at in between, from low to high and back.
+        for base in [20, 30, 40, 30, 20] {
+            recent.keep(batch(base, 10, third));
+            assert!(recent.used(Offset(500)).is_some(), "at {base}");
+        }
+        let kept: Vec<_> = recent.batches.keys().map(|base| base.0).collect();
+        assert_eq!(kept, [20, 30, 500]);
+        assert_eq!((recent.by_use.len(), recent.bytes), (3, third * 3));
     }
 
     #[test]
-    fn the_oldest_go_and_one_batch_of_any_size_is_kept() {
+    fn what_was_not_looked_at_goes_and_one_batch_of_any_size_is_kept() {
         let mut recent = RecentBatches::default();
         let half = RECENT_BATCH_BYTES_MAX / 2;
         for base in [10, 20, 30] {
@@ -153,7 +176,7 @@ mod tests {
         let kept: Vec<_> = recent.batches.keys().map(|base| base.0).collect();
         assert_eq!(kept, [20, 30]);
         recent.keep(batch(30, 10, half));
-        assert_eq!((recent.batches.len(), recent.bytes), (2 - 1, half));
+        assert_eq!((recent.batches.len(), recent.bytes), (2, 2 * half), "once");
         recent.keep(batch(5, 10, RECENT_BATCH_BYTES_MAX * 2));
         let kept: Vec<_> = recent.batches.keys().map(|base| base.0).collect();
         assert_eq!(kept, [5]);
