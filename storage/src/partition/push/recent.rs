@@ -68,6 +68,12 @@ impl RecentBatches {
         })
     }
 
+    /// Returns the bytes of what is kept, about.
+    #[cfg(test)]
+    pub(in crate::partition) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Notes that a batch is looked at.
     fn used(&mut self, base: Offset) -> Option<&HeldBatch> {
         let kept = self.batches.get_mut(&base)?;

@@ -42,6 +42,31 @@ fn a_rejection_before_one_that_fails_stands_and_is_told() {
     assert!(letters.is_live(Offset(0)) && letters.live_count() == 1);
 }
 
+/// Producers decide how far a batch unpacks.
+#[test]
+fn what_is_kept_of_a_packed_batch_counts_unpacked() {
+    let owner = open(&new_disk());
+    let mut builder = BatchBuilder::new(Codec::Lz4);
+    let record = Record {
+        timestamp: NOW,
+        key: None,
+        value: Some(vec![0; 1 << 20].into()),
+        headers: Vec::new(),
+    };
+    builder.push(&record.as_new(&[])).unwrap();
+    let options = BuildOptions {
+        producer: None,
+        broker: BrokerMark::Client,
+    };
+    let batch = builder.build(options).unwrap();
+    assert!(batch.len() < 10_000, "{}", batch.len());
+    append(&owner, batch).unwrap();
+    let mut recent = RecentBatches::default();
+    let reader = owner.lock().main().reader();
+    assert!(recent.batch(&reader, Offset(0)).is_ok());
+    assert!(recent.bytes() >= 1 << 20, "{}", recent.bytes());
+}
+
 #[test]
 fn the_lineage_names_the_first_message_through_several_deaths() {
     let owner = open(&new_disk());
