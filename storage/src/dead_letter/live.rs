@@ -229,6 +229,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_segment_is_within_a_range_that_begins_inside_of_it() {
+        let mut live = LiveSet::default();
+        for base in [100, 200, 300] {
+            live.begin_segment(Offset(base));
+        }
+        for (range, expected) in [
+            ((0, 100), &[][..]),
+            ((0, 101), &[100]),
+            ((150, 250), &[100, 200]),
+            ((200, 300), &[200]),
+            ((350, 900), &[300]),
+        ] {
+            let within = live.bases_within((Offset(range.0), Offset(range.1)));
+            let within: Vec<_> = within.map(|base| base.0).collect();
+            assert_eq!(within, expected, "{range:?}");
+        }
+    }
+
+    #[test]
     fn letters_are_conserved_and_resolved_once() {
         let mut live = LiveSet::default();
         assert!(!live.insert(Offset(0)), "no segment yet");

@@ -45,6 +45,25 @@ fn a_history_is_read_through_outcomes_and_copies_however_many() {
 }
 
 #[test]
+fn what_is_not_durable_is_read_as_well_and_not_kept() {
+    let mut partition = with_messages(1);
+    partition
+        .append_entries(&[outcome(0, 1, RETRY)], NOW)
+        .unwrap();
+    sync(&mut partition, LogKind::Delivery);
+    partition
+        .append_entries(&[outcome(0, 2, RETRY)], NOW)
+        .unwrap();
+    let reader = partition.push_reader();
+    let mut recent = RecentBatches::default();
+    let newest = reader.outcome_near(Offset(1), &mut recent).unwrap();
+    assert_eq!((newest.attempt.number, recent.bytes()), (2, 0));
+    let history = reader.history_near(Some(Offset(1)), &mut recent).unwrap();
+    assert_eq!(history, reader.history(Some(Offset(1))).unwrap());
+    assert!(recent.bytes() > 0, "the first one is durable");
+}
+
+#[test]
 fn entries_are_read_forwards_and_backwards_when_they_are_durable() {
     let mut partition = with_messages(1);
     for number in 1..=700 {
