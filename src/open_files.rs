@@ -1,18 +1,12 @@
 //! How many files the process may have open, and how many of them connections may take.
 //!
 //! A log needs a file for each segment that it begins. If connections took the last ones, whoever opens many would stop producers:
-//! so connections get at most half of the files, and what is configured above that is lowered and told.
+//! so all kinds of connections together get at most two thirds of the files, and limits that come to more are lowered in proportion
+//! and told.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::ServeConfig;
-
-/// Of so many open files one may be a connection over the binary protocol.
-const FILES_PER_CONNECTION: u64 = 4;
-/// Of so many one may be a connection over HTTP.
-const FILES_PER_HTTP_CONNECTION: u64 = 8;
-/// Of so many one may be a connection to a destination.
-const FILES_PER_ATTEMPT: u64 = 8;
 
 /// Takes as many open files as the system lets the process have: what shells and service managers begin with is less than
 /// the connections that the limits allow. Returns how many; `None` for no limit.
@@ -37,37 +31,33 @@ pub(crate) fn raise() -> Option<u64> {
 /// Lowers the limits on connections to what so many open files leave for them.
 pub(crate) fn keep_within(config: &mut ServeConfig, files: Option<u64>) {
     let Some(files) = files else { return };
+    let room = u128::from(files) * 2 / 3;
     let limits = [
         (
             "limits.connections_max",
             &mut config.protocol.connections_max,
-            FILES_PER_CONNECTION,
         ),
         (
             "limits.http_connections_max",
             &mut config.http.connections_max,
-            FILES_PER_HTTP_CONNECTION,
         ),
-        (
-            "delivery.in_flight_max",
-            &mut config.delivery.in_flight_max,
-            FILES_PER_ATTEMPT,
-        ),
+        ("delivery.in_flight_max", &mut config.delivery.in_flight_max),
     ];
-    for (key, limit, files_each) in limits {
-        let max = usize::try_from(files / files_each)
-            .unwrap_or(usize::MAX)
-            .max(1);
-        if *limit > max {
-            tracing::warn!(
-                key,
-                configured = *limit,
-                lowered_to = max,
-                open_files = files,
-                "a limit on connections is lowered: the logs need open files too (see ulimit -n)"
-            );
-            *limit = max;
-        }
+    let wanted: u128 = limits.iter().map(|(_, limit)| **limit as u128).sum();
+    if wanted <= room {
+        return;
+    }
+    for (key, limit) in limits {
+        let configured = *limit;
+        let share = configured as u128 * room / wanted;
+        *limit = usize::try_from(share).unwrap_or(configured).max(1);
+        tracing::warn!(
+            key,
+            configured,
+            lowered_to = *limit,
+            open_files = files,
+            "a limit on connections is lowered: the logs need open files too (see ulimit -n)"
+        );
     }
 }
 
@@ -90,12 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn connections_get_at_most_half_of_the_open_files() {
+    fn connections_get_at_most_two_thirds_of_the_open_files() {
         let configured = [4_096, 1_024, 1_024];
         assert_eq!(limits(None), configured);
-        assert_eq!(limits(Some(16_384)), configured);
-        assert_eq!(limits(Some(16_383)), [4_095, 1_024, 1_024]);
-        assert_eq!(limits(Some(1_024)), [256, 128, 128]);
+        assert_eq!(limits(Some(9_216)), configured);
+        assert_eq!(limits(Some(9_215)), [4_095, 1_023, 1_023]);
+        assert_eq!(limits(Some(1_024)), [454, 113, 113]);
         assert_eq!(limits(Some(1)), [1, 1, 1]);
     }
 }

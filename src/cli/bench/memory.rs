@@ -101,7 +101,7 @@ async fn connections(own: &Own, count: u32) -> Result<Vec<ClientConnection>, Cli
         let client = remote::client(&own.connection, Patience::None);
         let connection = client.connection().await.map_err(|error| {
             let message = format!(
-                "the broker took {} of {count} connections ({error}): they get a quarter of its open files at most, see ulimit -n",
+                "the broker took {} of {count} connections ({error}): all its connections get two thirds of its open files at most, see ulimit -n",
                 held.len()
             );
             CliError::failed(message, None)
