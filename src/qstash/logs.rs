@@ -23,12 +23,14 @@ struct EventPage {
 
 /// Lists log entries.
 pub(super) async fn list(call: Call) -> Answer {
+    let _permit = call.broker.may_list().await;
     let (logs, cursor) = page(&call).await?;
     ok(&LogPage { cursor, logs })
 }
 
 /// Lists the same as events.
 pub(super) async fn events(call: Call) -> Answer {
+    let _permit = call.broker.may_list().await;
     let (events, cursor) = page(&call).await?;
     ok(&EventPage { cursor, events })
 }

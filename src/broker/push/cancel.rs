@@ -3,6 +3,7 @@
 //! A message whose attempt is under way is called off too: the attempt may still arrive, and is the last one.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -43,7 +44,8 @@ impl Broker {
         Ok(cancelled)
     }
 
-    /// Calls messages off that match a filter, the oldest of each partition first, at most `count_max`. Returns how many.
+    /// Calls messages off that match a filter, the oldest of each partition first, at most `count_max`. What is published from
+    /// now on stays: else a call beside publishers would not end. Returns how many.
     ///
     /// # Errors
     /// The log's error, or [`ErrorCode::ShuttingDown`].
@@ -54,10 +56,13 @@ impl Broker {
     ) -> Result<u64, Refusal> {
         let mut cancelled = 0u64;
         let filter = Arc::new(filter.clone());
-        for desk in &self.push().desks {
+        let desks = self.push().desks.iter();
+        let ends = desks.map(|desk| (desk, desk.partition.reader().high_watermark()));
+        for (desk, end) in ends.collect::<Vec<_>>() {
             let mut from = Offset::ZERO;
             while cancelled < count_max {
-                let Some((mut found, next)) = self.search(desk, from, &filter).await? else {
+                let found = self.search(desk, from..end, &filter).await?;
+                let Some((mut found, next)) = found else {
                     break;
                 };
                 let room =
@@ -75,29 +80,31 @@ impl Broker {
     async fn search(
         &self,
         desk: &Arc<Desk>,
-        from: Offset,
+        range: Range<Offset>,
         filter: &Arc<MessageFilter>,
     ) -> Result<Option<(Vec<Offset>, Offset)>, Refusal> {
         let permit = self.may_resolve().await;
         let (desk, filter) = (Arc::clone(desk), Arc::clone(filter));
         let found = self.pool.run(move || {
             let _permit = permit;
-            Self::matching(&desk, from, &filter)
+            Self::matching(&desk, range, &filter)
         });
         found.await.map_err(|_unfinished| ended())
     }
 
-    /// Returns which messages of a step match, and where the next step begins; `None` behind the last message.
+    /// Returns which messages of a step match, and where the next step begins; `None` behind the last message of the range.
     fn matching(
         desk: &Desk,
-        from: Offset,
+        range: Range<Offset>,
         filter: &MessageFilter,
     ) -> Option<(Vec<Offset>, Offset)> {
         let places: Vec<_> = {
-            let owner = desk.partition.owner().lock();
+            let mut owner = desk.partition.owner().lock();
+            owner.admit_durable();
             let state = owner.delivery()?;
             state
-                .messages_from(from)
+                .messages_from(range.start)
+                .take_while(|(message, _)| *message < range.end)
                 .take(STEP_MAX)
                 .map(|(message, _)| (message, state.carried_at(message)))
                 .collect()
@@ -105,16 +112,16 @@ impl Broker {
         let (last, _) = places.last()?;
         let next = last.next();
         let number = desk.partition.number();
-        let messages = desk.partition.push_reader().messages(&places);
-        let found = messages
+        let reader = desk.partition.push_reader();
+        let matches = reader.look_at(&places, |message| {
+            let id = Address::message(number, message.offset).to_string();
+            filter.matches(&id, &message.envelope, message.timestamp)
+        });
+        let found = matches
             .into_iter()
             // One that cannot be read matches nothing; its damage is told when it is attempted.
-            .filter_map(|(_, message)| message.ok())
-            .filter(|message| {
-                let id = Address::message(number, message.offset).to_string();
-                filter.matches(&id, &message.envelope, message.timestamp)
-            })
-            .map(|message| message.offset)
+            .filter(|(_, matches)| matches.as_ref().is_ok_and(|matches| *matches))
+            .map(|(message, _)| message)
             .collect();
         Some((found, next))
     }

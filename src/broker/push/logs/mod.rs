@@ -16,6 +16,8 @@ use storage::partition::{PushedMessage, RecentBatches};
 use crate::broker::{Broker, refusal};
 use crate::delivery::api::{LogEvent, LogFilter};
 use crate::delivery::log_cursor::LogCursor;
+use crate::engine::PartitionHandle;
+use crate::limits::LETTER_PAGE_BYTES_MAX;
 use crate::protocol::error_code::Refusal;
 use event::{Found, log_event};
 use stream::Stream;
@@ -27,14 +29,18 @@ pub(super) struct Effort {
     pub(super) looked_at: usize,
     /// Events that are passed over, because they are of other messages than those that are asked for by their ids.
     pub(super) passed_over: usize,
+    /// Bytes of its events: each is shown with its message's body.
+    pub(super) bytes: usize,
 }
 
-const EFFORT_MAX: Effort = Effort {
+pub(super) const EFFORT_MAX: Effort = Effort {
     looked_at: 50_000,
     passed_over: 200_000,
+    bytes: LETTER_PAGE_BYTES_MAX as usize,
 };
-/// Messages that one page keeps in memory for their later events.
+/// Messages that one page keeps in memory for their later events, and their bytes.
 const HELD_MAX: usize = 1_000;
+const HELD_BYTES_MAX: usize = 4 << 20;
 
 /// Messages that are asked for by their ids, with the indexes of their partitions.
 type Named = HashSet<(u32, Offset)>;
@@ -43,13 +49,15 @@ type Named = HashSet<(u32, Offset)>;
 #[derive(Default)]
 struct Held {
     messages: HashMap<(u32, Offset), Option<Arc<PushedMessage>>>,
+    bytes: usize,
     /// Of each partition: the events of one batch stand near each other, and it may hold thousands of messages.
     batches: HashMap<u32, RecentBatches>,
 }
 
 impl Broker {
     /// Lists what happened to messages, newest first, from behind `cursor`. Returns the cursor of the next page; `None` at the
-    /// end. A page may hold fewer events than asked for, and more may follow. Blocks on the disk.
+    /// end. A page may hold fewer events than asked for, and more may follow: it ends behind [`LETTER_PAGE_BYTES_MAX`]. Blocks on
+    /// the disk.
     ///
     /// # Errors
     /// The log's.
@@ -84,12 +92,14 @@ impl Broker {
             }
             let place = found.place;
             if named.is_empty() || named.contains(&(place.partition, found.message)) {
-                events.extend(self.event(found, filter, &mut held));
+                let event = self.event(found, filter, &mut held);
+                left.bytes = left.bytes.saturating_sub(event.as_ref().map_or(0, weight));
+                events.extend(event);
                 left.looked_at = left.looked_at.saturating_sub(1);
             } else {
                 left.passed_over = left.passed_over.saturating_sub(1);
             }
-            let is_over = left.looked_at == 0 || left.passed_over == 0;
+            let is_over = left.looked_at == 0 || left.passed_over == 0 || left.bytes == 0;
             if events.len() >= count_max || is_over {
                 return Ok((events, Some(place)));
             }
@@ -125,25 +135,7 @@ impl Broker {
             return None;
         }
         let desk = self.push().desk(found.place.partition)?;
-        let key = (found.place.partition, found.message);
-        if held.messages.len() >= HELD_MAX && !held.messages.contains_key(&key) {
-            held.messages.clear();
-        }
-        let message = held
-            .messages
-            .entry(key)
-            .or_insert_with(|| {
-                let carried_at = {
-                    let owner = desk.partition.owner().lock();
-                    let state = owner.delivery();
-                    state.and_then(|state| state.carried_at(found.message))
-                };
-                let reader = desk.partition.push_reader();
-                let last = held.batches.entry(found.place.partition).or_default();
-                let message = reader.message_near((found.message, carried_at), last);
-                message.ok().map(Arc::new)
-            })
-            .clone();
+        let message = held.message(&desk.partition, (found.place.partition, found.message));
         let id = Address::message(desk.partition.number(), found.message).to_string();
         let event = log_event(found, id, message.as_deref());
         filter
@@ -151,6 +143,49 @@ impl Broker {
             .matches(&event.message_id, &event.envelope, event.time)
             .then_some(event)
     }
+}
+
+impl Held {
+    /// Returns a message of a partition with this index; reads it when it is not here.
+    fn message(
+        &mut self,
+        partition: &PartitionHandle,
+        key: (u32, Offset),
+    ) -> Option<Arc<PushedMessage>> {
+        if let Some(known) = self.messages.get(&key) {
+            return known.clone();
+        }
+        if self.messages.len() >= HELD_MAX || self.bytes >= HELD_BYTES_MAX {
+            self.messages.clear();
+            self.bytes = 0;
+        }
+        let (index, offset) = key;
+        let carried_at = {
+            let owner = partition.owner().lock();
+            let state = owner.delivery();
+            state.and_then(|state| state.carried_at(offset))
+        };
+        let recent = self.batches.entry(index).or_default();
+        let read = partition
+            .push_reader()
+            .message_near((offset, carried_at), recent);
+        let message = read.ok().map(Arc::new);
+        let bytes = message.as_ref().map_or(0, |message| message.body.len());
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.messages.insert(key, message.clone());
+        message
+    }
+}
+
+/// Bytes that an event takes on its page, about.
+fn weight(event: &LogEvent) -> usize {
+    const FIXED_BYTES: usize = 512;
+    let response = event.response.as_ref();
+    let response = response.map_or(0, |response| response.body.len());
+    let envelope = event.envelope.encode().len();
+    [FIXED_BYTES, event.body.len(), envelope, response]
+        .into_iter()
+        .fold(0, usize::saturating_add)
 }
 
 /// Takes the newest event of all streams.

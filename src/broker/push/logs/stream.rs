@@ -144,10 +144,10 @@ impl Stream {
 
     /// Returns of messages that they were published. What cannot be read has no event: its damage is told elsewhere.
     fn published(&self, places: &[(Offset, Option<Offset>)]) -> Vec<Found> {
-        let messages = self.reader.messages(places).into_iter();
-        messages
-            .filter_map(|(offset, message)| Some((offset, message.ok()?)))
-            .map(|(offset, message)| published(self.partition, message.append_time, offset))
+        let times = self.reader.look_at(places, |message| message.append_time);
+        times
+            .into_iter()
+            .filter_map(|(offset, time)| Some(published(self.partition, time.ok()?, offset)))
             .collect()
     }
 }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use storage::address::Address;
-use storage::error::LogError;
 use storage::offset::Offset;
-use storage::partition::PushedMessage;
 
 use super::super::desk::Desk;
 use super::{Answer, Checked, lost};
@@ -107,11 +105,11 @@ fn urls_of(desk: &Desk, offsets: &[Offset]) -> Vec<String> {
         let carried_at = |offset| state.and_then(|state| state.carried_at(offset));
         offsets.iter().map(|at| (*at, carried_at(*at))).collect()
     };
-    let read = desk.partition.push_reader().messages(&places);
-    let url = |(_, read): (_, Result<PushedMessage, LogError>)| {
-        read.map_or_else(|_| String::new(), |message| message.envelope.url)
-    };
-    read.into_iter().map(url).collect()
+    let reader = desk.partition.push_reader();
+    let urls = reader.look_at(&places, |message| message.envelope.url.clone());
+    urls.into_iter()
+        .map(|(_, url)| url.unwrap_or_default())
+        .collect()
 }
 
 fn unknown_key() -> Refusal {

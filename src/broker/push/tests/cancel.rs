@@ -5,6 +5,7 @@ use std::task::Poll;
 
 use super::super::AHEAD_FACTOR;
 use super::*;
+use crate::delivery::filter::MessageFilter;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_named_twice_is_cancelled_once() {
@@ -80,4 +81,21 @@ async fn what_is_called_off_leaves_the_gates_also_when_its_caller_hangs_up() {
     drop(cancel);
     let is_noted = machine.broker.push().has_cancelled.load(Ordering::Acquire);
     assert!(is_noted, "{polled:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_published_behind_the_beginning_of_a_call_is_not_called_off() {
+    let machine = Machine::new();
+    let later = |path: &str| Envelope {
+        not_before: Some(NOW.saturating_add(60_000)),
+        ..to(&format!("http://h/{path}"))
+    };
+    machine.publish(later("before")).await;
+    let filter = MessageFilter::default();
+    let mut cancel = Box::pin(machine.broker.cancel_matching(&filter, u64::MAX));
+    let polled = std::future::poll_fn(|cx| Poll::Ready(cancel.as_mut().poll(cx))).await;
+    assert!(polled.is_pending());
+    let behind = id(&machine.publish(later("behind")).await);
+    assert_eq!(cancel.await.unwrap(), 1);
+    assert!(machine.broker.message(&behind).unwrap().is_some());
 }

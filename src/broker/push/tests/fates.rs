@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use storage::delivery::{Callback, Envelope};
 
-use super::{Machine, NOW, id, to};
-use crate::broker::push::logs::Effort;
+use super::{Machine, NOW, id, publication, to};
+use crate::broker::push::logs::{EFFORT_MAX, Effort};
 use crate::delivery::api::{LogFilter, MessageState};
 use crate::delivery::settings::PublishSettings;
 use crate::protocol::resolve_letters::{DeleteLettersRequest, RetryLettersRequest};
@@ -277,6 +278,7 @@ async fn events_of_one_message_are_found_behind_those_of_many_others() {
     let effort = |looked_at, passed_over| Effort {
         looked_at,
         passed_over,
+        ..EFFORT_MAX
     };
     let states = [
         MessageState::Delivered,
@@ -308,4 +310,34 @@ async fn events_of_one_message_are_found_behind_those_of_many_others() {
     filter.from = Some(machine.broker.now());
     let page = machine.broker.logs_within(effort(1, 1), &filter, None, 100);
     assert_eq!(page.unwrap(), (Vec::new(), None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_events_ends_behind_its_bytes() {
+    let machine = Machine::new();
+    for n in 0..3 {
+        let body = Bytes::from(vec![b'x'; 1_000]);
+        let message = publication(to(&format!("http://h/{n}")), body);
+        let published = machine.broker.publish(vec![message]).await;
+        assert!(published.iter().all(Result::is_ok), "{published:?}");
+    }
+    let effort = Effort {
+        bytes: 2_500,
+        ..EFFORT_MAX
+    };
+    let filter = LogFilter {
+        states: vec![MessageState::Created],
+        ..LogFilter::default()
+    };
+    let (mut sizes, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = machine.broker.logs_within(effort, &filter, cursor, 100);
+        let (events, next) = page.unwrap();
+        sizes.push(events.len());
+        cursor = next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(sizes, [2, 1]);
 }

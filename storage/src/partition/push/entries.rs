@@ -125,11 +125,13 @@ impl PushReader {
         let Some(log) = self.delivery.get() else {
             return Ok(Vec::new());
         };
-        Self::entries_between(log, (from, log.durable_end()), bytes_max)
+        let range = (from, log.durable_end());
+        Self::entries_between(log, range, bytes_max, is_no_snapshot)
     }
 
     /// Reads durable entries backwards, the newest below `to` first, until there are `bytes_max` bytes of them or the log start
-    /// is reached: empty means that there are none. Parts of snapshots are left out.
+    /// is reached: empty means that there are none. Parts of snapshots are left out, and copies of messages: a window of those
+    /// may have hundreds of megabytes.
     ///
     /// # Errors
     /// As [`PushReader::entries`].
@@ -142,7 +144,9 @@ impl PushReader {
         let mut end = to.min(log.durable_end());
         while end > log.log_start() && bytes < bytes_max {
             let start = Offset(end.0.saturating_sub(ENTRIES_PER_WINDOW)).max(log.log_start());
-            let window = Self::entries_between(log, (start, end), usize::MAX)?;
+            let is_told =
+                |entry: &Entry| is_no_snapshot(entry) && !matches!(entry, Entry::Carried { .. });
+            let window = Self::entries_between(log, (start, end), usize::MAX, is_told)?;
             for placed in window.into_iter().rev() {
                 bytes = bytes.saturating_add(weight(&placed.2));
                 entries.push(placed);
@@ -156,6 +160,7 @@ impl PushReader {
         log: &LogReader,
         (from, to): (Offset, Offset),
         bytes_max: usize,
+        is_wanted: impl Fn(&Entry) -> bool,
     ) -> Result<Vec<PlacedEntry>, LogError> {
         let from = from.max(log.log_start());
         let mut entries = Vec::new();
@@ -171,7 +176,7 @@ impl PushReader {
                 if offset >= to || (bytes >= bytes_max && !entries.is_empty()) {
                     return ControlFlow::Break(());
                 }
-                if !matches!(entry, Entry::Snapshot(_)) {
+                if is_wanted(&entry) {
                     bytes = bytes.saturating_add(weight(&entry));
                     entries.push((offset, header.append_time, entry));
                 }
@@ -252,6 +257,10 @@ fn out_of_range(log: &LogReader, requested: Offset) -> LogError {
         log_start: log.log_start(),
         log_end: log.log_end(),
     }
+}
+
+fn is_no_snapshot(entry: &Entry) -> bool {
+    !matches!(entry, Entry::Snapshot(_))
 }
 
 /// Bytes that an entry holds in memory, about.

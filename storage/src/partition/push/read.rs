@@ -87,38 +87,43 @@ impl PushReader {
         Ok(message)
     }
 
-    /// Reads messages, each batch of the main log once. They come in the order in which they were asked for, each with what
-    /// [`PushReader::message`] says of it.
+    /// Looks at messages, reading each batch of the main log once, and returns in the order in which they were asked for what
+    /// `look` says of each, or what [`PushReader::message`] does. Of bodies no more is in memory at a time than a few batches.
     #[must_use]
-    pub fn messages(
+    pub fn look_at<T>(
         &self,
         places: &[MessagePlace],
-    ) -> Vec<(Offset, Result<PushedMessage, LogError>)> {
-        let read = self.messages_near(places, &mut RecentBatches::default());
-        let detached = |mut message: Box<PushedMessage>| {
-            message.detach();
-            *message
-        };
-        read.into_iter()
-            .map(|(offset, message)| (offset, message.map(detached)))
-            .collect()
+        look: impl Fn(&PushedMessage) -> T,
+    ) -> Vec<(Offset, Result<T, LogError>)> {
+        self.read_each(places, &mut RecentBatches::default(), |message| {
+            look(&message)
+        })
     }
 
-    /// Reads messages as [`PushReader::messages`] does; those of `recent` batches are taken from there. Their bodies share the
-    /// memory of these batches: see [`PushedMessage::detach`].
+    /// Reads messages, in the order in which they were asked for; those of `recent` batches are taken from there. Their bodies share
+    /// the memory of these batches: see [`PushedMessage::detach`].
     #[must_use]
     pub fn messages_near(
         &self,
         places: &[MessagePlace],
         recent: &mut RecentBatches,
     ) -> Vec<(Offset, Result<Box<PushedMessage>, LogError>)> {
+        self.read_each(places, recent, Box::new)
+    }
+
+    fn read_each<T>(
+        &self,
+        places: &[MessagePlace],
+        recent: &mut RecentBatches,
+        take: impl Fn(PushedMessage) -> T,
+    ) -> Vec<(Offset, Result<T, LogError>)> {
         let mut sorted: Vec<_> = places.iter().enumerate().collect();
         sorted.sort_unstable_by_key(|(_, place)| **place);
         let mut read: Vec<_> = sorted
             .into_iter()
             .map(|(at, place)| {
                 let message = self.read_message(*place, recent);
-                (at, place.0, message.map(Box::new))
+                (at, place.0, message.map(&take))
             })
             .collect();
         read.sort_unstable_by_key(|(at, ..)| *at);

@@ -26,10 +26,12 @@ fn messages_come_in_the_order_in_which_they_were_asked_for() {
     let partition = with_messages(5);
     let reader = partition.push_reader();
     let places: Vec<_> = [3, 0, 7, 3, 4].map(|at| (Offset(at), None)).to_vec();
-    let read = reader.messages(&places);
+    let read = reader.look_at(&places, |message| {
+        (message.body.clone(), message.envelope.url.clone())
+    });
     let found: Vec<_> = read
         .into_iter()
-        .map(|(at, message)| (at.0, message.ok().map(|m| (m.body, m.envelope.url))))
+        .map(|(at, message)| (at.0, message.ok()))
         .collect();
     let body = |at: u64| {
         let body = Bytes::from(format!("body {at}"));
