@@ -113,6 +113,7 @@ impl Broker {
             }
         }
         self.push().fired.lock().retain(|id, _| is_known(id));
+        self.push().set_back.lock().retain(|id, _| is_known(id));
     }
 
     /// Takes messages that were called off out of the lists at the gates: their turn there may never come.

@@ -86,6 +86,8 @@ pub(super) struct Push {
     spread_count: AtomicU32,
     /// Last firing of each schedule: what was due, and the messages that it made.
     fired: Mutex<BTreeMap<String, Firing>>,
+    /// Schedules whose last firing lies too far ahead of the clock: since when they go by it again.
+    set_back: Mutex<BTreeMap<String, TimestampMs>>,
     /// The settings of queues and flow-control keys that are in force.
     followed: Mutex<Option<PushSettings>>,
     /// Messages that are being published and are not in any state yet.
@@ -131,6 +133,7 @@ impl Push {
             config,
             spread_count: AtomicU32::new(0),
             fired: Mutex::new(BTreeMap::new()),
+            set_back: Mutex::new(BTreeMap::new()),
             followed: Mutex::new(None),
             publishing: AtomicU64::new(0),
             room: AtomicU64::new(0),

@@ -2,15 +2,18 @@
 //!
 //! A firing is a batch whose records carry their cause: the schedule and the time that was due. What stands in a log is
 //! never appended again; the last firing of each schedule follows from the logs. After a downtime the time that was missed
-//! last is made good, the ones before it are not.
+//! last is made good, the ones before it are not. A clock that was set back by little makes a schedule wait until it has caught
+//! up; one that was set back by more than [`AHEAD_MS_MAX`] was wrong before, and what is due goes by the new time at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use storage::address::Address;
 use storage::cause::{Cause, CauseDetail, CauseKind};
-use storage::control::push::Schedule;
+use storage::control::push::{PushState, Schedule};
 use storage::delivery::Envelope;
 use storage::log_id::LogId;
 use storage::offset::{Offset, TimestampMs};
@@ -25,6 +28,11 @@ use crate::protocol::error_code::{ErrorCode, Refusal};
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Wait after a firing has failed.
 const BACKOFF: Duration = Duration::from_secs(1);
+
+/// Schedules that fire at a time: they share syncs.
+const FIRING_MAX: usize = 64;
+/// How far ahead of the clock, in milliseconds, what has fired may lie: three hours, as cron daemons have it.
+const AHEAD_MS_MAX: i64 = 3 * 3600 * 1000;
 
 /// The messages of a schedule's last firing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,14 +57,18 @@ impl Broker {
         let mut told = BTreeMap::new();
         loop {
             let settings = changes.borrow_and_update().clone();
-            parsed.retain(|id: &String, _| settings.state.schedule(id).is_some());
+            keep_parsed(&mut parsed, &settings.state);
+            let looks: Vec<_> = parsed
+                .iter()
+                .map(|(id, clockwork)| self.fire_if_due(id, clockwork))
+                .collect();
+            let looked_at = stream::iter(looks)
+                .buffer_unordered(FIRING_MAX)
+                .collect::<Vec<_>>();
             let mut next = None;
             let mut has_failed = false;
-            for (id, schedule) in settings.state.schedules() {
-                let Some(clockwork) = clockwork(&mut parsed, id, schedule) else {
-                    continue;
-                };
-                match self.fire_if_due(id, schedule, clockwork).await {
+            for (id, result) in looked_at.await {
+                match result {
                     Ok(due) => {
                         told.remove(id);
                         next = [next, due].into_iter().flatten().min();
@@ -90,16 +102,28 @@ impl Broker {
         }
     }
 
-    /// Fires a schedule if it is due. Returns when it is due next.
-    async fn fire_if_due(
+    /// Fires a schedule as it is now, if it is due. Returns when it is due next.
+    async fn fire_if_due<'a>(
+        &self,
+        id: &'a str,
+        clockwork: &Clockwork,
+    ) -> (&'a str, Result<Option<TimestampMs>, Refusal>) {
+        (id, self.try_to_fire(id, clockwork).await)
+    }
+
+    async fn try_to_fire(
         &self,
         id: &str,
-        schedule: &Schedule,
-        clockwork: &cron::Schedule,
+        clockwork: &Clockwork,
     ) -> Result<Option<TimestampMs>, Refusal> {
-        if schedule.is_paused {
+        let settings = self.push_settings();
+        let schedule = settings.state.schedule(id);
+        // One whose times were changed since is looked at again at once.
+        let is_going = |schedule: &&Arc<Schedule>| !schedule.is_paused && schedule.cron == clockwork.cron;
+        let Some(schedule) = schedule.filter(is_going) else {
             return Ok(None);
-        }
+        };
+        let clockwork = &clockwork.schedule;
         let now = self.clock.now();
         let from = self.fired_up_to(id, schedule);
         let Some(first) = clockwork.next_after(from) else {
@@ -115,8 +139,18 @@ impl Broker {
 
     /// Returns the time up to which nothing of a schedule is due any more.
     fn fired_up_to(&self, id: &str, schedule: &Schedule) -> TimestampMs {
+        let now = self.clock.now();
         let fired = self.push().fired.lock().get(id).map(|firing| firing.due);
-        fired.map_or(schedule.since, |due| due.max(schedule.since))
+        let known = [Some(schedule.since), fired].into_iter().flatten();
+        let (right, wrong): (Vec<_>, Vec<_>) =
+            known.partition(|time| time.since(now) <= AHEAD_MS_MAX);
+        let set_back = &self.push().set_back;
+        let since = if wrong.is_empty() {
+            None
+        } else {
+            Some(*set_back.lock().entry(id.to_owned()).or_insert(now))
+        };
+        right.into_iter().chain(since).max().unwrap_or(now)
     }
 
     /// Returns when a schedule fires next; `None` while it is paused, or when it never does.
@@ -212,21 +246,24 @@ impl Broker {
     }
 }
 
-fn clockwork<'a>(
-    parsed: &'a mut BTreeMap<String, Clockwork>,
-    id: &str,
-    schedule: &Schedule,
-) -> Option<&'a cron::Schedule> {
-    let is_known = parsed
-        .get(id)
-        .is_some_and(|known| known.cron == schedule.cron);
-    if !is_known {
+/// Keeps the clockworks of the schedules that there are.
+fn keep_parsed(parsed: &mut BTreeMap<String, Clockwork>, state: &PushState) {
+    parsed.retain(|id, known| {
+        let schedule = state.schedule(id);
+        schedule.is_some_and(|schedule| schedule.cron == known.cron)
+    });
+    for (id, schedule) in state.schedules() {
+        if parsed.contains_key(id) {
+            continue;
+        }
         // It was checked when it was set.
-        let clockwork = Clockwork {
-            cron: schedule.cron.clone(),
-            schedule: cron::Schedule::parse(&schedule.cron).ok()?,
-        };
-        parsed.insert(id.to_owned(), clockwork);
+        if let Ok(clockwork) = cron::Schedule::parse(&schedule.cron) {
+            let cron = schedule.cron.clone();
+            let clockwork = Clockwork {
+                cron,
+                schedule: clockwork,
+            };
+            parsed.insert(id.to_owned(), clockwork);
+        }
     }
-    parsed.get(id).map(|known| &known.schedule)
 }

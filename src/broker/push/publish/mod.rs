@@ -224,7 +224,9 @@ impl Broker {
             .flat_map(|one| std::mem::take(&mut one.messages))
             .collect();
         match self.append_messages(&desk, &messages).await {
-            Ok(appended) => {
+            Ok(mut appended) => {
+                // Append times do not fall: after the clock was set back they are ahead of it.
+                appended.append_time = appended.append_time.min(self.clock.now());
                 self.metrics
                     .deliveries
                     .published

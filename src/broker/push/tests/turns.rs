@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use storage::delivery::{Envelope, FlowControl};
-use storage::offset::Offset;
+use storage::offset::{Offset, TimestampMs};
 
 use super::{MINUTE, Machine, NOW, to};
-use crate::broker::NewSchedule;
+use crate::broker::{Broker, NewSchedule};
 use crate::delivery::gates::{Claim, Ticket, Turn};
 use crate::names::{QueueName, ScheduleId};
 
@@ -180,10 +180,8 @@ async fn a_rate_counts_on_over_a_power_cut() {
     machine.attempt().await.answer(200, &[]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schedule_fires_once_for_each_time_and_once_for_a_downtime() {
-    let mut machine = Machine::new();
-    let schedule = NewSchedule {
+fn each_minute() -> NewSchedule {
+    NewSchedule {
         id: Some(ScheduleId::parse("s").unwrap()),
         cron: "* * * * *".to_owned(),
         destination: "http://h/tick".to_owned(),
@@ -194,8 +192,13 @@ async fn a_schedule_fires_once_for_each_time_and_once_for_a_downtime() {
         },
         body: Bytes::from_static(b"tick"),
         caller_ip: None,
-    };
-    machine.broker.set_schedule(schedule).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_fires_once_for_each_time_and_once_for_a_downtime() {
+    let mut machine = Machine::new();
+    machine.broker.set_schedule(each_minute()).unwrap();
     machine.advance(Duration::from_mins(1));
     let tick = machine.attempt().await;
     assert_eq!(tick.header("upstash-schedule-id"), "s");
@@ -220,6 +223,40 @@ async fn a_schedule_fires_once_for_each_time_and_once_for_a_downtime() {
         .until("nothing more", |broker| broker.last_firing("s").is_some())
         .await;
     assert_eq!(machine.broker.delivery_counts().accepted, 2);
+}
+
+/// Otherwise it would be silent until the time has come that the clock once showed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_goes_by_the_clock_again_that_once_stood_far_ahead() {
+    let mut machine = Machine::new();
+    machine.broker.set_schedule(each_minute()).unwrap();
+    machine.clock.advance(Duration::from_hours(24));
+    machine.attempt().await.answer(200, &[]);
+    // What fires is sent before it is noted.
+    let fired = |after: TimestampMs| {
+        move |broker: &Broker| {
+            let due = broker.last_firing("s").map(|firing| firing.due.since(after));
+            due.is_some_and(|ahead| (0..120_000).contains(&ahead))
+        }
+    };
+    let day = 24 * 3600 * 1000;
+    let tomorrow = NOW.saturating_add(day - 60_000);
+    machine.until("it is ahead", fired(tomorrow)).await;
+    machine.clock.jump_to(NOW);
+    // When it was set back is not when something is due.
+    let schedule = machine.broker.push_settings();
+    let schedule = schedule.state.schedule("s").unwrap().clone();
+    let next = machine.broker.next_firing("s", &schedule).unwrap();
+    assert!((1..=60_000).contains(&next.since(NOW)), "{next:?}");
+    machine.advance(Duration::from_mins(1));
+    machine.attempt().await.answer(200, &[]);
+    machine.until("it has fired", fired(next)).await;
+    // The newest firing counts, not that of the latest time.
+    let mut machine = machine.restart().await;
+    machine.advance(Duration::from_mins(1));
+    machine.attempt().await.answer(200, &[]);
+    let next = next.saturating_add(60_000);
+    machine.until("it has fired again", fired(next)).await;
 }
 
 /// Otherwise those who name the key alone would all go at once.

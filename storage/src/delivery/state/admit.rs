@@ -92,7 +92,7 @@ impl DeliveryState {
         self.messages.insert(message, pending);
         count_in(&mut self.counts, Phase::Waiting);
         if let Some(key) = arrival.dedup {
-            self.note_duplicate(key, base, message, append_time);
+            self.note_duplicate(key, base, message, created.min(append_time));
         }
         if let Some(cause) = &arrival.cause {
             self.note_cause(cause, message);
@@ -139,7 +139,8 @@ impl DeliveryState {
         };
         match self.fired.get_mut(id) {
             Some(fired) if fired.due == due => fired.count = fired.count.saturating_add(1),
-            Some(fired) if fired.due < due => *fired = first,
+            // What was appended last counts: the clock may have been set back in between.
+            Some(fired) if fired.base < message => *fired = first,
             Some(_) => {}
             None => {
                 self.fired.insert(id.clone(), first);

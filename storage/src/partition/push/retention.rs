@@ -45,10 +45,13 @@ impl Partition {
         for segment in segments.iter().filter(|s| s.end_offset <= wanted) {
             let (base, end) = (segment.base_offset, segment.end_offset);
             let record_count = end.since(base).unwrap_or(0);
-            let needed_count = u64::try_from(state.uncarried(base..end).count());
-            let needed_count = needed_count.unwrap_or(u64::MAX);
-            let is_held = needed_count.saturating_mul(HELD_SHARE) > record_count;
-            if is_held || target.held_segment_count > 0 {
+            let is_held = || {
+                let needed_count = u64::try_from(state.uncarried(base..end).count());
+                let needed_count = needed_count.unwrap_or(u64::MAX);
+                needed_count.saturating_mul(HELD_SHARE) > record_count
+            };
+            // Behind a segment that is held nothing is deleted: nobody counts there.
+            if target.held_segment_count > 0 || is_held() {
                 target.held_segment_count = target.held_segment_count.saturating_add(1);
             } else {
                 target.start = Some(end);
