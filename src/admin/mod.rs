@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::{Method, Request};
 
 use crate::broker::Broker;
@@ -124,7 +125,7 @@ impl Surface {
             broker: Arc::clone(&self.broker),
             path: path_parameters(&found),
             query,
-            body: self.body(&head.method, body, &mut room).await?,
+            body: self.body(&head, body, &mut room).await?,
             who: peer.map_or_else(|| "http".to_owned(), |peer| format!("http {}", peer.0.ip())),
             has_token: token.is_ok(),
             openapi: self.openapi.clone(),
@@ -132,7 +133,7 @@ impl Surface {
         (found.route.handler)(call).await
     }
 
-    fn check_token(&self, head: &hyper::http::request::Parts) -> Result<(), Denied> {
+    fn check_token(&self, head: &Parts) -> Result<(), Denied> {
         match self.access.check_token(&head.uri, &head.headers) {
             Err(Denied::NoToken) if self.is_development => Ok(()),
             checked => {
@@ -148,14 +149,15 @@ impl Surface {
     /// Reads the body of the methods that have one.
     async fn body(
         &self,
-        method: &Method,
+        head: &Parts,
         body: Incoming,
         room: &mut HeldRoom,
     ) -> Result<Bytes, ApiError> {
-        if *method != Method::POST && *method != Method::PATCH {
+        if head.method != Method::POST && head.method != Method::PATCH {
             return Ok(Bytes::new());
         }
-        Ok(body::read(body, self.body_bytes_max, self.body_time_max, room).await?)
+        let terms = body::Terms::new(&head.headers, self.body_bytes_max, self.body_time_max);
+        Ok(body::read(body, terms, room).await?)
     }
 }
 

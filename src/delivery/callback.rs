@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `status` | the answer's status; 0 when there was no answer |
 //! | `header` | the answer's headers: lists of values by name |
-//! | `body` | the answer's body, base64; the error's text when there was no answer |
+//! | `body` | the answer's body, base64, up to a MiB of it; the error's text when there was no answer |
+//! | `bodyIsCut` | `true` when there was more of it |
 //! | `retried` | attempts before this one |
 //! | `maxRetries` | attempts after the first, at most |
 //! | `dlqId` | of the dead letter, when the message has failed for good |
@@ -48,6 +49,8 @@ pub struct Told<'a> {
     pub headers: &'a [(String, String)],
     /// The answer's body, or the error's text.
     pub body: &'a [u8],
+    /// Whether there was more of the body.
+    pub is_body_cut: bool,
     /// The dead letter's id, when the message has failed for good.
     pub dlq_id: Option<&'a str>,
 }
@@ -63,6 +66,7 @@ impl fmt::Debug for Told<'_> {
             .field("result", &self.result)
             .field("headers", &HiddenHeaders(self.headers))
             .field("body", &Hidden(self.body))
+            .field("is_body_cut", &self.is_body_cut)
             .field("dlq_id", &self.dlq_id)
             .finish()
     }
@@ -74,6 +78,8 @@ struct Payload<'a> {
     status: u16,
     header: HeaderLists,
     body: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    body_is_cut: bool,
     retried: u32,
     max_retries: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +112,7 @@ pub fn callback_body(told: &Told<'_>) -> Bytes {
         },
         header: told.headers.iter().collect(),
         body: STANDARD.encode(told.body),
+        body_is_cut: told.is_body_cut,
         retried: told.attempt.saturating_sub(1),
         max_retries: envelope.retries,
         dlq_id: told.dlq_id,
@@ -209,6 +216,7 @@ mod tests {
             result: AttemptResult::Status(503),
             headers: &[],
             body: b"no",
+            is_body_cut: false,
             dlq_id: None,
         }
     }
@@ -253,6 +261,7 @@ mod tests {
             ..source()
         };
         let body = read(&Told {
+            is_body_cut: true,
             dlq_id: Some("dlq1"),
             ..told(&envelope)
         });
@@ -261,6 +270,7 @@ mod tests {
             ("topicName", json!("group")),
             ("endpointName", json!("one")),
             ("scheduleId", json!("scd_1")),
+            ("bodyIsCut", json!(true)),
             ("dlqId", json!("dlq1")),
             ("notBefore", json!(1_795_867_200_005_i64)),
         ] {

@@ -90,6 +90,7 @@ fn client() -> HttpClient {
 
 async fn attempt(client: &HttpClient, url: &str, body: Bytes) -> Answer {
     let request = AttemptRequest {
+        answer_bytes_max: 4 << 10,
         url: Destination::parse(url).unwrap(),
         method: Method::POST,
         headers: HeaderMap::new(),

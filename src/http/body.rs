@@ -2,12 +2,13 @@
 //! still, and that wait has an end of its own.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use hyper::header::{EXPECT, HeaderMap};
 use tokio::time::Instant;
 
 use super::limits::ROOM_WAIT_MAX;
@@ -38,24 +39,57 @@ pub enum BodyError {
     Broken,
 }
 
-/// Reads the whole body. A declared length above the limit is refused before a byte is read; nothing is allocated from a
-/// declared length, and what has arrived waits for room before more is read. `time_max` is what the sender may take.
+/// Bytes of a body that is too large which are passed over, so that its sender hears the answer.
+const PASSED_OVER_BYTES_MAX: u64 = 64 << 20;
+
+/// How a body is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Largest body, in bytes.
+    pub bytes_max: u64,
+    /// What the sender may take.
+    pub time_max: Duration,
+    /// The sender waits for a sign before it sends.
+    pub is_asked_for: bool,
+}
+
+impl Terms {
+    /// Returns the terms for the body behind these headers.
+    #[must_use]
+    pub fn new(headers: &HeaderMap, bytes_max: u64, time_max: Duration) -> Self {
+        Self {
+            bytes_max,
+            time_max,
+            is_asked_for: headers.contains_key(EXPECT),
+        }
+    }
+}
+
+/// Reads the whole body. A declared length above the limit is refused before a byte is kept; nothing is allocated from a
+/// declared length, and what has arrived waits for room before more is read.
+///
+/// Of a body that is too large the rest is passed over: many clients send all of theirs before they read the answer, and get an error of
+/// the connection where it ends before. One who waits for a sign gets the answer at once.
 ///
 /// # Errors
 /// [`BodyError`].
-pub async fn read<B>(
-    body: B,
-    bytes_max: u64,
-    time_max: Duration,
-    room: &mut HeldRoom,
-) -> Result<Bytes, BodyError>
+pub async fn read<B>(body: B, terms: Terms, room: &mut HeldRoom) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes>,
 {
-    if body.size_hint().lower() > bytes_max {
+    let Terms {
+        bytes_max,
+        time_max,
+        is_asked_for,
+    } = terms;
+    let mut arriving = Clock { left: time_max };
+    let declared = body.size_hint().lower();
+    if declared > bytes_max {
+        if !is_asked_for && declared <= PASSED_OVER_BYTES_MAX {
+            arriving.within(pass_over(pin!(body))).await;
+        }
         return Err(BodyError::TooLarge { bytes_max });
     }
-    let mut arriving = Clock { left: time_max };
     let mut waiting = Clock {
         left: ROOM_WAIT_MAX,
     };
@@ -74,6 +108,7 @@ where
         };
         bytes = bytes.saturating_add(data.len());
         if bytes > limit {
+            arriving.within(pass_over(body)).await;
             return Err(BodyError::TooLarge { bytes_max });
         }
         let has_room = waiting.within(room.grow(bytes)).await;
@@ -94,6 +129,17 @@ where
     } else {
         gathered.into()
     })
+}
+
+/// Reads what is left of a body and keeps none of it.
+async fn pass_over<B: Body<Data = Bytes>>(mut body: Pin<&mut B>) {
+    let mut bytes = 0u64;
+    while bytes <= PASSED_OVER_BYTES_MAX
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        bytes = bytes.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+    }
 }
 
 /// Time that is used up only while something is waited for.
@@ -129,7 +175,11 @@ mod tests {
         bytes_max: u64,
     ) -> Result<Bytes, BodyError> {
         let mut room = RequestRoom::new(1 << 20).request();
-        read(body, bytes_max, TIME, &mut room).await
+        read(body, terms(bytes_max, TIME), &mut room).await
+    }
+
+    fn terms(bytes_max: u64, time_max: Duration) -> Terms {
+        Terms::new(&HeaderMap::new(), bytes_max, time_max)
     }
 
     #[tokio::test(start_paused = true)]
@@ -187,13 +237,19 @@ mod tests {
         let all = RequestRoom::new(2 << 10);
         let (mut first, mut second, mut third) = (all.request(), all.request(), all.request());
         let whole = |bytes: usize| Full::new(Bytes::from(vec![b'x'; bytes]));
-        read(whole(1_024), 4_096, TIME, &mut first).await.unwrap();
-        read(whole(1_024), 4_096, TIME, &mut second).await.unwrap();
-        let waited = read(whole(10), 4_096, TIME, &mut third).await;
+        read(whole(1_024), terms(4_096, TIME), &mut first)
+            .await
+            .unwrap();
+        read(whole(1_024), terms(4_096, TIME), &mut second)
+            .await
+            .unwrap();
+        let waited = read(whole(10), terms(4_096, TIME), &mut third).await;
         assert_eq!(waited, Err(BodyError::NoRoom));
         drop(first);
         let mut third = all.request();
-        read(whole(10), 4_096, TIME, &mut third).await.unwrap();
+        read(whole(10), terms(4_096, TIME), &mut third)
+            .await
+            .unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -201,10 +257,13 @@ mod tests {
         let all = RequestRoom::new(2 << 10);
         let whole = |bytes: usize| Full::new(Bytes::from(vec![b'x'; bytes]));
         let mut first = all.request();
-        read(whole(2_048), 4_096, TIME, &mut first).await.unwrap();
+        read(whole(2_048), terms(4_096, TIME), &mut first)
+            .await
+            .unwrap();
         let mut second = all.request();
         let short = ROOM_WAIT_MAX / 4;
-        let waiting = tokio::spawn(async move { read(whole(10), 4_096, short, &mut second).await });
+        let waiting =
+            tokio::spawn(async move { read(whole(10), terms(4_096, short), &mut second).await });
         tokio::time::sleep(ROOM_WAIT_MAX / 2).await;
         drop(first);
         waiting.await.unwrap().unwrap();

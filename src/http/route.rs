@@ -122,6 +122,7 @@ fn allow<T>(methods: &[(Method, T)]) -> String {
         names.push("HEAD");
     }
     names.sort_unstable();
+    names.dedup();
     names.join(", ")
 }
 

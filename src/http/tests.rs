@@ -103,9 +103,32 @@ async fn echo(request: Request<Incoming>, gate: Arc<Notify>, entered: Arc<Notify
         gate.notified().await;
     }
     let mut room = RequestRoom::new(1 << 20).request();
-    match body::read(request.into_body(), 10, Duration::from_secs(5), &mut room).await {
+    let terms = body::Terms::new(request.headers(), 10, Duration::from_secs(5));
+    match body::read(request.into_body(), terms, &mut room).await {
         Ok(body) => response::text(StatusCode::OK, body),
         Err(error) => ApiError::from(error).to_response(),
+    }
+}
+
+/// Many clients send all of a body before they read an answer.
+#[tokio::test]
+async fn who_sends_too_much_can_send_all_of_it_and_hears_so() {
+    let server = Server::start(LIMITS).await;
+    // More than the buffers of a connection hold.
+    let bytes = 32 << 20;
+    let body = "x".repeat(bytes);
+    let head = "POST / HTTP/1.1\r\nHost: a\r\n";
+    let declared = format!("{head}Content-Length: {bytes}\r\n");
+    for request in [
+        format!("{declared}\r\n{body}"),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n{bytes:x}\r\n{body}\r\n0\r\n\r\n"),
+        // Who waits for a sign has sent nothing yet, and is not asked for it.
+        format!("{declared}Expect: 100-continue\r\n\r\n"),
+    ] {
+        let mut stream = server.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_to_end(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     }
 }
 

@@ -3,8 +3,8 @@
 /// Longest delay, in milliseconds: a year, as promised; a leap day more does no harm.
 pub const DELAY_MS_MAX: u64 = 366 * 24 * 3600 * 1000;
 
-/// Longest time for one attempt that may be asked for, in milliseconds: the longest that can be configured. What the
-/// configuration has below it cuts it.
+/// Longest time for one attempt, in milliseconds: the longest that can be configured. A longer one is cut to it, and to what is
+/// configured below it.
 pub const TIMEOUT_MS_MAX: u64 = 24 * 3600 * 1000;
 
 /// Shortest and longest period of a flow-control key, in milliseconds: a second, in which answers count it, to a week.

@@ -50,7 +50,8 @@ async fn publish_to(call: &Call, queue: Option<String>) -> Answer {
         caller_ip: call.caller_ip.clone(),
     };
     let publication = request.publication(call.broker.now())?;
-    prepare(call, std::slice::from_ref(&publication)).await?;
+    let prepared = prepare(call, std::slice::from_ref(&publication)).await;
+    prepared.map_err(|(_, error)| error)?;
     let answer = call.broker.publish(vec![publication]).await.pop();
     let published = answer.unwrap_or_else(|| Err(no_answer()));
     let published = published.map_err(|refusal| call.refused(&refusal))?;
@@ -69,7 +70,8 @@ pub(super) async fn publish_batch(call: Call) -> Answer {
         .map(|(at, item)| publication_of(&call, item).map_err(|error| batch::of_item(at, error)))
         .collect();
     let publications = publications?;
-    prepare(&call, &publications).await?;
+    let prepared = prepare(&call, &publications).await;
+    prepared.map_err(|(at, error)| batch::of_item(at, error))?;
     let answers = call.broker.publish(publications).await;
     if let Some(refusal) = refusal_of_all(&answers) {
         return Err(call.refused(refusal));
@@ -107,12 +109,13 @@ fn refusal_of_all(answers: &[Result<Published, Refusal>]) -> Option<&Refusal> {
     answers.iter().find_map(|answer| answer.as_ref().err())
 }
 
-/// Makes the queues that are not there, and checks that the URL groups are.
-async fn prepare(call: &Call, publications: &[Publication]) -> Result<(), ApiError> {
+/// Makes the queues that are not there, and checks that the URL groups are. An error comes with the place of the publication that it
+/// is about.
+async fn prepare(call: &Call, publications: &[Publication]) -> Result<(), (usize, ApiError)> {
     let mut missing: Vec<QueueName> = Vec::new();
-    for publication in publications {
+    for (at, publication) in publications.iter().enumerate() {
         if let Target::UrlGroup(name) = &publication.target {
-            check_group(call, name)?;
+            check_group(call, name).map_err(|error| (at, error))?;
         }
         let queue = publication.envelope.queue.as_deref();
         let queue = queue.and_then(|queue| QueueName::parse(queue).ok());
@@ -121,7 +124,7 @@ async fn prepare(call: &Call, publications: &[Publication]) -> Result<(), ApiErr
     }
     missing.sort();
     missing.dedup();
-    make_queues(call, missing).await
+    make_queues(call, missing).await.map_err(|error| (0, error))
 }
 
 pub(super) fn check_group(call: &Call, name: &str) -> Result<(), ApiError> {

@@ -116,9 +116,7 @@ impl Surface {
             rest: found.raw_param("destination").to_owned(),
             raw_query: head.uri.query().map(str::to_owned),
             query,
-            body: self
-                .body(&head.method, (route.body, body), &mut room)
-                .await?,
+            body: self.body(&head, (route.body, body), &mut room).await?,
             caller_ip: caller_ip(&head),
             pending_max: self.pending_max,
             headers: head.headers,
@@ -129,11 +127,11 @@ impl Surface {
     /// Reads the body of the methods that have one.
     async fn body(
         &self,
-        method: &Method,
+        head: &Parts,
         (kind, body): (BodyKind, Incoming),
         room: &mut HeldRoom,
     ) -> Result<Bytes, ApiError> {
-        if matches!(*method, Method::GET | Method::HEAD) {
+        if matches!(head.method, Method::GET | Method::HEAD) {
             return Ok(Bytes::new());
         }
         let bytes_max = match kind {
@@ -141,7 +139,8 @@ impl Surface {
             BodyKind::Batch => self.batch_bytes_max,
             BodyKind::Json => HTTP_BODY_BYTES_MAX.into(),
         };
-        Ok(body::read(body, bytes_max, self.body_time_max, room).await?)
+        let terms = body::Terms::new(&head.headers, bytes_max, self.body_time_max);
+        Ok(body::read(body, terms, room).await?)
     }
 }
 

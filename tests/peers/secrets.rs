@@ -345,6 +345,7 @@ fn debug_shows_no_values_and_no_bodies() {
         caller_ip: None,
     };
     let attempt = AttemptRequest {
+        answer_bytes_max: 4 << 10,
         url: Destination::parse(&url).unwrap(),
         method: Method::POST,
         headers: [(

@@ -342,6 +342,7 @@ impl Aftermath {
             result: outcome.attempt.result,
             headers: &outcome.attempt.headers,
             body: &outcome.attempt.body,
+            is_body_cut: outcome.attempt.is_body_cut,
             dlq_id: dlq_id.as_deref(),
         });
         NewMessage {

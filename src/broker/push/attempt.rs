@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use storage::address::Address;
+use storage::dead_letter::limits::{ATTEMPT_BODY_BYTES_MAX, TOLD_BODY_BYTES_MAX};
 use storage::dead_letter::{Attempt, AttemptResult, ErrorClass};
 use storage::delivery::{Outcome, Owes, Verdict};
 use storage::offset::TimestampMs;
@@ -151,6 +152,11 @@ fn request(
         headers: outgoing.headers(key),
         body: start.message.body.clone(),
         timeout: Duration::from_millis(timeout_ms),
+        answer_bytes_max: if envelope.callback.is_some() || envelope.failure_callback.is_some() {
+            TOLD_BODY_BYTES_MAX
+        } else {
+            ATTEMPT_BODY_BYTES_MAX
+        },
     })
 }
 
@@ -190,20 +196,27 @@ fn outcome(start: &Start, answer: Answer, began: TimestampMs, now: TimestampMs) 
         Decision::Dead(disposition) => Verdict::Dead { disposition },
     };
     let is_dead = matches!(verdict, Verdict::Dead { .. });
+    let owes = Owes {
+        callback: envelope.callback.is_some(),
+        failure_callback: is_dead && envelope.failure_callback.is_some(),
+    };
+    let mut attempt = attempt(start.number, answer, began);
+    if owes.callback || owes.failure_callback {
+        attempt.cap_to_be_told();
+    } else {
+        attempt.cap();
+    }
     Outcome {
         message: start.message.offset,
         verdict,
-        owes: Owes {
-            callback: envelope.callback.is_some(),
-            failure_callback: is_dead && envelope.failure_callback.is_some(),
-        },
+        owes,
         previous: None,
-        attempt: attempt(start.number, answer, began),
+        attempt,
     }
 }
 
 fn attempt(number: u32, answer: Answer, began: TimestampMs) -> Attempt {
-    let mut attempt = Attempt {
+    Attempt {
         number,
         time: began,
         duration_ms: u32::try_from(answer.duration.as_millis()).unwrap_or(u32::MAX),
@@ -212,9 +225,7 @@ fn attempt(number: u32, answer: Answer, began: TimestampMs) -> Attempt {
         body: answer.body,
         is_body_cut: answer.is_body_cut,
         are_headers_cut: false,
-    };
-    attempt.cap();
-    attempt
+    }
 }
 
 /// Returns the number of a message's next attempt.

@@ -302,6 +302,10 @@ impl Dispatcher {
         for pass in std::mem::take(&mut round.given_up) {
             self.give_up(&pass);
         }
+        if appended.is_ok() && !round.ended.is_empty() {
+            self.desk.put_back(std::mem::take(&mut round.ended));
+            self.desk.arrived.notify_one();
+        }
         let end = match appended {
             Ok(Some(end)) => end,
             Ok(None) => return Ok(Next::AtOnce),

@@ -119,7 +119,8 @@ impl Broker {
         let settings = self.push_settings();
         let schedule = settings.state.schedule(id);
         // One whose times were changed since is looked at again at once.
-        let is_going = |schedule: &&Arc<Schedule>| !schedule.is_paused && schedule.cron == clockwork.cron;
+        let is_going =
+            |schedule: &&Arc<Schedule>| !schedule.is_paused && schedule.cron == clockwork.cron;
         let Some(schedule) = schedule.filter(is_going) else {
             return Ok(None);
         };

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response};
-use storage::dead_letter::limits::ATTEMPT_BODY_BYTES_MAX;
 use storage::dead_letter::{AttemptResult, ErrorClass};
 use tokio::time::{Instant, timeout};
 
+use super::answer_body::{AnswerBody, AnswerRoom};
 use super::failure::Failure;
 use super::link::Link;
 use super::pool::Pool;
@@ -50,6 +50,7 @@ impl SetupError {
 pub struct HttpClient {
     guard: Guard,
     pool: Arc<Pool>,
+    room: AnswerRoom,
 }
 
 impl HttpClient {
@@ -68,6 +69,7 @@ impl HttpClient {
         Self {
             guard,
             pool: Arc::default(),
+            room: AnswerRoom::new(),
         }
     }
 
@@ -77,9 +79,10 @@ impl HttpClient {
             return Err(Failure::new(ErrorClass::PROTOCOL, text));
         }
         let destination = request.url.clone();
+        let body = AnswerBody::new(&self.room, request.answer_bytes_max);
         let (mut link, response) = self.begin(&destination, request::build(request)).await?;
         let host = destination.uri().host().unwrap_or_default();
-        let whole = read(&mut link, response, host).await?;
+        let whole = read(&mut link, response, host, body).await?;
         if !whole.is_body_cut {
             self.pool.put(&destination, link).await;
         }
@@ -140,27 +143,28 @@ struct Whole {
 }
 
 /// Reads the body to its end or to what is kept of it. A connection whose body was not read to its end is of no more use.
-async fn read(link: &mut Link, response: Response<Incoming>, host: &str) -> Result<Whole, Failure> {
+async fn read(
+    link: &mut Link,
+    response: Response<Incoming>,
+    host: &str,
+    mut body: AnswerBody,
+) -> Result<Whole, Failure> {
     let (head, mut incoming) = response.into_parts();
-    let mut body = BytesMut::new();
     let mut is_body_cut = false;
     while let Some(frame) = link.frame(&mut incoming).await {
         let frame = frame.map_err(|error| Failure::of(host, &error))?;
         let Some(data) = frame.data_ref() else {
             continue;
         };
-        let room = ATTEMPT_BODY_BYTES_MAX.saturating_sub(body.len());
-        let kept = data.get(..room).unwrap_or(data);
-        body.extend_from_slice(kept);
-        if kept.len() < data.len() {
-            is_body_cut = true;
+        is_body_cut = !body.take(data).await;
+        if is_body_cut {
             break;
         }
     }
     Ok(Whole {
         status: head.status.as_u16(),
         headers: head.headers,
-        body: body.freeze(),
+        body: body.into_bytes(),
         is_body_cut,
     })
 }

@@ -1,5 +1,6 @@
 //! One attempt of one delivery: a request goes out once, and whatever comes of it is an answer.
 
+mod answer_body;
 mod failure;
 mod http_client;
 mod link;
@@ -33,6 +34,8 @@ pub struct AttemptRequest {
     pub body: Bytes,
     /// Time for the whole attempt, from the lookup of the name to the end of the answer.
     pub timeout: Duration,
+    /// Bytes that are kept of the answer's body.
+    pub answer_bytes_max: usize,
 }
 
 impl fmt::Debug for AttemptRequest {
@@ -43,6 +46,7 @@ impl fmt::Debug for AttemptRequest {
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .field("body", &Hidden(&self.body))
             .field("timeout", &self.timeout)
+            .field("answer_bytes_max", &self.answer_bytes_max)
             .finish()
     }
 }
@@ -54,7 +58,8 @@ pub struct Answer {
     pub result: AttemptResult,
     /// Headers of the answer as text: at most 100, and 16 KiB on the wire. Empty after an error.
     pub headers: Vec<(String, String)>,
-    /// First bytes of the answer's body, or the text of the error for people.
+    /// First bytes of the answer's body, or the text of the error for people. What is longer than a history keeps holds its part of
+    /// the room for answers.
     pub body: Bytes,
     /// Whether the body was longer.
     pub is_body_cut: bool,

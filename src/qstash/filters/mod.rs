@@ -2,9 +2,9 @@
 //!
 //! Inside a field the values are alternatives, repeated or separated by commas; between fields all must match. URLs have
 //! commas of their own: they are split only before `http://` or `https://`. Ids win over every other field, and an empty
-//! list of ids selects nothing. A field without a value is refused: it would select everything.
+//! list of ids, or `null` for it, selects nothing. A field without a value is refused: it would select everything.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use storage::offset::TimestampMs;
 
 use crate::delivery::api::{LogFilter, MessageState};
@@ -52,8 +52,26 @@ pub struct LogQuery {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct IdsBody {
+    #[serde(default, deserialize_with = "given")]
     dlq_ids: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
     message_ids: Option<Vec<String>>,
+}
+
+/// Reads ids that were given. One client sends `null` for a list that its caller has not filled: taken for no list at all it would
+/// select everything.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    let ids: Option<Vec<String>> = Option::deserialize(from)?;
+    Ok(Some(ids.unwrap_or_default()))
+}
+
+fn ids_body(body: &[u8]) -> Result<IdsBody, ApiError> {
+    // An array would be taken for the fields in their order, and an empty one for none of them.
+    if body.trim_ascii_start().starts_with(b"[") {
+        let message = "the body is an array, it must be an object such as {\"dlqIds\": [\"id\"]}";
+        return Err(ApiError::bad_request(message));
+    }
+    json(body)
 }
 
 /// Reads which dead letters are meant, from the query and, if there is one, the body.
@@ -61,7 +79,7 @@ struct IdsBody {
 /// # Errors
 /// 400.
 pub fn letters(query: &Query, body: &[u8]) -> Result<LetterQuery, ApiError> {
-    let body: IdsBody = json(body)?;
+    let body = ids_body(body)?;
     if body.message_ids.is_some() {
         return Err(ApiError::bad_request(
             "the body has messageIds, dead letters are named by dlqIds",
@@ -115,7 +133,7 @@ pub fn letters(query: &Query, body: &[u8]) -> Result<LetterQuery, ApiError> {
 /// # Errors
 /// 400.
 pub fn cancel(query: &Query, body: &[u8]) -> Result<CancelQuery, ApiError> {
-    let body: IdsBody = json(body)?;
+    let body = ids_body(body)?;
     if body.dlq_ids.is_some() {
         return Err(ApiError::bad_request(
             "the body has dlqIds, messages are named by messageIds",

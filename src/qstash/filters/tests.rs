@@ -123,10 +123,8 @@ fn ids_win_and_no_ids_select_nothing() {
         Some(Selection::Ids(ids))
     );
     assert_eq!(in_body(r#"{"dlqIds": []}"#).unwrap().selection, None);
-    assert_eq!(
-        in_body(r#"{"dlqIds": null}"#).unwrap().selection,
-        Some(Selection::All)
-    );
+    assert_eq!(in_body(r#"{"dlqIds": null}"#).unwrap().selection, None);
+    assert_eq!(in_body("{}").unwrap().selection, Some(Selection::All));
     for body in [r#"{"dlqId": ["a"]}"#, r#"{"messageIds": []}"#, "[]", "x"] {
         assert_eq!(in_body(body).unwrap_err().status, 400, "{body}");
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use storage::dead_letter::{AttemptResult, DeadLetter, Receiver};
 use storage::delivery::envelope::ENVELOPE_HEADER;
-use storage::delivery::{Callback, Envelope, FlowControl};
+use storage::delivery::{Callback, Envelope, FlowControl, Redaction};
 use storage::offset::TimestampMs;
 
 use super::redact::{base64_body, body, headers};
@@ -281,13 +281,15 @@ impl From<LogEvent> for LogEntryJson {
     }
 }
 
-/// Returns the envelope that the letter's record carries; if that is damaged, one with what the letter itself knows.
+/// Returns the envelope that the letter's record carries; if that cannot be read, one with what the letter itself knows, which hides
+/// all that an envelope may hide.
 fn envelope_of(letter: &DeadLetter) -> Envelope {
-    let headers = letter.record.headers.iter();
-    let carried = headers
-        .filter(|(name, _)| name == ENVELOPE_HEADER)
-        .find_map(|(_, value)| Envelope::decode(value.as_deref()?).ok());
-    carried.unwrap_or_else(|| {
+    let mut headers = letter.record.headers.iter();
+    let carried = headers.find(|(name, _)| name == ENVELOPE_HEADER);
+    let is_carried = carried.is_some();
+    let decoded =
+        carried.and_then(|(_, value)| Envelope::decode(value.as_deref().unwrap_or_default()).ok());
+    decoded.unwrap_or_else(|| {
         let (method, url) = match &letter.receiver {
             Receiver::Destination(to) => (to.method.clone(), to.url.clone()),
             Receiver::Group(_) => (String::new(), String::new()),
@@ -297,6 +299,11 @@ fn envelope_of(letter: &DeadLetter) -> Envelope {
             method,
             labels: letter.labels.clone(),
             caller_ip: letter.caller.clone(),
+            redaction: Redaction {
+                body: is_carried,
+                headers: is_carried,
+                header_names: Vec::new(),
+            },
             ..Envelope::default()
         }
     })

@@ -174,6 +174,9 @@ pub struct ScheduleJson {
     last_schedule_states: BTreeMap<String, &'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_schedule_error: Option<String>,
+    /// The same, by the name that one client reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 impl From<Published> for PublishedJson {
@@ -253,6 +256,7 @@ impl From<ScheduleFacts> for ScheduleJson {
             last_schedule_states: states
                 .map(|(id, state)| (id.clone(), outcome(*state)))
                 .collect(),
+            error: facts.problem.clone(),
             last_schedule_error: facts.problem,
             schedule_id: facts.id,
             cron: facts.cron,

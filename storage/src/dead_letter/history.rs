@@ -26,7 +26,7 @@ use bytes::Bytes;
 
 use super::limits::{
     ATTEMPT_BODY_BYTES_MAX, ATTEMPT_COUNT_MAX, ATTEMPT_HEADER_BYTES_MAX, ATTEMPT_HEADER_COUNT_MAX,
-    HISTORY_BYTES_MAX,
+    HISTORY_BYTES_MAX, TOLD_BODY_BYTES_MAX,
 };
 use crate::error::Corruption;
 use crate::fields::{Reader, cut_text, length_u32, owned, put_block, put_varint, wrong};
@@ -112,7 +112,16 @@ impl fmt::Debug for Attempt {
 impl Attempt {
     /// Cuts the headers and the body to what is kept of an attempt.
     pub fn cap(&mut self) {
-        self.cut_body(ATTEMPT_BODY_BYTES_MAX);
+        self.cap_to(ATTEMPT_BODY_BYTES_MAX);
+    }
+
+    /// Cuts the headers to what is kept of an attempt, and the body to what a callback may tell of it.
+    pub fn cap_to_be_told(&mut self) {
+        self.cap_to(TOLD_BODY_BYTES_MAX);
+    }
+
+    fn cap_to(&mut self, body_bytes_max: usize) {
+        self.cut_body(body_bytes_max);
         if self.headers.len() > ATTEMPT_HEADER_COUNT_MAX {
             self.headers.truncate(ATTEMPT_HEADER_COUNT_MAX);
             self.are_headers_cut = true;

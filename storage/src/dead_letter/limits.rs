@@ -9,6 +9,9 @@ pub const ATTEMPT_COUNT_MAX: usize = 16;
 /// Bytes kept of an attempt's body: enough for an error page's message.
 pub const ATTEMPT_BODY_BYTES_MAX: usize = 4 << 10;
 
+/// Bytes kept of an answer's body until a callback has told it: as many as a message may have by default.
+pub const TOLD_BODY_BYTES_MAX: usize = 1 << 20;
+
 /// Bytes kept of an attempt's headers, names and values together.
 pub const ATTEMPT_HEADER_BYTES_MAX: usize = 2 << 10;
 

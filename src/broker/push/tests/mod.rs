@@ -13,6 +13,7 @@ mod fates;
 mod given_up;
 mod hostile;
 mod publishing;
+mod told;
 mod turns;
 
 use std::collections::VecDeque;
@@ -66,13 +67,17 @@ impl Arrived {
     }
 
     fn answer(self, status: u16, headers: &[(&str, &str)]) {
+        self.say(status, headers, Bytes::from_static(b"said"));
+    }
+
+    fn say(self, status: u16, headers: &[(&str, &str)], body: Bytes) {
         let headers = headers
             .iter()
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
         let answer = Answer {
             result: AttemptResult::Status(status),
             headers: headers.collect(),
-            body: Bytes::from_static(b"said"),
+            body,
             is_body_cut: false,
             duration: Duration::from_millis(3),
         };

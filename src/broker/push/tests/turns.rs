@@ -235,7 +235,9 @@ async fn a_schedule_goes_by_the_clock_again_that_once_stood_far_ahead() {
     // What fires is sent before it is noted.
     let fired = |after: TimestampMs| {
         move |broker: &Broker| {
-            let due = broker.last_firing("s").map(|firing| firing.due.since(after));
+            let due = broker
+                .last_firing("s")
+                .map(|firing| firing.due.since(after));
             due.is_some_and(|ahead| (0..120_000).contains(&ahead))
         }
     };

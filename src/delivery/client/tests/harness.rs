@@ -217,6 +217,7 @@ pub(super) fn open_client() -> HttpClient {
 
 pub(super) fn request(url: &str, timeout: Duration) -> AttemptRequest {
     AttemptRequest {
+        answer_bytes_max: 4 << 10,
         url: Destination::parse(url).unwrap(),
         method: Method::POST,
         headers: HeaderMap::new(),

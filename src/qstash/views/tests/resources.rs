@@ -68,6 +68,7 @@ fn a_schedule_has_all_its_fields() {
         "lastScheduleTime": 1, "nextScheduleTime": 2,
         "lastScheduleStates": {"m1": "SUCCESS", "m2": "FAIL", "m3": "IN_PROGRESS"},
         "lastScheduleError": "there is none",
+        "error": "there is none",
     });
     assert_eq!(value(&ScheduleJson::from(facts)), expected);
     let expected = json!({

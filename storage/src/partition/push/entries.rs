@@ -55,7 +55,9 @@ impl PushReader {
                 break;
             }
             match entry(at)? {
-                Entry::Outcome(outcome) => {
+                Entry::Outcome(mut outcome) => {
+                    // What a callback tells may be long: a history keeps little of each.
+                    outcome.attempt.cap();
                     attempts.push(outcome.attempt);
                     next = outcome.previous.filter(|previous| *previous < at);
                 }
@@ -126,12 +128,12 @@ impl PushReader {
             return Ok(Vec::new());
         };
         let range = (from, log.durable_end());
-        Self::entries_between(log, range, bytes_max, is_no_snapshot)
+        Self::entries_between(log, range, bytes_max, no_snapshot)
     }
 
     /// Reads durable entries backwards, the newest below `to` first, until there are `bytes_max` bytes of them or the log start
-    /// is reached: empty means that there are none. Parts of snapshots are left out, and copies of messages: a window of those
-    /// may have hundreds of megabytes.
+    /// is reached: empty means that there are none. Parts of snapshots are left out, and copies of messages; attempts are cut to
+    /// what a history keeps of them: a window of either may have hundreds of megabytes.
     ///
     /// # Errors
     /// As [`PushReader::entries`].
@@ -144,9 +146,7 @@ impl PushReader {
         let mut end = to.min(log.durable_end());
         while end > log.log_start() && bytes < bytes_max {
             let start = Offset(end.0.saturating_sub(ENTRIES_PER_WINDOW)).max(log.log_start());
-            let is_told =
-                |entry: &Entry| is_no_snapshot(entry) && !matches!(entry, Entry::Carried { .. });
-            let window = Self::entries_between(log, (start, end), usize::MAX, is_told)?;
+            let window = Self::entries_between(log, (start, end), usize::MAX, what_became)?;
             for placed in window.into_iter().rev() {
                 bytes = bytes.saturating_add(weight(&placed.2));
                 entries.push(placed);
@@ -160,7 +160,7 @@ impl PushReader {
         log: &LogReader,
         (from, to): (Offset, Offset),
         bytes_max: usize,
-        is_wanted: impl Fn(&Entry) -> bool,
+        take: impl Fn(Entry) -> Option<Entry>,
     ) -> Result<Vec<PlacedEntry>, LogError> {
         let from = from.max(log.log_start());
         let mut entries = Vec::new();
@@ -176,7 +176,7 @@ impl PushReader {
                 if offset >= to || (bytes >= bytes_max && !entries.is_empty()) {
                     return ControlFlow::Break(());
                 }
-                if is_wanted(&entry) {
+                if let Some(entry) = take(entry) {
                     bytes = bytes.saturating_add(weight(&entry));
                     entries.push((offset, header.append_time, entry));
                 }
@@ -259,8 +259,20 @@ fn out_of_range(log: &LogReader, requested: Offset) -> LogError {
     }
 }
 
-fn is_no_snapshot(entry: &Entry) -> bool {
-    !matches!(entry, Entry::Snapshot(_))
+fn no_snapshot(entry: Entry) -> Option<Entry> {
+    (!matches!(entry, Entry::Snapshot(_))).then_some(entry)
+}
+
+/// Returns an entry as far as it says what became of a message.
+fn what_became(entry: Entry) -> Option<Entry> {
+    match entry {
+        Entry::Snapshot(_) | Entry::Carried { .. } => None,
+        Entry::Outcome(mut outcome) => {
+            outcome.attempt.cap();
+            Some(Entry::Outcome(outcome))
+        }
+        other => Some(other),
+    }
 }
 
 /// Bytes that an entry holds in memory, about.
