@@ -203,7 +203,7 @@ mod tests {
         type Error = Infallible;
 
         fn poll_frame(
-            mut self: std::pin::Pin<&mut Self>,
+            mut self: Pin<&mut Self>,
             _context: &mut std::task::Context<'_>,
         ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             if self.left == 0 {

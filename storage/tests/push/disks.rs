@@ -186,7 +186,7 @@ fn damage_in_the_main_log_is_passed_over() {
     assert_eq!(due.len() as u64, counts.accepted);
     let reader = partition.push_reader();
     let places: Vec<_> = due.iter().map(|offset| (*offset, None)).collect();
-    for (offset, message) in reader.messages(&places) {
+    for (offset, message) in reader.look_at(&places, Clone::clone) {
         assert_eq!(message.unwrap().offset, offset);
     }
     assert!(matches!(

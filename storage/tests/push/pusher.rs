@@ -87,7 +87,7 @@ impl Machine<'_> {
                 owner.push_reader(),
             )
         };
-        let read = reader.messages(&places).into_iter();
+        let read = reader.look_at(&places, Clone::clone).into_iter();
         read.map(|(_, message)| message.map_err(|error| self.watch.stop(&error)))
             .collect()
     }

@@ -16,11 +16,11 @@ fn long() -> Bytes {
     Bytes::from(vec![b'x'; TOLD_BODY_BYTES_MAX + 1])
 }
 
-fn callback(url: &str) -> Option<Callback> {
-    Some(Callback {
+fn callback(url: &str) -> Callback {
+    Callback {
         url: url.to_owned(),
         ..Callback::default()
-    })
+    }
 }
 
 /// Returns how many bytes of the answer a callback tells, and what it says of a cut.
@@ -34,8 +34,8 @@ fn told(callback: &Bytes) -> (usize, Value) {
 async fn a_long_answer_is_told_also_behind_a_power_cut_and_kept_in_short() {
     let mut machine = Machine::new();
     let envelope = Envelope {
-        callback: callback("http://c/each"),
-        failure_callback: callback("http://c/failed"),
+        callback: Some(callback("http://c/each")),
+        failure_callback: Some(callback("http://c/failed")),
         retries: 0,
         ..to("http://h/a")
     };
@@ -80,7 +80,7 @@ async fn a_long_answer_is_told_also_behind_a_power_cut_and_kept_in_short() {
 async fn what_is_cut_is_marked_and_what_nobody_is_told_is_kept_in_short() {
     let mut machine = Machine::new();
     let envelope = Envelope {
-        callback: callback("http://c/each"),
+        callback: Some(callback("http://c/each")),
         ..to("http://h/a")
     };
     machine.publish(envelope).await;
