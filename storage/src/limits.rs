@@ -14,7 +14,8 @@ pub const BATCH_BYTES_CEILING: u32 = 64 << 20;
 /// Default largest batch, in bytes, on the wire and on disk.
 pub const BATCH_BYTES_DEFAULT: u32 = 8 << 20;
 
-/// Largest unpacked records section, as a multiple of the largest batch: bounds what a compression bomb can cost.
+/// Largest unpacked records section, as a multiple of the largest batch: bounds what a compression bomb can cost. It is
+/// [`BATCH_BYTES_CEILING`] at most: readers unpack no more.
 pub const UNPACKED_BYTES_PER_BATCH_BYTE: u32 = 8;
 
 /// What a letter may be larger than its record, in bytes: the failure history and the provenance.

@@ -7,8 +7,9 @@ use super::header::BatchHeader;
 use super::record::{RESERVED_PREFIX, RecordRef, Records};
 use crate::error::{Corruption, RecordFault};
 use crate::limits::{
-    BATCH_BYTES_DEFAULT, HEADER_COUNT_MAX, HEADER_NAME_BYTES_MAX, HEADER_VALUE_BYTES_MAX,
-    KEY_BYTES_MAX, RECORD_BYTES_DEFAULT, RECORD_COUNT_MAX, UNPACKED_BYTES_PER_BATCH_BYTE,
+    BATCH_BYTES_CEILING, BATCH_BYTES_DEFAULT, HEADER_COUNT_MAX, HEADER_NAME_BYTES_MAX,
+    HEADER_VALUE_BYTES_MAX, KEY_BYTES_MAX, RECORD_BYTES_DEFAULT, RECORD_COUNT_MAX,
+    UNPACKED_BYTES_PER_BATCH_BYTE,
 };
 use crate::offset::TimestampMs;
 
@@ -40,7 +41,9 @@ impl BatchLimits {
         Self {
             batch_bytes_max,
             record_bytes_max,
-            unpacked_bytes_max: batch_bytes_max.saturating_mul(UNPACKED_BYTES_PER_BATCH_BYTE),
+            unpacked_bytes_max: batch_bytes_max
+                .saturating_mul(UNPACKED_BYTES_PER_BATCH_BYTE)
+                .min(BATCH_BYTES_CEILING),
             record_count_max: RECORD_COUNT_MAX,
             key_bytes_max: KEY_BYTES_MAX,
             header_count_max: HEADER_COUNT_MAX,

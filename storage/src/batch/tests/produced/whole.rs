@@ -1,6 +1,7 @@
 //! Batches whose header lies about their records, claims what is the broker's, or exceeds a limit.
 
 use super::*;
+use crate::limits::BATCH_BYTES_CEILING;
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::Offset;
 
@@ -178,4 +179,15 @@ fn a_refusal_says_where_the_fault_is_and_what_would_be_right() {
         refusal(&sealed(header, &forged.encode()), &BatchLimits::default()).to_string(),
         "record 0 at byte 0 of the unpacked records section: the offset delta is 5, 0 was to come"
     );
+}
+
+/// What is taken must be read: readers unpack no more than the ceiling, whatever a topic's batches may have.
+#[test]
+fn no_log_takes_what_readers_do_not_unpack() {
+    for batch_bytes_max in [4 << 10, 8 << 20, 9 << 20, BATCH_BYTES_CEILING] {
+        let limits = BatchLimits::new(1 << 20, batch_bytes_max);
+        let wanted = u64::from(batch_bytes_max) * 8;
+        let expected = wanted.min(u64::from(BATCH_BYTES_CEILING));
+        assert_eq!(u64::from(limits.unpacked_bytes_max), expected);
+    }
 }
