@@ -39,6 +39,8 @@ pub const LINEAGE_HEADER: &str = "redrive.lineage";
 pub const CAUSE_VERSION: u8 = 1;
 
 const PART: &str = "cause";
+/// Bytes that most causes fit when encoded: their group and request id have names of a few words.
+const ENCODED_BYTES: usize = 96;
 const TAG_REQUEST_ID: u8 = 1;
 const TAG_ATTEMPT: u8 = 2;
 const TAG_DUE: u8 = 3;
@@ -128,7 +130,8 @@ impl Cause {
             (TAG_DUE, due.as_ref().map(<[u8; 8]>::as_slice)),
             (TAG_GROUP, detail.group.as_deref().map(str::as_bytes)),
         ];
-        let mut out = vec![CAUSE_VERSION, self.kind.byte(), self.log.kind.byte()];
+        let mut out = Vec::with_capacity(ENCODED_BYTES);
+        out.extend_from_slice(&[CAUSE_VERSION, self.kind.byte(), self.log.kind.byte()]);
         out.extend_from_slice(&self.log.partition.0.to_be_bytes());
         out.extend_from_slice(&self.offset.0.to_be_bytes());
         out.push(

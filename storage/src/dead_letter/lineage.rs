@@ -16,15 +16,9 @@ impl Lineage {
     /// Encodes the lineage.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![LINEAGE_VERSION];
-        bytes.extend_from_slice(&self.republished.to_be_bytes());
-        bytes.extend_from_slice(
-            self.first_message_id
-                .as_deref()
-                .unwrap_or_default()
-                .as_bytes(),
-        );
-        bytes
+        let id = self.first_message_id.as_deref().unwrap_or_default();
+        let count = self.republished.to_be_bytes();
+        [&[LINEAGE_VERSION], count.as_slice(), id.as_bytes()].concat()
     }
 
     /// Decodes a lineage.
