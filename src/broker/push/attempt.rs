@@ -12,6 +12,7 @@ use storage::delivery::{Outcome, Owes, Verdict};
 use storage::offset::TimestampMs;
 use storage::partition::PushedMessage;
 
+use super::desk::Held;
 use crate::broker::Broker;
 use crate::config::DeliveryConfig;
 use crate::delivery::client::{Answer, AttemptClient, AttemptRequest};
@@ -28,7 +29,7 @@ pub(super) struct Start {
     pub(super) message: Box<PushedMessage>,
     /// Where it goes.
     pub(super) destination: Result<Destination, DestinationError>,
-    pub(super) pass: Pass,
+    pub(super) pass: Held,
     /// Its number, from 1; 0 until its intent is written.
     pub(super) number: u32,
 }
@@ -37,7 +38,7 @@ impl Start {
     pub(super) fn new(
         mut message: Box<PushedMessage>,
         destination: Result<Destination, DestinationError>,
-        pass: Pass,
+        pass: Held,
     ) -> Self {
         message.detach();
         Self {

@@ -147,7 +147,7 @@ impl Broker {
             return Ok(0);
         };
         for start in desk.call_off(messages) {
-            self.push().leave(&start.pass, self.clock.now());
+            self.push().give_back(&start.pass, self.clock.now());
         }
         // Before the wait: whoever has asked may not stay for its end.
         self.push().has_cancelled.store(true, Ordering::Release);

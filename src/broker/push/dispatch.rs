@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::attempt::{Attempts, Start};
 use super::claim::claim;
-use super::desk::{Desk, Inbox, Prepared};
+use super::desk::{Desk, Held, Inbox, Prepared};
 use super::destinations::Destinations;
 use super::round::Round;
 use crate::broker::Broker;
@@ -128,8 +128,11 @@ impl Dispatcher {
         }
     }
 
-    fn until_due(&self) -> Duration {
+    pub(super) fn until_due(&self) -> Duration {
         let owner = self.desk.partition.owner().lock();
+        if !Desk::takes_entries(&owner) {
+            return BACKOFF;
+        }
         let Some(due) = owner.delivery().and_then(DeliveryState::next_due) else {
             return LOOK_AGAIN;
         };
@@ -138,8 +141,15 @@ impl Dispatcher {
     }
 
     /// Does what there is to do.
-    async fn round(&mut self, may_begin: bool) -> Result<Next, LogError> {
-        let Inbox { granted, ended } = self.desk.take();
+    pub(super) async fn round(&mut self, may_begin: bool) -> Result<Next, LogError> {
+        let Inbox {
+            granted,
+            ended,
+            placed,
+        } = self.desk.take();
+        for place in placed {
+            self.attempts().launch(place);
+        }
         let due = if may_begin {
             self.take_due()
         } else {
@@ -160,10 +170,16 @@ impl Dispatcher {
         self.write(ended, starts).await
     }
 
-    /// Takes the messages whose time has come, with where the copies of their records stand.
+    /// Takes the messages whose time has come, with where the copies of their records stand. None while the delivery log takes
+    /// no intents: they would only go through the gates for nothing, in the places of others.
     fn take_due(&self) -> Vec<MessagePlace> {
         let mut owner = self.desk.partition.owner().lock();
-        let due = owner.take_due(self.broker.clock.now(), ROUND_MESSAGES_MAX);
+        if !Desk::takes_entries(&owner) {
+            return Vec::new();
+        }
+        // Behind a refusal, one is enough to find out whether it takes them again.
+        let count_max = if self.is_stuck { 1 } else { ROUND_MESSAGES_MAX };
+        let due = owner.take_due(self.broker.clock.now(), count_max);
         let state = owner.delivery();
         due.into_iter()
             .map(|message| (message, state.and_then(|state| state.carried_at(message))))
@@ -171,7 +187,7 @@ impl Dispatcher {
     }
 
     /// Reads the messages that passes were granted for. A pass whose message is called off meanwhile is given back.
-    fn granted(&mut self, passes: Vec<Pass>) -> Vec<Start> {
+    fn granted(&mut self, passes: Vec<Held>) -> Vec<Start> {
         let places: Vec<_> = {
             let owner = self.desk.partition.owner().lock();
             let state = owner.delivery();
@@ -232,9 +248,10 @@ impl Dispatcher {
                 continue;
             };
             push.keep_place(&gates, &pass);
+            let pass = Held::new(&self.desk, pass);
             starts.push(Start::new(message, destination, pass));
         }
-        push.hand_out(gates, passes);
+        push.hand_out(gates, passes, now);
         if has_to_wait {
             push.ticks.notify_one();
         }
@@ -373,7 +390,7 @@ impl Dispatcher {
 
 /// When the next round begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     /// When there is something to do: there was nothing.
     Rest,
     AtOnce,

@@ -23,12 +23,11 @@ impl Broker {
         if flows.peek().is_none() {
             return;
         }
-        let mut passes = Vec::new();
-        let mut gates = self.push().gates.lock();
-        for flow in flows {
-            passes.extend(gates.note_config(flow, append_time, self.clock.now()));
-        }
-        self.push().hand_out(gates, passes);
+        let now = self.clock.now();
+        self.push().change_gates(now, |gates| {
+            let passes = flows.map(|flow| gates.note_config(flow, append_time, now));
+            passes.flatten().collect()
+        });
     }
 
     /// Returns what is known of a flow-control key; `None` when nobody has used it lately and nothing is decided about it.
@@ -52,10 +51,11 @@ impl Broker {
     /// Begins a new period of a key now. Returns whether the key is known.
     pub fn reset_rate(&self, key: &str) -> bool {
         let push = self.push();
+        let now = self.clock.now();
         let mut gates = push.gates.lock();
-        let passes = gates.reset_rate(key, self.clock.now());
+        let passes = gates.reset_rate(key, now);
         let is_known = passes.is_some();
-        push.hand_out(gates, passes.unwrap_or_default());
+        push.hand_out(gates, passes.unwrap_or_default(), now);
         is_known
     }
 
@@ -73,7 +73,7 @@ impl Broker {
     pub(in crate::broker) fn sweep_push(&self) {
         let now = self.clock.now();
         self.forget_old(now);
-        self.withdraw_cancelled();
+        self.withdraw_cancelled(now);
         let mut used = BTreeSet::new();
         for desk in &self.push().desks {
             let owner = desk.partition.owner().lock();
@@ -117,7 +117,7 @@ impl Broker {
     }
 
     /// Takes messages that were called off out of the lists at the gates: their turn there may never come.
-    fn withdraw_cancelled(&self) {
+    fn withdraw_cancelled(&self, now: TimestampMs) {
         let push = self.push();
         if !push.has_cancelled.swap(false, Ordering::AcqRel) {
             return;
@@ -138,7 +138,6 @@ impl Broker {
             let is_gone = |ticket: &&Ticket| !state.holds(ticket.message);
             gone.extend(tickets.iter().filter(is_gone).copied());
         }
-        push.gates.lock().withdraw(&gone);
-        push.places.lock().withdraw(&gone);
+        push.withdraw(&gone, now);
     }
 }

@@ -27,6 +27,7 @@ mod dispatch;
 mod flow;
 mod letters;
 mod logs;
+mod passes;
 mod postponed;
 mod publish;
 mod recent;
@@ -49,7 +50,7 @@ use storage::offset::{Offset, TimestampMs};
 
 use super::{Broker, PushSettings};
 use crate::config::DeliveryConfig;
-use crate::delivery::gates::{GateLimits, Gates, Pass};
+use crate::delivery::gates::{GateLimits, Gates};
 use crate::delivery::window::DedupWindow;
 use crate::engine::PartitionHandle;
 use crate::topic::Topic;
@@ -144,28 +145,6 @@ impl Push {
         push
     }
 
-    /// Keeps the place of who was let in in its turn. To be called before the gates are unlocked: who goes in behind it, ahead of
-    /// its turn, may be ready first, and would take that place; and by the time that there is another, a pause or the end of a
-    /// period may have come.
-    fn keep_place(&self, _gates: &MutexGuard<'_, Gates>, pass: &Pass) {
-        if pass.is_in_turn() {
-            self.places.lock().keep(pass.claim());
-        }
-    }
-
-    /// Gives passes that the gates have just given to the partitions whose messages they are for.
-    fn hand_out(&self, gates: MutexGuard<'_, Gates>, passes: Vec<Pass>) {
-        for pass in &passes {
-            self.keep_place(&gates, pass);
-        }
-        drop(gates);
-        for pass in passes {
-            if let Some(desk) = self.desk(pass.ticket.partition) {
-                desk.grant(pass);
-            }
-        }
-    }
-
     /// Lets the gates know what the logs know of a key's limits, unless they do. Each lock is had alone.
     fn learn_limits(&self, key: &str) {
         if self.gates.lock().needs_limits(key) {
@@ -193,47 +172,6 @@ impl Push {
                 return gates;
             }
         }
-    }
-
-    /// Gives a pass back, and hands out those that it makes room for.
-    fn leave(&self, pass: &Pass, now: TimestampMs) {
-        let mut gates = self.gates.lock();
-        let passes = gates.leave(pass, now);
-        self.hand_out(gates, passes);
-        if pass.period.is_some() {
-            // Who has waited for this place may still wait for the end of the period.
-            self.ticks.notify_one();
-        }
-    }
-
-    /// Lets messages through whose flow-control period has ended. Returns when the next one ends that somebody waits for.
-    fn tick(&self, now: TimestampMs) -> Option<TimestampMs> {
-        let mut gates = self.gates.lock();
-        let passes = gates.tick(now);
-        let next = gates.next_tick();
-        self.hand_out(gates, passes);
-        next
-    }
-
-    /// Gives a pass back with which nothing was sent, and the place that was kept for it. Returns the places of those who may be
-    /// sent now.
-    fn leave_unsent(&self, pass: &Pass, now: TimestampMs) -> Vec<Pass> {
-        let mut next = Vec::new();
-        if pass.is_in_turn() {
-            let mut places = self.places.lock();
-            let place = places.take_kept(pass.ticket, pass.claim().clone());
-            next = places.leave(&place, now);
-        }
-        self.leave(pass, now);
-        next
-    }
-
-    /// Gives back the place of an attempt that has ended, and its pass. Returns the places of those who may be sent now.
-    fn end(&self, pass: &Pass, place: &Pass, now: TimestampMs) -> Vec<Pass> {
-        // The place first: whoever has a pass that is not ahead of its turn finds a place at once.
-        let next = self.places.lock().leave(place, now);
-        self.leave(pass, now);
-        next
     }
 
     fn desk(&self, index: u32) -> Option<&Arc<Desk>> {

@@ -6,7 +6,7 @@ use storage::offset::{Offset, TimestampMs};
 use storage::partition::Partition;
 
 use super::attempt::{Start, next_number};
-use crate::delivery::gates::Pass;
+use super::desk::Held;
 
 /// Bytes of answers at which a batch ends early.
 const BATCH_BYTES_GOAL: usize = 8 << 20;
@@ -18,7 +18,7 @@ pub(super) struct Round {
     /// Those that have ended and are not written down.
     pub(super) ended: Vec<Outcome>,
     /// Passes of those that may not after all.
-    pub(super) given_up: Vec<Pass>,
+    pub(super) given_up: Vec<Held>,
 }
 
 impl Round {

@@ -173,7 +173,7 @@ impl Push {
         }
         *followed = Some(settings);
         drop(followed);
-        self.hand_out(gates, passes);
+        self.hand_out(gates, passes, now);
         self.ticks.notify_one();
     }
 }
@@ -270,8 +270,8 @@ impl Broker {
                 destinations: Destinations::default(),
                 is_stuck: false,
             };
-            let what = format!("deliveries of {PUSH_TOPIC}/{}", desk.index);
-            tasks.spawn(watched(what, dispatcher.run()));
+            let (broker, desk) = (Arc::clone(&self), Arc::clone(desk));
+            tasks.spawn(async move { broker.watch_deliveries(&desk, dispatcher.run()).await });
         }
         self.supervise(tasks).await;
     }
@@ -303,8 +303,20 @@ impl Broker {
         }
     }
 
+    /// Runs what delivers the messages of a partition; returns its name if it fails. What lay before it then goes back.
+    pub(super) async fn watch_deliveries(
+        &self,
+        desk: &Desk,
+        task: impl Future<Output = ()>,
+    ) -> Option<String> {
+        let what = format!("deliveries of {PUSH_TOPIC}/{}", desk.index);
+        let failed = watched(what, task).await?;
+        self.push().stop(desk, self.clock.now());
+        Some(failed)
+    }
+
     /// Waits for the tasks to end. What has failed is a problem of the broker until a restart, which does again what was not
-    /// written down: begun anew at once it would meet the same thing, with passes lost that the failed one had.
+    /// written down: begun anew at once it would meet the same thing.
     pub(super) async fn supervise(&self, mut tasks: JoinSet<Option<String>>) {
         while let Some(ended) = tasks.join_next().await {
             if let Ok(Some(what)) = ended {

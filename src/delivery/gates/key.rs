@@ -2,11 +2,14 @@
 //!
 //! A period begins with the first attempt after the one before has ended.
 
+use std::sync::Arc;
+
 use storage::delivery::FlowLimits;
 use storage::limits::FLOW_PERIOD_MS_MAX;
 use storage::offset::TimestampMs;
 
-use super::line::Line;
+use super::register::Register;
+use super::room::Room;
 use crate::delivery::api::FlowView;
 
 /// Period of a rate that does not say.
@@ -25,9 +28,24 @@ pub struct Pin {
     pub period_ms: Option<u64>,
 }
 
+/// Whether somebody may go through the gate of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Closed,
+    /// It may, and somebody who waits behind the key came before it.
+    OlderFirst,
+    Next,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Key {
-    pub(super) line: Line,
+    inside: Room,
+    /// Queues whose first has come to the key while it was closed, with their destinations.
+    pub(super) parked: Register<Arc<str>>,
+    /// Messages of the key that wait, wherever.
+    pub(super) waiting_count: u64,
+    /// Whose the next place is: its destination had room for it, and the key was closed.
+    pub(super) promised: Option<u64>,
     /// From the newest message, or from the last pin.
     parallelism: Option<u32>,
     rate: Option<u32>,
@@ -103,22 +121,58 @@ impl Key {
         }
     }
 
-    pub(super) fn is_open(&self, now: TimestampMs) -> bool {
-        let has_rate = self
-            .rate_max()
-            .is_none_or(|max| self.is_over(now) || self.count < max);
-        !self.pin.is_paused && self.has_place() && has_rate
+    /// Returns whether the key is open to who has this number. What is promised to somebody else is not there for it.
+    pub(super) fn is_open_to(&self, seq: u64, now: TimestampMs) -> bool {
+        let kept = self.kept_from(seq);
+        let has_rate = self.rate_max().is_none_or(|max| {
+            let count = if self.is_over(now) { 0 } else { self.count };
+            count.saturating_add(kept) < max
+        });
+        !self.pin.is_paused && self.has_place(kept) && has_rate
     }
 
-    fn has_place(&self) -> bool {
-        let inside = u64::try_from(self.line.inside()).unwrap_or(u64::MAX);
+    /// Returns whether it is the turn of who has this number. A period may have ended that nobody has looked at yet.
+    pub(super) fn order(&self, seq: u64, now: TimestampMs) -> Order {
+        if !self.is_open_to(seq, now) {
+            return Order::Closed;
+        }
+        match self.parked.first() {
+            Some((first, _)) if first < seq && self.is_open_to(first, now) => Order::OlderFirst,
+            _ => Order::Next,
+        }
+    }
+
+    /// Returns which queue behind the key is the next to leave, if the key is open to it.
+    pub(super) fn next_parked(&self, now: TimestampMs) -> Option<u64> {
+        let (first, _) = self.parked.first()?;
+        let promised = self.promised.filter(|seq| self.parked.has(*seq));
+        let mut candidates = [Some(first), promised].into_iter().flatten();
+        candidates.find(|seq| self.is_open_to(*seq, now))
+    }
+
+    /// Promises the next place to who has this number, unless it is promised to somebody who came before. Otherwise its
+    /// destination would give its place away whenever the key is closed, and the key its own whenever the destination is
+    /// full. Returns whether the key is open to it now.
+    pub(super) fn promise(&mut self, seq: u64, now: TimestampMs) -> bool {
+        let promised = self.promised.map_or(seq, |before| before.min(seq));
+        self.promised = Some(promised);
+        self.is_open_to(seq, now)
+    }
+
+    fn kept_from(&self, seq: u64) -> u32 {
+        u32::from(self.promised.is_some_and(|promised| promised != seq))
+    }
+
+    fn has_place(&self, kept: u32) -> bool {
+        let inside = u64::try_from(self.inside.inside()).unwrap_or(u64::MAX);
         self.parallelism_max()
-            .is_none_or(|max| inside < u64::from(max))
+            .is_none_or(|max| inside.saturating_add(kept.into()) < u64::from(max))
     }
 
     /// Returns the start of the period that the attempt counts in, when there is a rate.
-    pub(super) fn enter(&mut self, now: TimestampMs) -> Option<TimestampMs> {
-        self.line.enter(1);
+    pub(super) fn enter(&mut self, seq: u64, now: TimestampMs) -> Option<TimestampMs> {
+        self.inside.enter(1);
+        self.promised = self.promised.filter(|promised| *promised != seq);
         self.rate_max()?;
         if self.is_over(now) {
             (self.period_start, self.count) = (Some(now), 0);
@@ -128,25 +182,37 @@ impl Key {
     }
 
     pub(super) fn leave(&mut self) {
-        self.line.leave(1);
+        self.inside.leave(1);
     }
 
-    /// Returns when the period ends that somebody waits for. Who waits for a place as well gets it from whoever leaves.
+    /// Takes an attempt back that was not made and counts in the period that began then.
+    pub(super) fn uncount(&mut self, period: TimestampMs) {
+        if self.period_start == Some(period) {
+            self.count = self.count.saturating_sub(1);
+        }
+    }
+
+    /// Returns when the period ends that somebody waits for. Who waits for a place as well gets it from whoever leaves, and who
+    /// waits for the one to whom all of a period is promised, from that one.
     pub(super) fn opens_at(&self) -> Option<TimestampMs> {
-        let is_full = self.rate_max().is_some_and(|max| self.count >= max);
-        if self.line.waiting.is_empty() || self.pin.is_paused || !is_full || !self.has_place() {
+        if self.parked.is_empty() || self.pin.is_paused {
             return None;
         }
-        self.period_end()
+        let is_elsewhere = |seq: &u64| !self.parked.has(*seq);
+        let kept = u32::from(self.promised.as_ref().is_some_and(is_elsewhere));
+        let max = self.rate_max().filter(|max| kept < *max)?;
+        let is_full = self.count.saturating_add(kept) >= max;
+        (is_full && self.has_place(kept)).then(|| self.period_end())?
     }
 
     pub(super) fn is_idle(&self, now: TimestampMs) -> bool {
+        let is_unused = self.inside.inside() == 0 && self.waiting_count == 0;
         let is_over = match (self.rate_max(), self.period_start) {
             // How long the period is that began before a restart, only a message can say.
             (None, Some(start)) => now.since(start).unsigned_abs() > FLOW_PERIOD_MS_MAX.into(),
             _ => self.is_over(now),
         };
-        self.line.is_empty() && self.pin == Pin::default() && is_over
+        is_unused && self.pin == Pin::default() && is_over
     }
 
     pub(super) fn view(&self, name: &str, now: TimestampMs) -> FlowView {
@@ -154,9 +220,9 @@ impl Key {
         let rate_max = self.rate_max();
         FlowView {
             key: name.to_owned(),
-            waiting_count: u64::try_from(self.line.waiting.len()).unwrap_or(u64::MAX),
+            waiting_count: self.waiting_count,
             parallelism_max: self.parallelism_max(),
-            parallelism_count: u32::try_from(self.line.inside()).unwrap_or(u32::MAX),
+            parallelism_count: u32::try_from(self.inside.inside()).unwrap_or(u32::MAX),
             rate_max,
             rate_count: if is_over { 0 } else { self.count },
             rate_period_ms: rate_max.map(|_| self.period_ms()),

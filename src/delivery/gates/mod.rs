@@ -1,47 +1,69 @@
 //! Who may start now: attempts per flow-control key, per destination, and in all. PURE: time is passed in.
 //!
-//! A message that may not start waits in the list of the first gate that is closed to it; it is never dropped. When a place
-//! gets free, or a period ends, waiting messages are let through in the order in which they came. A destination that hangs
-//! fills its own places only: that is what keeps it from slowing the others.
+//! A message that may not start waits; it is never dropped. When a place gets free, or a period ends, waiting messages are let
+//! in, and of those for whom the gates are open the one that came first goes first. A destination that hangs fills its own
+//! places only: that is what keeps it from slowing the others.
 //!
 //! An attempt takes one of its destination's places, and of all places as many as its body is large, so that a limit on
 //! attempts is one on the bytes in memory too. Nobody passes a large one that waits for its places.
 //!
-//! Invariants: a waiting message stands in exactly one list, that of a closed gate; every pass that was given out is given
-//! back once ([`Gates::leave`]).
+//! # Who waits where
+//! Each message that waits has a number that rises with every message that comes, and stands in one queue until it is let in or
+//! withdrawn: that of its destination and its key. So what has the same of both begins in the order in which it came. Only
+//! queues are moved, by the number of their first, and each move costs the logarithm of how many there are:
+//! - a destination has those that are *ready*: their key was open when it was last looked at, or they have none;
+//! - a key has those that are *parked*: their first was found behind the closed key;
+//! - the gate of all has the destinations that have room for the first of their ready queues.
+//!
+//! A key that closes leaves what is ready where it is: whoever comes to be next is looked at again before it is let in. A key
+//! that opens takes its queues out one by one, the oldest first, and only as long as it stays open.
+//!
+//! Places of a key are for those inside, so that those who wait at a destination that hangs hold up nobody of their key. But
+//! for one: whoever its destination has room for while its key is closed is *promised* the key's next place, the oldest if
+//! there are more. Without it, a destination and a key that are always full would never both have a place for it. Only a
+//! destination at which attempts end can bring that about.
+//!
+//! # Invariants
+//! A queue with messages is registered once, ready or parked, under the number of its first. Behind a key there is nothing that
+//! it is open to, but for the end of a period that nobody has looked at yet: then it is among `ends`. Who is promised a place
+//! is the first of a queue of that key. No queue and no destination stays that nobody uses, and no key once it is swept. Every
+//! pass that was given out is given back once ([`Gates::leave`] or [`Gates::leave_unsent`]).
 
+mod admit;
+mod host;
 mod key;
-mod line;
 mod pass;
+mod queues;
+mod register;
 mod restore;
+mod room;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use storage::delivery::{FlowControl, FlowLimits};
 use storage::offset::TimestampMs;
 
 use super::api::FlowView;
+use host::{Host, Waiting};
 use key::Key;
 pub use key::Pin;
-use line::Line;
 pub use pass::{Claim, GateLimits, Pass, Ticket, Turn};
-
-#[derive(Debug, Clone)]
-struct Waiting {
-    ticket: Ticket,
-    key: Option<Arc<str>>,
-    claim: Claim,
-}
+use register::Register;
+use room::Room;
 
 /// All gates of the broker.
 #[derive(Debug)]
 pub struct Gates {
     limits: GateLimits,
     keys: HashMap<Arc<str>, Key>,
-    hosts: HashMap<Arc<str>, Line>,
-    /// Counts places.
-    total: Line,
+    hosts: HashMap<Arc<str>, Host>,
+    /// Places that are taken of all.
+    total: Room,
+    /// Destinations that have room for their first.
+    ready: Register<Arc<str>>,
+    /// Number of the message that comes next.
+    seq: u64,
     /// Attempts inside.
     count: usize,
     /// Keys with messages that wait for the end of a period, by that end.
@@ -58,7 +80,9 @@ impl Gates {
             limits,
             keys: HashMap::new(),
             hosts: HashMap::new(),
-            total: Line::default(),
+            total: Room::default(),
+            ready: Register::default(),
+            seq: 0,
             count: 0,
             ends: BTreeSet::new(),
             latest: TimestampMs(i64::MIN),
@@ -75,12 +99,12 @@ impl Gates {
         mut claim: Claim,
         now: TimestampMs,
     ) -> (Option<Pass>, Vec<Pass>) {
-        let mut others = Vec::new();
+        let mut passes = Vec::new();
         let key = flow.map(|(flow, since)| {
-            others = self.note_config(flow, since, now);
-            let name = Arc::from(flow.key.as_str());
+            passes = self.note_config(flow, since, now);
+            let name = self.key_name(&flow.key);
             // A period may have ended that nobody has looked at yet: its attempts are theirs who wait.
-            self.drain_key(&name, now, &mut others);
+            self.open_key(&name, now, &mut passes);
             name
         });
         if let Some((host, _)) = self.hosts.get_key_value(&claim.host) {
@@ -90,35 +114,47 @@ impl Gates {
             claim.turn = Turn::InOrder;
         }
         claim.places = claim.places.clamp(1, self.limits.total_max.max(1));
-        let waiting = Waiting { ticket, key, claim };
-        (self.admit(waiting, now), others)
+        let seq = self.seq;
+        self.seq = self.seq.saturating_add(1);
+        let waiting = Waiting { seq, ticket, claim };
+        self.admit(key, waiting, now, &mut passes);
+        let own = passes.iter().position(|pass| pass.ticket == ticket);
+        (own.map(|at| passes.remove(at)), passes)
     }
 
     /// Gives a pass back. Returns the passes of those who may start because of it.
     pub fn leave(&mut self, pass: &Pass, now: TimestampMs) -> Vec<Pass> {
         self.count = self.count.saturating_sub(1);
         self.total.leave(pass.claim.places);
-        if let Some(line) = self.hosts.get_mut(&pass.claim.host) {
-            line.leave(1);
+        if let Some(host) = self.hosts.get_mut(&pass.claim.host) {
+            host.room.leave(1);
         }
-        if let Some(key) = pass.key.as_ref().and_then(|key| self.keys.get_mut(key)) {
+        if let Some(key) = self.key_of(&pass.key) {
             key.leave();
         }
+        self.register_host(&pass.claim.host);
         let mut passes = Vec::new();
         if let Some(key) = &pass.key {
-            self.drain_key(key, now, &mut passes);
+            self.open_key(key, now, &mut passes);
         }
-        self.drain_host(&pass.claim.host, now, &mut passes);
-        self.drain_total(now, &mut passes);
+        self.let_in_ready(now, &mut passes);
         self.forget_host(&pass.claim.host);
         passes
+    }
+
+    /// As [`Gates::leave`], for a pass with which no attempt was made: in its period there is room for another one.
+    pub fn leave_unsent(&mut self, pass: &Pass, now: TimestampMs) -> Vec<Pass> {
+        if let (Some(key), Some(period)) = (self.key_of(&pass.key), pass.period) {
+            key.uncount(period);
+        }
+        self.leave(pass, now)
     }
 
     /// Keeps places for one who comes later, with [`Gates::take_kept`]: nobody else gets them meanwhile. There must be room, as
     /// there is for whoever has gone in its turn through gates with the same limits.
     pub fn keep(&mut self, claim: &Claim) {
         let host = self.hosts.entry(Arc::clone(&claim.host)).or_default();
-        host.enter(1);
+        host.room.enter(1);
         self.total.enter(claim.places);
     }
 
@@ -146,7 +182,7 @@ impl Gates {
         };
         let mut passes = Vec::new();
         for key in due {
-            self.drain_key(&key, now, &mut passes);
+            self.open_key(&key, now, &mut passes);
         }
         passes
     }
@@ -170,7 +206,8 @@ impl Gates {
         if let Some(limits) = FlowLimits::of(flow, since)
             && self.key_mut(&flow.key).take(&limits)
         {
-            self.drain_key(&Arc::from(flow.key.as_str()), now, &mut passes);
+            let name = self.key_name(&flow.key);
+            self.open_key(&name, now, &mut passes);
         }
         passes
     }
@@ -179,7 +216,7 @@ impl Gates {
     pub fn set_pin(&mut self, key: &str, pin: Option<&Pin>, now: TimestampMs) -> Vec<Pass> {
         self.key_mut(key).pin(pin, now);
         let mut passes = Vec::new();
-        self.drain_key(&Arc::from(key), now, &mut passes);
+        self.open_key(&Arc::from(key), now, &mut passes);
         passes
     }
 
@@ -187,7 +224,7 @@ impl Gates {
     pub fn reset_rate(&mut self, key: &str, now: TimestampMs) -> Option<Vec<Pass>> {
         self.keys.get_mut(key)?.reset_rate(now);
         let mut passes = Vec::new();
-        self.drain_key(&Arc::from(key), now, &mut passes);
+        self.open_key(&Arc::from(key), now, &mut passes);
         Some(passes)
     }
 
@@ -213,7 +250,7 @@ impl Gates {
     pub fn sweep(&mut self, now: TimestampMs, is_used: &dyn Fn(&str) -> bool) {
         self.keys
             .retain(|name, key| !key.is_idle(now) || is_used(name));
-        self.hosts.retain(|_, line| !line.is_empty());
+        self.hosts.retain(|_, host| !host.is_empty());
         self.ends.retain(|(_, name)| self.keys.contains_key(name));
     }
 
@@ -232,156 +269,29 @@ impl Gates {
     /// Returns how many messages wait at a gate.
     #[must_use]
     pub fn waiting_count(&self) -> usize {
-        let keys: usize = self.keys.values().map(|key| key.line.waiting.len()).sum();
-        let hosts: usize = self.hosts.values().map(|line| line.waiting.len()).sum();
-        keys + hosts + self.total.waiting.len()
+        let queues = self.hosts.values().flat_map(|host| host.queues.values());
+        queues.map(VecDeque::len).sum()
     }
 
     /// Returns who waits at a gate, in no order.
     pub fn waiting(&self) -> impl Iterator<Item = Ticket> {
-        let keys = self.keys.values().map(|key| &key.line);
-        let lines = keys.chain(self.hosts.values()).chain([&self.total]);
-        lines.flat_map(|line| line.waiting.iter().map(|waiting| waiting.ticket))
-    }
-
-    /// Lets those go who need not wait any more.
-    pub fn withdraw(&mut self, gone: &HashSet<Ticket>) {
-        let keys = self.keys.values_mut().map(|key| &mut key.line);
-        let lines = keys.chain(self.hosts.values_mut()).chain([&mut self.total]);
-        for line in lines {
-            line.waiting
-                .retain(|waiting| !gone.contains(&waiting.ticket));
-        }
-        let names: Vec<_> = self.ends.iter().map(|(_, name)| Arc::clone(name)).collect();
-        for name in names {
-            self.note_end(&name);
-        }
+        let queues = self.hosts.values().flat_map(|host| host.queues.values());
+        queues.flatten().map(|waiting| waiting.ticket)
     }
 
     fn key_mut(&mut self, name: &str) -> &mut Key {
-        self.keys.entry(Arc::from(name)).or_default()
+        let name = self.key_name(name);
+        self.keys.entry(name).or_default()
     }
 
-    /// Goes through the gates of its key and of its destination, or into the list of the first closed one. Where others wait for
-    /// the destination, only who was before them does: one that may not go ahead would never find so few inside otherwise.
-    fn queue_at_own(
-        &mut self,
-        waiting: Waiting,
-        is_before: bool,
-        now: TimestampMs,
-    ) -> Option<Waiting> {
-        if let Some(name) = &waiting.key {
-            let key = self.keys.entry(Arc::clone(name)).or_default();
-            if !key.is_open(now) {
-                let name = Arc::clone(name);
-                key.line.waiting.push_back(waiting);
-                self.note_end(&name);
-                return None;
-            }
+    /// Returns the name under which a key is known here from now on.
+    fn key_name(&mut self, name: &str) -> Arc<str> {
+        if let Some((name, _)) = self.keys.get_key_value(name) {
+            return Arc::clone(name);
         }
-        let host = Arc::clone(&waiting.claim.host);
-        let host = self.hosts.entry(host).or_default();
-        let is_next = is_before || host.waiting.is_empty();
-        if !is_next || !host.has_room(1, self.limits.of_host(waiting.claim.turn)) {
-            host.waiting.push_back(waiting);
-            return None;
-        }
-        Some(waiting)
-    }
-
-    /// Goes through the gate of all, or into its list.
-    fn queue_at_all(&mut self, waiting: Waiting, now: TimestampMs) -> Option<Pass> {
-        let Claim { turn, places, .. } = waiting.claim;
-        let is_first = self.total.waiting.is_empty();
-        if is_first && self.total.has_room(places, self.limits.in_all(turn)) {
-            return Some(self.let_in(waiting, now));
-        }
-        self.total.waiting.push_back(waiting);
-        None
-    }
-
-    fn let_in(&mut self, waiting: Waiting, now: TimestampMs) -> Pass {
-        let Waiting { ticket, key, claim } = waiting;
-        self.keep(&claim);
-        self.count = self.count.saturating_add(1);
-        let period = key
-            .as_ref()
-            .and_then(|key| self.keys.get_mut(key))
-            .and_then(|key| key.enter(now));
-        if let Some(name) = &key {
-            self.note_end(name);
-        }
-        Pass {
-            ticket,
-            period,
-            key,
-            claim,
-        }
-    }
-
-    /// Lets one in, or makes it wait in the list of the first closed gate.
-    fn admit(&mut self, waiting: Waiting, now: TimestampMs) -> Option<Pass> {
-        let waiting = self.queue_at_own(waiting, false, now)?;
-        self.queue_at_all(waiting, now)
-    }
-
-    fn drain_key(&mut self, name: &Arc<str>, now: TimestampMs, passes: &mut Vec<Pass>) {
-        while let Some(key) = self.keys.get_mut(name)
-            && key.is_open(now)
-            && let Some(waiting) = key.line.waiting.pop_front()
-        {
-            passes.extend(self.admit(waiting, now));
-        }
-        self.note_end(name);
-    }
-
-    /// Takes note of when the period of a key ends that somebody waits for. To be called behind every change of the key.
-    fn note_end(&mut self, name: &Arc<str>) {
-        let Some(key) = self.keys.get_mut(name) else {
-            return;
-        };
-        let end = key.opens_at();
-        let before = std::mem::replace(&mut key.noted_end, end);
-        if before == end {
-            return;
-        }
-        if let Some(before) = before {
-            self.ends.remove(&(before, Arc::clone(name)));
-        }
-        if let Some(end) = end {
-            self.ends.insert((end, Arc::clone(name)));
-        }
-    }
-
-    fn drain_host(&mut self, name: &Arc<str>, now: TimestampMs, passes: &mut Vec<Pass>) {
-        let limits = self.limits;
-        while let Some(host) = self.hosts.get_mut(name)
-            && let Some(waiting) = host.pop_within(|claim| (1, limits.of_host(claim.turn)))
-        {
-            // It was the first: those behind it are no reason for it to wait.
-            if let Some(waiting) = self.queue_at_own(waiting, true, now) {
-                passes.extend(self.queue_at_all(waiting, now));
-            }
-        }
-    }
-
-    fn drain_total(&mut self, now: TimestampMs, passes: &mut Vec<Pass>) {
-        let limits = self.limits;
-        while let Some(waiting) = self
-            .total
-            .pop_within(|claim| (claim.places, limits.in_all(claim.turn)))
-        {
-            // It was the first: those behind it are no reason for it to wait.
-            if let Some(waiting) = self.queue_at_own(waiting, true, now) {
-                passes.push(self.let_in(waiting, now));
-            }
-        }
-    }
-
-    fn forget_host(&mut self, name: &Arc<str>) {
-        if self.hosts.get(name).is_some_and(Line::is_empty) {
-            self.hosts.remove(name);
-        }
+        let name: Arc<str> = Arc::from(name);
+        self.keys.insert(Arc::clone(&name), Key::default());
+        name
     }
 }
 

@@ -13,7 +13,8 @@ pub struct Ticket {
     pub message: Offset,
 }
 
-/// The right to make one attempt. It must be given back with [`Gates::leave`](super::Gates::leave).
+/// The right to make one attempt. It must be given back with [`Gates::leave`](super::Gates::leave), or
+/// [`Gates::leave_unsent`](super::Gates::leave_unsent).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pass {
     /// Whose it is.
@@ -60,6 +61,17 @@ impl Pass {
     #[must_use]
     pub fn claim(&self) -> &Claim {
         &self.claim
+    }
+
+    /// Returns the same pass, for who takes it from a holder that has failed and drops its own.
+    #[must_use]
+    pub fn rescued(&self) -> Self {
+        Self {
+            ticket: self.ticket,
+            period: self.period,
+            key: self.key.clone(),
+            claim: self.claim.clone(),
+        }
     }
 
     /// Returns whether its holder may be sent at once: it did not go in ahead of its turn.

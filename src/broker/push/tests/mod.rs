@@ -13,6 +13,7 @@ mod fates;
 mod given_up;
 mod hostile;
 mod publishing;
+mod stopped;
 mod told;
 mod turns;
 
@@ -27,6 +28,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use storage::dead_letter::AttemptResult;
 use storage::delivery::{Callback, Envelope, FlowControl};
+use storage::disk::Disk;
 use storage::disk::sim::{SimDisk, Survival};
 use storage::offset::TimestampMs;
 use tokio::sync::{mpsc, oneshot};
@@ -132,6 +134,12 @@ impl Machine {
     }
 
     fn on(disk: SimDisk, clock: Arc<ManualClock>) -> Self {
+        let seen = Arc::new(disk.clone());
+        Self::through(seen, disk, clock)
+    }
+
+    /// As [`Machine::on`], with something between the broker and its disk.
+    fn through(seen: Arc<dyn Disk>, disk: SimDisk, clock: Arc<ManualClock>) -> Self {
         let config = config_of(&[
             ("storage.sync_threads", "2"),
             ("delivery.partitions", "2"),
@@ -140,7 +148,7 @@ impl Machine {
         ]);
         let broker = Broker::open(
             &config,
-            Arc::new(disk.clone()),
+            seen,
             clock.clone(),
             Arc::new(Metrics::new()),
             Shutdown::new(),

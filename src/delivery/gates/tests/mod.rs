@@ -1,10 +1,17 @@
 //! The gates by example.
 
-#![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may panic"
+)]
 
+mod check;
+mod order;
 mod random;
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 
 use storage::offset::Offset;
 
