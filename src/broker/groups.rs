@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use storage::control::{Commit, ControlState, Entry};
+use storage::limits::COMMIT_METADATA_BYTES_MAX;
 use storage::log_id::{LogKind, PartitionNumber};
 use storage::offset::Offset;
 
@@ -57,6 +58,11 @@ impl Broker {
                 partition.schedule_sync(LogKind::Main);
                 unsynced.push((offset, partition.clone()));
             }
+            at_most(
+                "bytes of metadata are committed",
+                offset.metadata.len(),
+                COMMIT_METADATA_BYTES_MAX,
+            )?;
             let metadata = offset.metadata.clone();
             commits.insert(
                 partition.number(),

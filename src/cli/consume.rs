@@ -22,6 +22,9 @@ use crate::protocol::metadata::{PartitionView, TopicView};
 /// How often a group that follows commits.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Records between two looks at the signals and at the clock.
+const RECORDS_PER_BREATH: u64 = 256;
+
 /// Arguments of `redrive consume`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -37,7 +40,8 @@ pub struct ConsumeArgs {
     /// Topic
     pub topic: String,
     /// Where to begin: earliest, latest, OFFSET, or @TIME (RFC 3339 or milliseconds since 1970). With --group: where to
-    /// begin when the group has no committed offset [default: the committed offset, else earliest]
+    /// begin when the group has no committed offset, or one that is no longer there [default: the committed offset, else
+    /// earliest]
     #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
     pub from: Option<From>,
     /// Read this partition alone
@@ -83,6 +87,7 @@ async fn consume(
     let mut committer = Committer::new(command.group.is_some());
     // Until here a signal ends the program: nothing has been read that could be committed.
     let mut stop_signal = StopSignal::new()?;
+    remote::end_at_second_signal()?;
     let copied = tokio::select! {
         copied = copy(command, &mut consumer, &mut committer, output) => copied,
         () = stop_signal.wait() => Ok(()),
@@ -103,6 +108,7 @@ fn options(command: &ConsumeArgs) -> ConsumerOptions {
             Some(From::Time(time)) => Start::AppendedAt(time),
         },
         group: command.group.clone(),
+        starts_where_lost: command.from.is_some(),
         all_groups: command.all_groups,
         stops_at_end: !command.follow,
         ..ConsumerOptions::default()
@@ -154,6 +160,9 @@ async fn copy(
         write(&record, output)?;
         committer.is_behind = true;
         left -= 1;
+        if left.is_multiple_of(RECORDS_PER_BREATH) {
+            committer.breathe(consumer, output).await?;
+        }
     }
     Ok(())
 }
@@ -193,6 +202,20 @@ impl Committer {
             is_behind: false,
             last: Instant::now(),
         }
+    }
+
+    /// Lets a signal be heard, and commits when it is time: with records at hand all the time nothing is waited for.
+    async fn breathe(
+        &mut self,
+        consumer: &mut Consumer,
+        output: &mut Output,
+    ) -> Result<(), CliError> {
+        tokio::task::yield_now().await;
+        if self.is_on && self.last.elapsed() >= COMMIT_INTERVAL {
+            output.finish()?;
+            self.commit(consumer).await?;
+        }
+        Ok(())
     }
 
     /// Waits for the next record, and commits when it is time. All that was handed out must have been flushed.

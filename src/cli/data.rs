@@ -96,15 +96,16 @@ pub(super) fn verify(command: &VerifyArgs, output: &mut Output) -> Result<(), Cl
             Some("`redrive verify` without --partition names all"),
         ));
     }
-    if output.is_json() {
-        output.json(&VerifyJson::of(&report))?;
+    let written = if output.is_json() {
+        output.json(&VerifyJson::of(&report))
     } else {
-        write_report(&report, output)?;
-    }
+        write_report(&report, output)
+    };
+    let written = written.and_then(|()| output.finish());
     if report.is_clean() {
-        return Ok(());
+        return written;
     }
-    output.finish()?;
+    // That there is damage is the more important error, also for who has stopped reading.
     let count = report.finding_count();
     let hint = report
         .findings

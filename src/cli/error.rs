@@ -128,9 +128,9 @@ fn client_hint(error: &ClientError) -> Option<&'static str> {
             "--addr or REDRIVE_ADDR takes the address that `redrive serve` calls protocol, by default port 7733; that of HTTP goes to --url or REDRIVE_URL",
         ),
         ClientError::GaveUp { source, .. } => client_hint(source),
-        ClientError::OffsetOutOfRange { .. } => {
-            Some("--from earliest reads from the first offset that there is")
-        }
+        ClientError::OffsetOutOfRange { .. } => Some(
+            "--from earliest begins at the first offset that there is, also for a group whose committed one is gone",
+        ),
         _ => match error.refusal()?.code {
             ErrorCode::UnknownTopic => {
                 Some("`redrive topic list` shows the topics, `redrive topic create` makes one")

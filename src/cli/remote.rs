@@ -145,6 +145,19 @@ impl StopSignal {
     }
 }
 
+/// Ends the process at the second signal, for commands whose output may block: who writes to a pipe that nobody reads hears of none.
+pub(super) fn end_at_second_signal() -> Result<(), CliError> {
+    /// 128 and the number of SIGINT, as shells have it.
+    const INTERRUPTED: i32 = 130;
+    let mut signals = StopSignal::new()?;
+    tokio::spawn(async move {
+        signals.wait().await;
+        signals.wait().await;
+        std::process::exit(INTERRUPTED);
+    });
+    Ok(())
+}
+
 async fn received(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => {

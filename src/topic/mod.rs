@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use storage::control::TopicSettings;
 use storage::log::{LogConfig, RetentionPolicy, Visibility};
 use storage::partition::PartitionRetention;
+use storage::producers::ProducerLimits;
 
 use crate::engine::PartitionHandle;
 use crate::names::TopicName;
@@ -58,7 +59,11 @@ impl Topic {
         *self.settings.write() = settings;
         for partition in self.partitions().iter() {
             let mut owner = partition.owner().lock();
-            owner.reconfigure(&main_config(&settings), &dead_letter_config(&settings));
+            owner.reconfigure(
+                &main_config(&settings),
+                &dead_letter_config(&settings),
+                ProducerLimits::of_retention(settings.retention_ms),
+            );
             owner.reconfigure_delivery(&delivery_config(&settings));
         }
     }

@@ -361,6 +361,44 @@ async fn a_group_goes_on_where_it_committed_and_its_lag_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_commits_nothing_of_where_it_has_read_nothing() {
+    let broker = Running::start().await;
+    let client = broker.client().await;
+    create(&client, "t", 2).await;
+    for partition in 0..2 {
+        for _ in 0..3 {
+            client
+                .produce(&produce_request("t", partition, batch(&[b"x"])))
+                .await
+                .unwrap();
+        }
+    }
+    let of = |partitions| ConsumerOptions {
+        partitions,
+        group: Some("g".to_owned()),
+        ..ConsumerOptions::default()
+    };
+    let mut all = Consumer::open(&client, "t", of(None)).await.unwrap();
+    let first = bounded(all.next()).await.unwrap().unwrap();
+    let other = 1 - first.partition;
+    let options = of(Some(vec![other]));
+    let mut of_other = Consumer::open(&client, "t", options).await.unwrap();
+    for _ in 0..2 {
+        bounded(of_other.next()).await.unwrap().unwrap();
+    }
+    of_other.commit().await.unwrap();
+    all.commit().await.unwrap();
+    let committed = client.committed_offsets("g", None).await.unwrap();
+    let mut offsets: Vec<_> = committed
+        .iter()
+        .map(|one| (one.partition, one.offset))
+        .collect();
+    offsets.sort_unstable_by_key(|(partition, _)| *partition != other);
+    assert_eq!(offsets, [(other, Offset(2)), (first.partition, Offset(1))]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn concurrent_commits_all_stand() {
     let broker = Running::start().await;
     let client = broker.client().await;

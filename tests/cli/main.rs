@@ -10,6 +10,7 @@
 )]
 
 mod broker;
+mod consuming;
 mod edges;
 mod lost_answers;
 #[path = "../admin/pushed.rs"]

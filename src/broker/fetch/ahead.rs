@@ -83,6 +83,11 @@ impl ReadAhead {
         let wanted = Arc::clone(&is_wanted);
         let task = tokio::spawn(async move {
             let mut reads = read(parts, bytes_max, &memory);
+            let bytes: usize = reads.iter().map(|read| read.batches.len()).sum();
+            if !share.fits(bytes) {
+                // One batch may be more than was asked for.
+                return None;
+            }
             share.hold(reads.iter_mut().map(|read| &mut read.batches));
             tokio::select! {
                 biased;

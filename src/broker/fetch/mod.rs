@@ -19,10 +19,13 @@ use tokio::time::Instant;
 
 use ahead::{Behind, ReadAll};
 use enough::Found;
+use room::Share;
 
 use super::{Broker, partition_of, refusal};
 use crate::causes::Causes;
-use crate::limits::{FETCH_BYTES_MAX, FETCH_WAIT_MAX, PARTITIONS_PER_REQUEST_MAX};
+use crate::limits::{
+    FETCH_BYTES_MAX, FETCH_ROOM_WAIT_MAX, FETCH_WAIT_MAX, PARTITIONS_PER_REQUEST_MAX,
+};
 use crate::protocol::error_code::{ErrorCode, Refusal};
 use crate::protocol::fetch::{FetchAnswer, FetchPartition, FetchRequest, FetchedPartition};
 
@@ -57,14 +60,9 @@ impl Broker {
         loop {
             // Subscribed before the read, so that nothing that comes in between is missed.
             let changes = self.changes(request);
-            let share = self.fetch_room.take(bytes_max);
-            let left = if share.is_some() { bytes_max } else { 1 };
-            let (mut answer, is_cut) = self.read_all(request, left, &mut read);
-            let bytes: usize = answer
-                .partitions
-                .iter()
-                .map(|partition| partition.batches.len())
-                .sum();
+            let (mut answer, is_cut, share) =
+                self.read_within_room(request, bytes_max, &mut read).await;
+            let bytes = bytes_of(&answer);
             let is_refused = answer
                 .partitions
                 .iter()
@@ -81,10 +79,7 @@ impl Broker {
                     .fetch_bytes
                     .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
                 self.read_ahead(request, &answer, bytes_max, ahead);
-                if let Some(share) = share {
-                    let all = answer.partitions.iter_mut();
-                    share.hold(all.map(|partition| &mut partition.batches));
-                }
+                hold(&mut answer, share);
                 return Ok(answer);
             };
             let found = Found::new(self, request, &answer);
@@ -94,8 +89,51 @@ impl Broker {
             let may_be_enough = || found.may_be_enough(self, request, bytes_max);
             if !self.wait(request, changes, deadline, may_be_enough).await {
                 // What came in the last moment is still served.
-                let (answer, _) = self.read_all(request, bytes_max, &mut read);
+                let (mut answer, _, share) =
+                    self.read_within_room(request, bytes_max, &mut read).await;
+                hold(&mut answer, share);
                 return Ok(answer);
+            }
+        }
+    }
+
+    /// Reads all partitions, with room for what was read. Where there is none in time, the answer is empty.
+    async fn read_within_room(
+        &self,
+        request: &FetchRequest,
+        bytes_max: u32,
+        read: &mut ReadAll,
+    ) -> (FetchAnswer, bool, Option<Share>) {
+        let until = Instant::now().checked_add(FETCH_ROOM_WAIT_MAX);
+        let mut share = self.fetch_room.take(bytes_max);
+        loop {
+            let left = share.as_ref().map_or(1, Share::bytes).min(bytes_max);
+            let (mut answer, is_cut) = self.read_all(request, left, read);
+            let bytes = bytes_of(&answer);
+            let has_room = match &mut share {
+                Some(share) => share.fits(bytes) || self.fetch_room.grow(share, bytes),
+                None => bytes == 0,
+            };
+            if has_room {
+                return (answer, is_cut, share);
+            }
+            // Nothing is kept in memory by a fetch that waits.
+            for partition in &mut answer.partitions {
+                partition.batches = Bytes::new();
+            }
+            drop(share.take());
+            read.clear();
+            let waited = self.fetch_room.wait(bytes);
+            let is_ending = tokio::select! {
+                waited = waited => {
+                    share = waited;
+                    share.is_none()
+                }
+                () = sleep_until(until) => true,
+                () = self.shutdown.wait() => true,
+            };
+            if is_ending {
+                return (answer, false, None);
             }
         }
     }
@@ -243,6 +281,26 @@ impl Broker {
             }));
         }
         changes
+    }
+}
+
+fn bytes_of(answer: &FetchAnswer) -> usize {
+    let partitions = answer.partitions.iter();
+    partitions.map(|partition| partition.batches.len()).sum()
+}
+
+/// Ties the room that an answer needs to it.
+fn hold(answer: &mut FetchAnswer, share: Option<Share>) {
+    if let Some(share) = share {
+        let all = answer.partitions.iter_mut();
+        share.hold(all.map(|partition| &mut partition.batches));
+    }
+}
+
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,4 +1,7 @@
 //! The room of what was read and not sent: all fetches share it, so that many readers cannot take all memory.
+//!
+//! An answer has at least one batch, however little was asked for, and batches may be large: what an answer takes is known when it
+//! has been read. Then there is room for it, or it is dropped and waits for as much.
 
 use std::sync::Arc;
 
@@ -16,7 +19,10 @@ pub(in crate::broker) struct FetchRoom {
 
 /// A share of the room. It is given back when this is dropped.
 #[derive(Debug)]
-pub(super) struct Share(OwnedSemaphorePermit);
+pub(super) struct Share {
+    held: OwnedSemaphorePermit,
+    kib_max: usize,
+}
 
 impl FetchRoom {
     pub(in crate::broker) fn new(bytes_max: u64) -> Self {
@@ -34,11 +40,35 @@ impl FetchRoom {
         self.free_kib.available_permits()
     }
 
-    /// Takes the room of an answer; `None` when too much is read and not sent already.
+    /// Takes the room of an answer, or what is left of it; `None` when too much is read and not sent already.
     pub(super) fn take(&self, bytes_max: u32) -> Option<Share> {
-        let kib = bytes_max.div_ceil(1024).max(1);
-        let taken = Arc::clone(&self.free_kib).try_acquire_many_owned(kib);
-        Some(Share(taken.ok()?))
+        let kib = usize::try_from(bytes_max.div_ceil(1024)).unwrap_or(usize::MAX);
+        let kib = kib.min(self.free_kib.available_permits()).max(1);
+        self.try_acquire(kib)
+    }
+
+    /// Waits for room of so many bytes, or for all of it if they are more.
+    pub(super) async fn wait(&self, bytes: usize) -> Option<Share> {
+        let kib = u32::try_from(self.kib_of(bytes)).unwrap_or(u32::MAX);
+        let held = Arc::clone(&self.free_kib).acquire_many_owned(kib).await;
+        Some(self.share(held.ok()?))
+    }
+
+    fn try_acquire(&self, kib: usize) -> Option<Share> {
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        let held = Arc::clone(&self.free_kib).try_acquire_many_owned(kib);
+        Some(self.share(held.ok()?))
+    }
+
+    fn share(&self, held: OwnedSemaphorePermit) -> Share {
+        Share {
+            held,
+            kib_max: self.kib_max,
+        }
+    }
+
+    fn kib_of(&self, bytes: usize) -> usize {
+        bytes.div_ceil(KIB).clamp(1, self.kib_max.max(1))
     }
 
     /// As [`FetchRoom::take`], for what nobody has asked for yet: half of the room stays for those who ask.
@@ -47,9 +77,31 @@ impl FetchRoom {
         let left = self.free_kib.available_permits().checked_sub(kib)?;
         (left >= self.kib_max / 2).then(|| self.take(bytes_max))?
     }
+
+    /// Makes a share large enough for so many bytes. Returns whether there was room.
+    pub(super) fn grow(&self, share: &mut Share, bytes: usize) -> bool {
+        let missing = self.kib_of(bytes).saturating_sub(share.held.num_permits());
+        if missing == 0 {
+            return true;
+        }
+        let more = self.try_acquire(missing);
+        more.map(|more| share.held.merge(more.held)).is_some()
+    }
 }
 
 impl Share {
+    /// Returns for how many bytes it is.
+    pub(super) fn bytes(&self) -> u32 {
+        let bytes = self.held.num_permits().saturating_mul(KIB);
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
+    /// Returns whether so many bytes fit it, or it is all the room there is.
+    pub(super) fn fits(&self, bytes: usize) -> bool {
+        let held = self.held.num_permits();
+        bytes.div_ceil(KIB) <= held || held >= self.kib_max
+    }
+
     /// Ties the room that batches need to them, and gives the rest back.
     pub(super) fn hold<'a>(mut self, all: impl Iterator<Item = &'a mut Bytes>) {
         let mut all: Vec<_> = all.filter(|batches| !batches.is_empty()).collect();
@@ -64,8 +116,8 @@ impl Share {
     }
 
     fn shrink(&mut self, bytes: usize) {
-        let unused = self.0.num_permits().saturating_sub(bytes.div_ceil(KIB));
-        drop(self.0.split(unused));
+        let unused = self.held.num_permits().saturating_sub(bytes.div_ceil(KIB));
+        drop(self.held.split(unused));
     }
 }
 

@@ -162,6 +162,35 @@ async fn what_nobody_asks_for_gives_its_room_back() {
     assert_eq!(broker.fetch_room.free_kib(), all);
 }
 
+/// A batch is more than this asks for, and comes all the same.
+#[tokio::test(start_paused = true)]
+async fn what_is_more_than_was_asked_for_has_room_or_does_not_come() {
+    let (broker, _disk) = filled();
+    let all = broker.fetch_room.free_kib();
+    let request = request(0, (1, 1));
+    let ahead = ReadAhead::default();
+    let answer = broker.fetch(&request, &ahead).await.unwrap();
+    let kib = answer.partitions[0].batches.len().div_ceil(1024);
+    assert!(kib > 400);
+    // What follows was to be read ahead, and does not fit either.
+    rest().await;
+    assert_eq!(broker.fetch_room.free_kib(), all - kib);
+    drop(answer);
+    let others = broker.fetch_room.wait((all - kib + 1) * 1024).await;
+    let answer = broker.fetch(&request, &ahead).await.unwrap();
+    assert_eq!(answer.partitions[0].batches, Bytes::new(), "it has waited");
+    let waiting = broker.fetch(&request, &ahead);
+    let given_back = async {
+        rest().await;
+        drop(others);
+    };
+    let (answer, ()) = tokio::join!(waiting, given_back);
+    let answer = answer.unwrap();
+    assert_eq!(answer.partitions[0].batches.len().div_ceil(1024), kib);
+    rest().await;
+    assert_eq!(broker.fetch_room.free_kib(), all - kib);
+}
+
 #[tokio::test]
 async fn half_of_the_room_stays_for_those_who_ask() {
     let (broker, _disk) = filled();

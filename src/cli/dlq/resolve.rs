@@ -126,7 +126,8 @@ struct Work {
     /// What became of each letter: only of letters that were named, of the others there may be any number.
     results: Option<Vec<Value>>,
     refusals: Vec<(String, Refusal)>,
-    progress: Progress,
+    /// `None` when the work is done.
+    progress: Option<Progress>,
 }
 
 impl Work {
@@ -141,7 +142,7 @@ impl Work {
             counts: Counts::default(),
             results: (!selection.ids.is_empty()).then(Vec::new),
             refusals: Vec::new(),
-            progress: Progress::start(None, "dead letters"),
+            progress: Some(Progress::start(None, "dead letters")),
         }
     }
 
@@ -175,7 +176,7 @@ impl Work {
         split: impl FnOnce(T) -> (Value, bool),
     ) {
         self.left = self.left.saturating_sub(1);
-        self.progress.add(1);
+        self.progress.iter().for_each(|progress| progress.add(1));
         let json = match result {
             Ok(done) => {
                 let (json, is_new) = split(done);
@@ -258,8 +259,23 @@ impl Work {
         )
     }
 
-    fn report(self, output: &mut Output) -> Result<(), CliError> {
-        drop(self.progress);
+    fn report(mut self, output: &mut Output) -> Result<(), CliError> {
+        drop(self.progress.take());
+        let written = self.write(output);
+        for (id, refusal) in &self.refusals {
+            remote::note(&format!("{id}: {refusal}"));
+        }
+        if self.counts.refused > 0 {
+            // It is told also to who has stopped reading.
+            return Err(CliError::failed(
+                format!("{} refused", counted(self.counts.refused, "dead letter")),
+                None,
+            ));
+        }
+        written
+    }
+
+    fn write(&self, output: &mut Output) -> Result<(), CliError> {
         let (counts, done) = (&self.counts, self.done);
         if output.is_json() {
             output.json(&json!({
@@ -284,16 +300,6 @@ impl Work {
                 output.line(&line)?;
             }
         }
-        output.finish()?;
-        for (id, refusal) in &self.refusals {
-            remote::note(&format!("{id}: {refusal}"));
-        }
-        if counts.refused > 0 {
-            return Err(CliError::failed(
-                format!("{} refused", counted(counts.refused, "dead letter")),
-                None,
-            ));
-        }
-        Ok(())
+        output.finish()
     }
 }

@@ -95,23 +95,25 @@ pub(super) fn run(
             "{records} without field {field}: sent without a key"
         ));
     }
+    let mut written = Ok(());
     if output.is_json() {
-        output.json(&json!({
+        let counts = json!({
             "acknowledged": result.counts.acknowledged,
             "failed": result.counts.failed,
-        }))?;
-        output.finish()?;
+        });
+        written = output.json(&counts).and_then(|()| output.finish());
     }
     let text = format!(
         "{} acknowledged",
         counted(result.counts.acknowledged, "record")
     );
     match result.failure {
-        None if output.is_json() => Ok(()),
+        None if output.is_json() => written,
         None => {
             remote::note(&text);
             Ok(())
         }
+        // It is told also to who has stopped reading.
         Some(failure) => {
             remote::note(&text);
             Err(failure)

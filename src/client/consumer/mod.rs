@@ -9,6 +9,7 @@ mod fetcher;
 mod position;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,9 @@ pub struct ConsumerOptions {
     pub group: Option<String>,
     /// Whether the committed offsets of the group are passed over at the beginning.
     pub ignores_committed: bool,
+    /// Whether to begin at `start` also where what the group has committed is no longer there, or not yet. Otherwise that is
+    /// [`ClientError::OffsetOutOfRange`]: records were lost to the group.
+    pub starts_where_lost: bool,
     /// Whether to read also what is for one group alone.
     pub all_groups: bool,
     /// Whether to stop at what was the end when the consumer was opened.
@@ -80,6 +84,7 @@ impl Default for ConsumerOptions {
             start: Start::Earliest,
             group: None,
             ignores_committed: false,
+            starts_where_lost: false,
             all_groups: false,
             stops_at_end: false,
             prefetch_bytes: 16 << 20,
@@ -121,6 +126,8 @@ pub struct Consumer {
     ready: VecDeque<Record>,
     /// By partition: the offset behind what was handed out, and behind what was passed over with it.
     consumed: BTreeMap<u32, Offset>,
+    /// The same when it was opened, or last committed.
+    stored: BTreeMap<u32, Offset>,
     /// The partition of the records in `ready`, and the offset behind their batch.
     behind_ready: Option<(u32, Offset)>,
 }
@@ -140,7 +147,7 @@ impl Consumer {
         let positions = positions(client, &topic, &options).await?;
         let prefetch_bytes = options.prefetch_bytes.max(1);
         let (sender, ahead) = mpsc::channel(BATCHES_AHEAD);
-        let consumed = positions.iter().map(|p| (p.partition, p.next)).collect();
+        let consumed: BTreeMap<_, _> = positions.iter().map(|p| (p.partition, p.next)).collect();
         let fetcher = Fetcher {
             client: client.sibling(),
             topic: topic.clone(),
@@ -167,6 +174,7 @@ impl Consumer {
             },
             fetched: ahead,
             ready: VecDeque::new(),
+            stored: consumed.clone(),
             consumed,
             behind_ready: None,
         })
@@ -231,7 +239,8 @@ impl Consumer {
         &self.consumed
     }
 
-    /// Stores for the group how far the records have been handed out.
+    /// Stores for the group how far the records have been handed out, of the partitions that have got on since the last time: what
+    /// others have committed meanwhile for those where nothing was read stays.
     ///
     /// # Errors
     /// As [`Client::commit_offsets`]. Without a group nothing is done.
@@ -242,16 +251,31 @@ impl Consumer {
         let Some(group) = &self.reader.group else {
             return Ok(());
         };
-        let offsets = self
+        let has_got_on = |(partition, offset): &(&u32, &Offset)| {
+            let stored = self.stored.get(*partition);
+            stored.is_none_or(|stored| *stored < **offset)
+        };
+        let offsets: Vec<_> = self
             .consumed
             .iter()
+            .filter(has_got_on)
             .map(|(partition, offset)| CommittedOffset {
                 topic: self.topic.as_ref().to_owned(),
                 partition: *partition,
                 offset: *offset,
                 metadata: String::new(),
-            });
-        self.client.commit_offsets(group, offsets.collect()).await
+            })
+            .collect();
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let stored: Vec<_> = offsets
+            .iter()
+            .map(|one| (one.partition, one.offset))
+            .collect();
+        self.client.commit_offsets(group, offsets).await?;
+        self.stored.extend(stored);
+        Ok(())
     }
 
     /// Dead-letters a record on behalf of the group.
@@ -340,7 +364,14 @@ async fn positions(
         });
     }
     let starts = starts(client, topic, &partitions, options.start).await?;
-    let committed = committed(client, topic, options).await?;
+    let mut committed = committed(client, topic, options).await?;
+    if options.starts_where_lost && !committed.is_empty() {
+        let kept = kept(client, topic, &partitions).await?;
+        committed.retain(|partition, offset| {
+            let kept = kept.get(partition);
+            kept.is_none_or(|kept| kept.contains(offset))
+        });
+    }
     let ends = if options.stops_at_end {
         let found = client
             .find_offsets(topic, &partitions, Place::Latest)
@@ -373,6 +404,23 @@ async fn starts(
     };
     let found = client.find_offsets(topic, partitions, place).await?;
     Ok(found.into_iter().map(|found| found.offset).collect())
+}
+
+/// Returns which offsets can be read, by partition.
+async fn kept(
+    client: &Client,
+    topic: &str,
+    partitions: &[u32],
+) -> Result<BTreeMap<u32, RangeInclusive<Offset>>, ClientError> {
+    let first = client
+        .find_offsets(topic, partitions, Place::Earliest)
+        .await?;
+    let end = client
+        .find_offsets(topic, partitions, Place::Latest)
+        .await?;
+    let ranges = first.iter().zip(&end);
+    let ranges = ranges.map(|(first, end)| first.offset..=end.offset);
+    Ok(partitions.iter().copied().zip(ranges).collect())
 }
 
 async fn committed(

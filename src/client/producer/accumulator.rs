@@ -170,6 +170,11 @@ impl Accumulator {
         self.is_closed
     }
 
+    /// Returns whether nothing is left to be sent, and nothing can come.
+    pub(super) fn is_at_its_end(&self) -> bool {
+        self.is_closed && self.sealed.is_empty() && self.first_at.is_none()
+    }
+
     /// Returns how many records were taken.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted
@@ -304,6 +309,18 @@ mod tests {
             Next::Batch(batch) => batch,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_was_taken_before_it_was_closed_is_still_to_be_sent() {
+        let mut accumulator = accumulator();
+        let now = Instant::now();
+        assert!(matches!(accumulator.next(now), Ok(Next::Nothing)));
+        push(&mut accumulator, 1, now);
+        accumulator.close();
+        assert!(!accumulator.is_at_its_end());
+        batch(accumulator.next(now).unwrap());
+        assert!(accumulator.is_at_its_end());
     }
 
     #[test]

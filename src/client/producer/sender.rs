@@ -134,10 +134,8 @@ impl Sender {
     pub(super) async fn run(mut self) {
         loop {
             let until = self.fill_window().await;
-            if self.in_flight.is_empty()
-                && until.is_none()
-                && self.lane.accumulator.lock().is_closed()
-            {
+            // Looked at together: a record may have come, and the lane may have been closed, since the window was filled.
+            if self.in_flight.is_empty() && self.lane.accumulator.lock().is_at_its_end() {
                 return;
             }
             let has_room = self.in_flight.len() < self.window();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use storage::offset::TimestampMs;
 
 use super::host::{Host, KeyName, Waiting};
+use super::hosts::HostId;
 use super::key::Order;
 use super::{Gates, Pass};
 
@@ -26,11 +27,12 @@ impl Gates {
         now: TimestampMs,
         passes: &mut Vec<Pass>,
     ) {
-        if self.is_free(&key, &waiting, now) {
-            let pass = self.let_in(key, waiting, now);
+        let host = self.hosts.id(&waiting.claim.host);
+        if self.is_free((host, &key), &waiting, now) {
+            let pass = self.let_in((host, key), waiting, now);
             passes.push(pass);
         } else {
-            self.wait(key, waiting, now);
+            self.wait((host, key), waiting, now);
             self.let_in_ready(now, passes);
         }
     }
@@ -60,9 +62,9 @@ impl Gates {
     }
 
     fn let_in_until_full(&mut self, now: TimestampMs, passes: &mut Vec<Pass>) {
-        while let Some((_, name)) = self.ready.first() {
-            let name = Arc::clone(name);
-            match self.step(&name, now) {
+        while let Some((_, host)) = self.ready.first() {
+            let host = *host;
+            match self.step(host, now) {
                 Step::LetIn(pass) => passes.push(pass),
                 Step::Passed => {}
                 Step::Full => return,
@@ -71,15 +73,16 @@ impl Gates {
     }
 
     /// Returns whether every gate is open to it, and nobody waits before one who could take its place.
-    fn is_free(&mut self, key: &KeyName, waiting: &Waiting, now: TimestampMs) -> bool {
+    fn is_free(
+        &mut self,
+        (host, key): (HostId, &KeyName),
+        waiting: &Waiting,
+        now: TimestampMs,
+    ) -> bool {
         let claim = &waiting.claim;
         let limits = self.limits;
         let is_free_host = |host: &Host| host.ready.is_empty() && host.has_room(claim, limits);
-        let is_free_at_own = match self.hosts.get(&claim.host) {
-            Some(host) => is_free_host(host),
-            None => is_free_host(&Host::default()),
-        };
-        is_free_at_own
+        self.hosts.get(host).is_some_and(is_free_host)
             && self.ready.is_empty()
             && self.total.has_room(claim.places, limits.in_all(claim.turn))
             && self
@@ -88,30 +91,30 @@ impl Gates {
     }
 
     /// Looks at the first of the destination that is next.
-    fn step(&mut self, name: &Arc<str>, now: TimestampMs) -> Step {
-        let Some(host) = self.hosts.get(name) else {
+    fn step(&mut self, id: HostId, now: TimestampMs) -> Step {
+        let Some(host) = self.hosts.get(id) else {
             self.ready.pop_first();
             return Step::Passed;
         };
         let first = host.first();
         let first = first.filter(|(_, first)| host.has_room(&first.claim, self.limits));
         let Some((key, Waiting { seq, claim, .. })) = first else {
-            self.register_host(name);
+            self.register_host(id);
             return Step::Passed;
         };
         let (key, seq) = (key.clone(), *seq);
         let (places, max) = (claim.places, self.limits.in_all(claim.turn));
-        if !self.has_turn(name, &key, seq, now) {
+        if !self.has_turn(id, &key, seq, now) {
             return Step::Passed;
         }
         if !self.total.has_room(places, max) {
             return Step::Full;
         }
-        self.let_first_in(name, now).map_or(Step::Full, Step::LetIn)
+        self.let_first_in(id, now).map_or(Step::Full, Step::LetIn)
     }
 
     /// Returns whether the key of the first of a destination lets it in. If not, somebody else is the first of all now.
-    fn has_turn(&mut self, host: &Arc<str>, key: &KeyName, seq: u64, now: TimestampMs) -> bool {
+    fn has_turn(&mut self, host: HostId, key: &KeyName, seq: u64, now: TimestampMs) -> bool {
         let Some((name, found)) = key
             .as_ref()
             .and_then(|name| Some((name, self.keys.get_mut(name)?)))
@@ -129,22 +132,27 @@ impl Gates {
         false
     }
 
-    fn let_first_in(&mut self, name: &Arc<str>, now: TimestampMs) -> Option<Pass> {
-        let (key, waiting, next) = self.hosts.get_mut(name)?.pop_first()?;
+    fn let_first_in(&mut self, host: HostId, now: TimestampMs) -> Option<Pass> {
+        let (key, waiting, next) = self.hosts.get_mut(host)?.pop_first()?;
         if let Some(key) = self.key_of(&key) {
             key.waiting_count = key.waiting_count.saturating_sub(1);
         }
-        let pass = self.let_in(key.clone(), waiting, now);
+        let pass = self.let_in((host, key.clone()), waiting, now);
         if let Some(seq) = next {
-            self.register(name, key, seq, now);
+            self.register(host, key, seq, now);
         }
-        self.register_host(name);
+        self.register_host(host);
         Some(pass)
     }
 
-    fn let_in(&mut self, key: KeyName, waiting: Waiting, now: TimestampMs) -> Pass {
+    fn let_in(
+        &mut self,
+        (host, key): (HostId, KeyName),
+        waiting: Waiting,
+        now: TimestampMs,
+    ) -> Pass {
         let Waiting { seq, ticket, claim } = waiting;
-        self.keep(&claim);
+        self.take_places(host, &claim);
         self.count = self.count.saturating_add(1);
         let period = self.key_of(&key).and_then(|key| key.enter(seq, now));
         self.note_end_of(&key);

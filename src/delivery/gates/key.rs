@@ -2,12 +2,11 @@
 //!
 //! A period begins with the first attempt after the one before has ended.
 
-use std::sync::Arc;
-
 use storage::delivery::FlowLimits;
 use storage::limits::FLOW_PERIOD_MS_MAX;
 use storage::offset::TimestampMs;
 
+use super::hosts::HostId;
 use super::register::Register;
 use super::room::Room;
 use crate::delivery::api::FlowView;
@@ -41,7 +40,7 @@ pub(super) enum Order {
 pub(super) struct Key {
     inside: Room,
     /// Queues whose first has come to the key while it was closed, with their destinations.
-    pub(super) parked: Register<Arc<str>>,
+    pub(super) parked: Register<HostId>,
     /// Messages of the key that wait, wherever.
     pub(super) waiting_count: u64,
     /// Whose the next place is: its destination had room for it, and the key was closed.

@@ -31,6 +31,7 @@
 
 mod admit;
 mod host;
+mod hosts;
 mod key;
 mod pass;
 mod queues;
@@ -45,7 +46,8 @@ use storage::delivery::{FlowControl, FlowLimits};
 use storage::offset::TimestampMs;
 
 use super::api::FlowView;
-use host::{Host, Waiting};
+use host::Waiting;
+use hosts::{HostId, Hosts};
 use key::Key;
 pub use key::Pin;
 pub use pass::{Claim, GateLimits, Pass, Ticket, Turn};
@@ -57,11 +59,11 @@ use room::Room;
 pub struct Gates {
     limits: GateLimits,
     keys: HashMap<Arc<str>, Key>,
-    hosts: HashMap<Arc<str>, Host>,
+    hosts: Hosts,
     /// Places that are taken of all.
     total: Room,
     /// Destinations that have room for their first.
-    ready: Register<Arc<str>>,
+    ready: Register<HostId>,
     /// Number of the message that comes next.
     seq: u64,
     /// Attempts inside.
@@ -79,7 +81,7 @@ impl Gates {
         Self {
             limits,
             keys: HashMap::new(),
-            hosts: HashMap::new(),
+            hosts: Hosts::default(),
             total: Room::default(),
             ready: Register::default(),
             seq: 0,
@@ -107,7 +109,7 @@ impl Gates {
             self.open_key(&name, now, &mut passes);
             name
         });
-        if let Some((host, _)) = self.hosts.get_key_value(&claim.host) {
+        if let Some((host, _)) = self.hosts.find(&claim.host) {
             claim.host = Arc::clone(host);
         }
         if key.is_some() {
@@ -126,19 +128,20 @@ impl Gates {
     pub fn leave(&mut self, pass: &Pass, now: TimestampMs) -> Vec<Pass> {
         self.count = self.count.saturating_sub(1);
         self.total.leave(pass.claim.places);
-        if let Some(host) = self.hosts.get_mut(&pass.claim.host) {
+        let host = self.hosts.find(&pass.claim.host).map(|(_, id)| id);
+        if let Some(host) = host.and_then(|id| self.hosts.get_mut(id)) {
             host.room.leave(1);
         }
         if let Some(key) = self.key_of(&pass.key) {
             key.leave();
         }
-        self.register_host(&pass.claim.host);
+        host.inspect(|id| self.register_host(*id));
         let mut passes = Vec::new();
         if let Some(key) = &pass.key {
             self.open_key(key, now, &mut passes);
         }
         self.let_in_ready(now, &mut passes);
-        self.forget_host(&pass.claim.host);
+        host.inspect(|id| self.hosts.forget_unused(*id));
         passes
     }
 
@@ -153,9 +156,8 @@ impl Gates {
     /// Keeps places for one who comes later, with [`Gates::take_kept`]: nobody else gets them meanwhile. There must be room, as
     /// there is for whoever has gone in its turn through gates with the same limits.
     pub fn keep(&mut self, claim: &Claim) {
-        let host = self.hosts.entry(Arc::clone(&claim.host)).or_default();
-        host.room.enter(1);
-        self.total.enter(claim.places);
+        let host = self.hosts.id(&claim.host);
+        self.take_places(host, claim);
     }
 
     /// Lets the one in whose places were kept.
@@ -250,7 +252,10 @@ impl Gates {
     pub fn sweep(&mut self, now: TimestampMs, is_used: &dyn Fn(&str) -> bool) {
         self.keys
             .retain(|name, key| !key.is_idle(now) || is_used(name));
-        self.hosts.retain(|_, host| !host.is_empty());
+        let hosts: Vec<_> = self.hosts.iter().map(|(id, _)| id).collect();
+        for host in hosts {
+            self.hosts.forget_unused(host);
+        }
         self.ends.retain(|(_, name)| self.keys.contains_key(name));
     }
 
@@ -269,14 +274,21 @@ impl Gates {
     /// Returns how many messages wait at a gate.
     #[must_use]
     pub fn waiting_count(&self) -> usize {
-        let queues = self.hosts.values().flat_map(|host| host.queues.values());
+        let queues = self.hosts.iter().flat_map(|(_, host)| host.queues.values());
         queues.map(VecDeque::len).sum()
     }
 
     /// Returns who waits at a gate, in no order.
     pub fn waiting(&self) -> impl Iterator<Item = Ticket> {
-        let queues = self.hosts.values().flat_map(|host| host.queues.values());
+        let queues = self.hosts.iter().flat_map(|(_, host)| host.queues.values());
         queues.flatten().map(|waiting| waiting.ticket)
+    }
+
+    fn take_places(&mut self, host: HostId, claim: &Claim) {
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.room.enter(1);
+        }
+        self.total.enter(claim.places);
     }
 
     fn key_mut(&mut self, name: &str) -> &mut Key {

@@ -5,37 +5,43 @@ use std::sync::Arc;
 
 use storage::offset::TimestampMs;
 
-use super::host::{Host, KeyName, Waiting, Withdrawn};
+use super::host::{KeyName, Waiting, Withdrawn};
+use super::hosts::HostId;
 use super::key::Key;
 use super::{Gates, Pass, Ticket};
 
 impl Gates {
     /// Makes a message wait behind those of its destination and key.
-    pub(super) fn wait(&mut self, key: KeyName, waiting: Waiting, now: TimestampMs) {
+    pub(super) fn wait(
+        &mut self,
+        (id, key): (HostId, KeyName),
+        waiting: Waiting,
+        now: TimestampMs,
+    ) {
         if let Some(key) = self.key_of(&key) {
             key.waiting_count = key.waiting_count.saturating_add(1);
         }
-        let (name, seq) = (Arc::clone(&waiting.claim.host), waiting.seq);
-        let host = self.hosts.entry(Arc::clone(&name)).or_default();
-        if host.push(&key, waiting) {
-            self.register(&name, key, seq, now);
+        let seq = waiting.seq;
+        let host = self.hosts.get_mut(id);
+        if host.is_some_and(|host| host.push(&key, waiting)) {
+            self.register(id, key, seq, now);
         }
     }
 
     /// Registers a queue under the number of its first: behind its key if that is closed, else at its destination.
-    pub(super) fn register(&mut self, name: &Arc<str>, key: KeyName, seq: u64, now: TimestampMs) {
+    pub(super) fn register(&mut self, host: HostId, key: KeyName, seq: u64, now: TimestampMs) {
         let is_open = self.key_of(&key).is_none_or(|key| key.is_open_to(seq, now));
         if is_open {
-            self.make_ready(name, key, seq);
+            self.make_ready(host, key, seq);
         } else {
-            self.park(name, &key, seq);
+            self.park(host, &key, seq);
         }
     }
 
     /// Registers a destination among those that have room for their first, or takes it out there. To be called behind every
     /// change of it.
-    pub(super) fn register_host(&mut self, name: &Arc<str>) {
-        let Some(host) = self.hosts.get_mut(name) else {
+    pub(super) fn register_host(&mut self, id: HostId) {
+        let Some(host) = self.hosts.get_mut(id) else {
             return;
         };
         let next = host.next(self.limits);
@@ -47,17 +53,17 @@ impl Gates {
             self.ready.remove(before);
         }
         if let Some(next) = next {
-            self.ready.insert(next, Arc::clone(name));
+            self.ready.insert(next, id);
         }
     }
 
     /// Moves the first queue of a destination behind its key, which has closed.
-    pub(super) fn park_first(&mut self, name: &Arc<str>) {
-        let host = self.hosts.get_mut(name);
+    pub(super) fn park_first(&mut self, id: HostId) {
+        let host = self.hosts.get_mut(id);
         if let Some((seq, key)) = host.and_then(|host| host.ready.pop_first()) {
-            self.park(name, &key, seq);
+            self.park(id, &key, seq);
         }
-        self.register_host(name);
+        self.register_host(id);
     }
 
     /// Moves the next of the queues behind a key back to its destination, if the key is open to it. Returns whether it was.
@@ -69,7 +75,7 @@ impl Gates {
             return false;
         };
         if let Some(host) = key.parked.remove(seq) {
-            self.make_ready(&host, Some(Arc::clone(name)), seq);
+            self.make_ready(host, Some(Arc::clone(name)), seq);
         }
         self.note_end(name);
         true
@@ -77,17 +83,17 @@ impl Gates {
 
     /// Lets those go who need not wait any more. Returns the passes of those who may start because of it.
     pub fn withdraw(&mut self, gone: &HashSet<Ticket>, now: TimestampMs) -> Vec<Pass> {
-        let names: Vec<_> = self.hosts.keys().cloned().collect();
+        let hosts: Vec<_> = self.hosts.iter().map(|(id, _)| id).collect();
         let mut keys = BTreeSet::new();
-        for name in names {
-            let host = self.hosts.get_mut(&name);
+        for id in hosts {
+            let host = self.hosts.get_mut(id);
             let changed = host.map_or_else(Vec::new, |host| host.withdraw(gone));
             for queue in changed {
                 keys.extend(queue.key.clone());
-                self.repair(&name, queue);
+                self.repair(id, queue);
             }
-            self.register_host(&name);
-            self.forget_host(&name);
+            self.register_host(id);
+            self.hosts.forget_unused(id);
         }
         let mut passes = Vec::new();
         for key in &keys {
@@ -116,28 +122,22 @@ impl Gates {
         }
     }
 
-    pub(super) fn forget_host(&mut self, name: &Arc<str>) {
-        if self.hosts.get(name).is_some_and(Host::is_empty) {
-            self.hosts.remove(name);
-        }
-    }
-
-    fn make_ready(&mut self, name: &Arc<str>, key: KeyName, seq: u64) {
-        if let Some(host) = self.hosts.get_mut(name) {
+    fn make_ready(&mut self, id: HostId, key: KeyName, seq: u64) {
+        if let Some(host) = self.hosts.get_mut(id) {
             host.ready.insert(seq, key);
         }
-        self.register_host(name);
+        self.register_host(id);
     }
 
-    fn park(&mut self, name: &Arc<str>, key: &KeyName, seq: u64) {
+    fn park(&mut self, host: HostId, key: &KeyName, seq: u64) {
         if let Some(found) = self.key_of(key) {
-            found.parked.insert(seq, Arc::clone(name));
+            found.parked.insert(seq, host);
         }
         self.note_end_of(key);
     }
 
     /// Registers a queue where it was, under the number of who is its first now.
-    fn repair(&mut self, name: &Arc<str>, queue: Withdrawn) {
+    fn repair(&mut self, id: HostId, queue: Withdrawn) {
         let Withdrawn { key, before, .. } = queue;
         let is_gone = queue.now != Some(before);
         if let Some(key) = self.key_of(&key) {
@@ -150,7 +150,7 @@ impl Gates {
                 key.parked.insert(seq, host);
             }
         }
-        if let Some(host) = self.hosts.get_mut(name)
+        if let Some(host) = self.hosts.get_mut(id)
             && let Some(key) = host.ready.remove(before)
             && let Some(seq) = queue.now
         {

@@ -14,7 +14,7 @@ use crate::log::LogConfig;
 use crate::log::{Appended, FirstUse, Log, LogPlace};
 use crate::log_id::PartitionNumber;
 use crate::offset::{Offset, TimestampMs};
-use crate::producers::{Producers, Verdict};
+use crate::producers::{ProducerLimits, Producers, Verdict};
 use crate::reserve::Reserve;
 
 /// A partition, as its one owner has it.
@@ -105,8 +105,14 @@ impl Partition {
     }
 
     /// Changes how the logs behave from now on. Their visibility and gaps stay.
-    pub fn reconfigure(&mut self, main: &LogConfig, dead_letters: &LogConfig) {
+    pub fn reconfigure(
+        &mut self,
+        main: &LogConfig,
+        dead_letters: &LogConfig,
+        producers: ProducerLimits,
+    ) {
         self.main.reconfigure(main);
+        self.producers.set_limits(producers);
         if let Some(log) = self.dead_letters.as_mut() {
             log.log_mut().reconfigure(dead_letters);
         }

@@ -189,7 +189,7 @@ impl Machine {
     /// it is the end of a period that is to be looked at.
     fn check_first(&self) {
         if let Some((_, name)) = self.gates.ready.first() {
-            let host = self.gates.hosts.get(name).unwrap();
+            let host = self.gates.hosts.get(*name).unwrap();
             let (key, first) = host.first().unwrap();
             let key = key.as_ref().map(|key| self.gates.keys.get(key).unwrap());
             assert!(key.is_none_or(|key| key.is_open_to(first.seq, self.now)));
@@ -227,7 +227,7 @@ impl Machine {
         let much_later = self.now.saturating_add(8 * 24 * 3_600_000);
         self.gates.sweep(much_later, &|_| false);
         let left = (
-            self.gates.hosts.len(),
+            self.gates.hosts.iter().count(),
             self.gates.keys.len(),
             self.gates.ends.len(),
         );
