@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 
+use storage::delivery::Period;
 use storage::offset::TimestampMs;
 use storage::partition::NewMessage;
 
@@ -112,8 +113,33 @@ impl Broker {
                 state.forget(dedup_from, periods_from, &is_known);
             }
         }
+        self.forget_periods(now);
         self.push().fired.lock().retain(|id, _| is_known(id));
         self.push().set_back.lock().retain(|id, _| is_known(id));
+    }
+
+    /// Forgets the periods of flow-control keys that are over: there may be a key for each user of somebody's. Each lock is had alone.
+    fn forget_periods(&self, now: TimestampMs) {
+        let push = self.push();
+        for desk in &push.desks {
+            let name = |(key, period): (&str, Period)| (key.to_owned(), period.start);
+            let mut periods: Vec<_> = {
+                let owner = desk.partition.owner().lock();
+                let state = owner.delivery();
+                state.map_or_else(Vec::new, |state| state.periods().map(name).collect())
+            };
+            // How long a period is, the key's limits say.
+            for (key, _) in &periods {
+                push.learn_limits(key);
+            }
+            {
+                let gates = push.gates.lock();
+                periods.retain(|(key, _)| gates.is_past(key, now));
+            }
+            if let Some(state) = desk.partition.owner().lock().delivery_mut() {
+                state.forget_periods(&periods);
+            }
+        }
     }
 
     /// Takes messages that were called off out of the lists at the gates: their turn there may never come.

@@ -206,12 +206,16 @@ impl Key {
 
     pub(super) fn is_idle(&self, now: TimestampMs) -> bool {
         let is_unused = self.inside.inside() == 0 && self.waiting_count == 0;
-        let is_over = match (self.rate_max(), self.period_start) {
+        is_unused && self.pin == Pin::default() && self.is_past(now)
+    }
+
+    /// Returns whether no attempt counts any more that was made before now.
+    pub(super) fn is_past(&self, now: TimestampMs) -> bool {
+        match (self.rate_max(), self.period_start) {
             // How long the period is that began before a restart, only a message can say.
             (None, Some(start)) => now.since(start).unsigned_abs() > FLOW_PERIOD_MS_MAX.into(),
             _ => self.is_over(now),
-        };
-        is_unused && self.pin == Pin::default() && is_over
+        }
     }
 
     pub(super) fn view(&self, name: &str, now: TimestampMs) -> FlowView {

@@ -259,6 +259,12 @@ impl Gates {
         self.ends.retain(|(_, name)| self.keys.contains_key(name));
     }
 
+    /// Returns whether no attempt of a key counts any more that was made before now: its period is over.
+    #[must_use]
+    pub fn is_past(&self, key: &str, now: TimestampMs) -> bool {
+        self.keys.get(key).is_none_or(|key| key.is_past(now))
+    }
+
     /// Returns how many attempts are under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {

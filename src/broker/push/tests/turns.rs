@@ -261,6 +261,45 @@ async fn a_schedule_goes_by_the_clock_again_that_once_stood_far_ahead() {
     machine.until("it has fired again", fired(next)).await;
 }
 
+/// There may be a key for each user of somebody's, and each has had an attempt once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_period_is_remembered_until_it_is_over_and_no_longer() {
+    let mut machine = Machine::new();
+    let flow = FlowControl {
+        key: "k".to_owned(),
+        parallelism: None,
+        rate: Some(1),
+        period_ms: Some(60_000),
+    };
+    let limited = || Envelope {
+        flow: Some(flow.clone()),
+        ..to("http://h/a")
+    };
+    machine.publish(limited()).await;
+    machine.attempt().await.answer(200, &[]);
+    machine
+        .until("it is delivered", |broker| {
+            broker.delivery_counts().delivered == 1
+        })
+        .await;
+    let remembered = |broker: &Broker| {
+        let desks = broker.push().desks.iter();
+        let periods = desks.map(|desk| {
+            let owner = desk.partition.owner().lock();
+            owner.delivery().unwrap().periods().count()
+        });
+        periods.sum::<usize>()
+    };
+    machine.broker.sweep_push();
+    assert_eq!(remembered(&machine.broker), 1);
+    let machine = machine.restart().await;
+    machine.broker.sweep_push();
+    assert_eq!(remembered(&machine.broker), 1, "it counts behind a restart");
+    machine.advance(MINUTE);
+    machine.broker.sweep_push();
+    assert_eq!(remembered(&machine.broker), 0);
+}
+
 /// Otherwise those who name the key alone would all go at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_hold_for_those_who_name_the_key_alone_across_restarts_and_sweeps() {

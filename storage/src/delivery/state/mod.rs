@@ -250,6 +250,19 @@ impl DeliveryState {
         self.fired.retain(|id, _| is_known(id));
     }
 
+    /// Forgets periods that are over, each as long as no other one has begun since.
+    pub fn forget_periods(&mut self, over: &[(String, TimestampMs)]) {
+        for (key, start) in over {
+            if self
+                .periods
+                .get(key)
+                .is_some_and(|period| period.start == *start)
+            {
+                self.periods.remove(key);
+            }
+        }
+    }
+
     /// Forgets the limits of flow-control keys that were named before `from` and that no message has. Looks at all of them.
     pub fn forget_limits(&mut self, from: TimestampMs) {
         let flows = &self.flows;
