@@ -1,6 +1,8 @@
 //! Consuming that is stopped, and groups whose place is gone.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::Range;
 use std::process::{Child, Stdio};
 
 use crate::broker::{self, Broker, run, signal, stderr, stdout, wait_for};
@@ -10,9 +12,16 @@ const COUNT: usize = 200_000;
 
 fn filled() -> Broker {
     let broker = Broker::start();
-    let input: String = (0..COUNT).map(|line| format!("record {line}\n")).collect();
-    broker.pipe(&["produce", "t"], input.as_bytes());
+    broker.pipe(&["produce", "t"], records(0..COUNT).as_bytes());
     broker
+}
+
+fn records(numbers: Range<usize>) -> String {
+    let mut lines = String::new();
+    for number in numbers {
+        writeln!(lines, "record {number}").unwrap();
+    }
+    lines
 }
 
 /// Begins to read all of it, and waits until the first record has come.
@@ -61,8 +70,7 @@ fn a_group_whose_place_is_gone_says_so_and_goes_on_where_it_is_told() {
     run(broker.command(&create));
     // A segment for each.
     for from in (0..1_000).step_by(200) {
-        let lines = (from..from + 200).map(|line| format!("record {line}\n"));
-        broker.pipe(&["produce", "t"], lines.collect::<String>().as_bytes());
+        broker.pipe(&["produce", "t"], records(from..from + 200).as_bytes());
     }
     let read = |flags: &[&str]| {
         let arguments = [&["consume", "t", "--group", "g", "--count", "1"], flags];

@@ -7,9 +7,9 @@
 pub mod decode;
 mod fetcher;
 mod position;
+mod start;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ use tokio::sync::{Semaphore, mpsc};
 
 use self::decode::{Reader, records_from};
 use self::fetcher::{Fetched, Fetcher, wait_ms};
-use self::position::{FetchRules, Position, distinct, rise};
+use self::position::{FetchRules, rise};
+use self::start::positions;
 use super::api::{Client, rejection};
 use super::error::ClientError;
 use crate::limits::FETCH_WAIT_MS_MAX;
 use crate::protocol::group_offsets::CommittedOffset;
-use crate::protocol::list_offsets::Place;
 use crate::protocol::reject::RejectAnswer;
 
 /// Batches that wait for the reader at most, whatever their size.
@@ -344,101 +344,4 @@ impl Consumer {
         self.behind_ready = Some((partition, batch.header().next_offset()));
         Ok(())
     }
-}
-
-async fn positions(
-    client: &Client,
-    topic: &Arc<str>,
-    options: &ConsumerOptions,
-) -> Result<Vec<Position>, ClientError> {
-    let count = client.partition_count(topic).await?.get();
-    let partitions = options
-        .partitions
-        .clone()
-        .map_or_else(|| (0..count).collect(), distinct);
-    if let Some(partition) = partitions.iter().find(|partition| **partition >= count) {
-        return Err(ClientError::NoPartition {
-            topic: topic.clone(),
-            partition: *partition,
-            partition_count: count,
-        });
-    }
-    let starts = starts(client, topic, &partitions, options.start).await?;
-    let mut committed = committed(client, topic, options).await?;
-    if options.starts_where_lost && !committed.is_empty() {
-        let kept = kept(client, topic, &partitions).await?;
-        committed.retain(|partition, offset| {
-            let kept = kept.get(partition);
-            kept.is_none_or(|kept| kept.contains(offset))
-        });
-    }
-    let ends = if options.stops_at_end {
-        let found = client
-            .find_offsets(topic, &partitions, Place::Latest)
-            .await?;
-        found.into_iter().map(|found| Some(found.offset)).collect()
-    } else {
-        vec![None; partitions.len()]
-    };
-    let places = partitions.into_iter().zip(starts).zip(ends);
-    Ok(places
-        .map(|((partition, start), end)| Position {
-            partition,
-            next: committed.get(&partition).copied().unwrap_or(start),
-            end,
-        })
-        .collect())
-}
-
-async fn starts(
-    client: &Client,
-    topic: &str,
-    partitions: &[u32],
-    start: Start,
-) -> Result<Vec<Offset>, ClientError> {
-    let place = match start {
-        Start::At(offset) => return Ok(vec![offset; partitions.len()]),
-        Start::Earliest => Place::Earliest,
-        Start::Latest => Place::Latest,
-        Start::AppendedAt(time) => Place::AppendedAt(time),
-    };
-    let found = client.find_offsets(topic, partitions, place).await?;
-    Ok(found.into_iter().map(|found| found.offset).collect())
-}
-
-/// Returns which offsets can be read, by partition.
-async fn kept(
-    client: &Client,
-    topic: &str,
-    partitions: &[u32],
-) -> Result<BTreeMap<u32, RangeInclusive<Offset>>, ClientError> {
-    let first = client
-        .find_offsets(topic, partitions, Place::Earliest)
-        .await?;
-    let end = client
-        .find_offsets(topic, partitions, Place::Latest)
-        .await?;
-    let ranges = first.iter().zip(&end);
-    let ranges = ranges.map(|(first, end)| first.offset..=end.offset);
-    Ok(partitions.iter().copied().zip(ranges).collect())
-}
-
-async fn committed(
-    client: &Client,
-    topic: &str,
-    options: &ConsumerOptions,
-) -> Result<BTreeMap<u32, Offset>, ClientError> {
-    let Some(group) = options
-        .group
-        .as_deref()
-        .filter(|_| !options.ignores_committed)
-    else {
-        return Ok(BTreeMap::new());
-    };
-    let topics = Some(vec![topic.to_owned()]);
-    let committed = client.committed_offsets(group, topics).await?;
-    Ok(committed
-        .into_iter()
-        .map(|committed| (committed.partition, committed.offset))
-        .collect())
 }

@@ -12,7 +12,7 @@ pub(super) struct HostId(usize);
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     ids: HashMap<Arc<str>, HostId>,
-    hosts: Vec<Option<(Arc<str>, Host)>>,
+    places: Vec<Option<(Arc<str>, Host)>>,
     free: Vec<HostId>,
 }
 
@@ -29,21 +29,21 @@ impl Hosts {
         }
         let host = Some((Arc::clone(name), Host::default()));
         let free = self.free.pop();
-        let id = free.unwrap_or(HostId(self.hosts.len()));
-        match self.hosts.get_mut(id.0) {
+        let id = free.unwrap_or(HostId(self.places.len()));
+        match self.places.get_mut(id.0) {
             Some(place) => *place = host,
-            None => self.hosts.push(host),
+            None => self.places.push(host),
         }
         self.ids.insert(Arc::clone(name), id);
         id
     }
 
     pub(super) fn get(&self, id: HostId) -> Option<&Host> {
-        self.hosts.get(id.0)?.as_ref().map(|(_, host)| host)
+        self.places.get(id.0)?.as_ref().map(|(_, host)| host)
     }
 
     pub(super) fn get_mut(&mut self, id: HostId) -> Option<&mut Host> {
-        self.hosts.get_mut(id.0)?.as_mut().map(|(_, host)| host)
+        self.places.get_mut(id.0)?.as_mut().map(|(_, host)| host)
     }
 
     /// Forgets a destination that nobody uses.
@@ -51,7 +51,7 @@ impl Hosts {
         if !self.get(id).is_some_and(Host::is_empty) {
             return;
         }
-        if let Some((name, _)) = self.hosts.get_mut(id.0).and_then(Option::take) {
+        if let Some((name, _)) = self.places.get_mut(id.0).and_then(Option::take) {
             self.ids.remove(&name);
             self.free.push(id);
         }
