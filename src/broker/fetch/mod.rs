@@ -67,10 +67,10 @@ impl Broker {
                 .partitions
                 .iter()
                 .any(|partition| partition.refusal.is_some());
-            // What the limits have cut short is as much as there can be: waiting would not make it more.
+            // What the limits have cut short is as much as there can be: waiting would not make it more. Nor does it make room.
             let is_enough = u64::try_from(bytes).unwrap_or(u64::MAX)
                 >= u64::from(request.bytes_min)
-                || (bytes > 0 && is_cut);
+                || (is_cut && (bytes > 0 || share.is_none()));
             let Some(deadline) =
                 deadline.filter(|deadline| !is_refused && !is_enough && *deadline > Instant::now())
             else {
@@ -133,7 +133,7 @@ impl Broker {
                 () = self.shutdown.wait() => true,
             };
             if is_ending {
-                return (answer, false, None);
+                return (answer, true, None);
             }
         }
     }

@@ -18,6 +18,7 @@ use super::ReadAhead;
 use crate::broker::Broker;
 use crate::broker::tests::{append_value, create, open, partition};
 use crate::broker::upkeep::sync_all;
+use crate::limits::FETCH_ROOM_WAIT_MAX;
 use crate::protocol::delete_topic::DeleteTopicRequest;
 use crate::protocol::error_code::ErrorCode;
 use crate::protocol::fetch::{FetchPartition, FetchRequest, FetchedPartition};
@@ -176,9 +177,19 @@ async fn what_is_more_than_was_asked_for_has_room_or_does_not_come() {
     rest().await;
     assert_eq!(broker.fetch_room.free_kib(), all - kib);
     drop(answer);
-    let others = broker.fetch_room.wait((all - kib + 1) * 1024).await;
-    let answer = broker.fetch(&request, &ahead).await.unwrap();
-    assert_eq!(answer.partitions[0].batches, Bytes::new(), "it has waited");
+    for others in [all - kib + 1, all] {
+        let others = broker.fetch_room.wait(others * 1024).await;
+        let patient = FetchRequest {
+            wait_ms_max: 30_000,
+            ..request.clone()
+        };
+        let begun = tokio::time::Instant::now();
+        let answer = broker.fetch(&patient, &ahead).await.unwrap();
+        assert_eq!(answer.partitions[0].batches, Bytes::new());
+        assert_eq!(begun.elapsed(), FETCH_ROOM_WAIT_MAX);
+        drop(others);
+    }
+    let others = broker.fetch_room.wait(all * 1024).await;
     let waiting = broker.fetch(&request, &ahead);
     let given_back = async {
         rest().await;
