@@ -47,7 +47,7 @@ pub const FETCH_WAIT_MS_MAX: u32 = 30_000;
 /// [`FETCH_WAIT_MS_MAX`] as a duration.
 pub const FETCH_WAIT_MAX: Duration = Duration::from_millis(FETCH_WAIT_MS_MAX as u64);
 
-/// How long a fetch waits for room for what it has read, before its answer is empty.
+/// How long a fetch waits for room for what it has read, before it is refused.
 pub const FETCH_ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Most bytes that one fetch may ask for: an answer stays below the largest frame.

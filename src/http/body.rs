@@ -108,7 +108,10 @@ where
         };
         bytes = bytes.saturating_add(data.len());
         if bytes > limit {
-            arriving.within(pass_over(body)).await;
+            drop((first, gathered));
+            if !is_asked_for {
+                arriving.within(pass_over(body)).await;
+            }
             return Err(BodyError::TooLarge { bytes_max });
         }
         let has_room = waiting.within(room.grow(bytes)).await;

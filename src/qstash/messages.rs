@@ -71,7 +71,10 @@ pub(super) async fn publish_batch(call: Call) -> Answer {
         .collect();
     let publications = publications?;
     let prepared = prepare(&call, &publications).await;
-    prepared.map_err(|(at, error)| batch::of_item(at, error))?;
+    prepared.map_err(|(at, error)| match at {
+        Some(at) => batch::of_item(at, error),
+        None => error,
+    })?;
     let answers = call.broker.publish(publications).await;
     if let Some(refusal) = refusal_of_all(&answers) {
         return Err(call.refused(refusal));
@@ -110,12 +113,15 @@ fn refusal_of_all(answers: &[Result<Published, Refusal>]) -> Option<&Refusal> {
 }
 
 /// Makes the queues that are not there, and checks that the URL groups are. An error comes with the place of the publication that it
-/// is about.
-async fn prepare(call: &Call, publications: &[Publication]) -> Result<(), (usize, ApiError)> {
+/// is about, if it is about one.
+async fn prepare(
+    call: &Call,
+    publications: &[Publication],
+) -> Result<(), (Option<usize>, ApiError)> {
     let mut missing: Vec<QueueName> = Vec::new();
     for (at, publication) in publications.iter().enumerate() {
         if let Target::UrlGroup(name) = &publication.target {
-            check_group(call, name).map_err(|error| (at, error))?;
+            check_group(call, name).map_err(|error| (Some(at), error))?;
         }
         let queue = publication.envelope.queue.as_deref();
         let queue = queue.and_then(|queue| QueueName::parse(queue).ok());
@@ -124,7 +130,9 @@ async fn prepare(call: &Call, publications: &[Publication]) -> Result<(), (usize
     }
     missing.sort();
     missing.dedup();
-    make_queues(call, missing).await.map_err(|error| (0, error))
+    make_queues(call, missing)
+        .await
+        .map_err(|error| (None, error))
 }
 
 pub(super) fn check_group(call: &Call, name: &str) -> Result<(), ApiError> {

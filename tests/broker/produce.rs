@@ -398,6 +398,35 @@ async fn a_consumer_commits_nothing_of_where_it_has_read_nothing() {
     broker.stop().await;
 }
 
+/// Otherwise the same command would begin at what is the latest then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_s_first_commit_says_also_where_it_has_begun() {
+    let broker = Running::start().await;
+    let client = broker.client().await;
+    create(&client, "t", 2).await;
+    let send = async |partition| {
+        let request = produce_request("t", partition, batch(&[b"x"]));
+        client.produce(&request).await.unwrap();
+    };
+    send(0).await;
+    send(1).await;
+    let options = ConsumerOptions {
+        start: Start::Latest,
+        group: Some("g".to_owned()),
+        ..ConsumerOptions::default()
+    };
+    let mut consumer = Consumer::open(&client, "t", options.clone()).await.unwrap();
+    send(0).await;
+    bounded(consumer.next()).await.unwrap().unwrap();
+    consumer.commit().await.unwrap();
+    drop(consumer);
+    send(1).await;
+    let mut again = Consumer::open(&client, "t", options).await.unwrap();
+    let record = bounded(again.next()).await.unwrap().unwrap();
+    assert_eq!((record.partition, record.offset), (1, Offset(1)));
+    broker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_commits_all_stand() {
     let broker = Running::start().await;

@@ -21,6 +21,7 @@ use ahead::{Behind, ReadAll};
 use enough::Found;
 use room::Share;
 
+use super::resolve::ended;
 use super::{Broker, partition_of, refusal};
 use crate::causes::Causes;
 use crate::limits::{
@@ -42,7 +43,7 @@ impl Broker {
     /// answer is read ahead for the next fetch that is made with the same `ahead`.
     ///
     /// # Errors
-    /// [`ErrorCode::LimitExceeded`] when too much is asked for. What one partition refuses stands in its share of the answer.
+    /// [`ErrorCode::LimitExceeded`] when too much is asked for, [`ErrorCode::Overloaded`] when there is no room for what was read. What one partition refuses stands in its share of the answer.
     pub async fn fetch(
         &self,
         request: &FetchRequest,
@@ -61,16 +62,16 @@ impl Broker {
             // Subscribed before the read, so that nothing that comes in between is missed.
             let changes = self.changes(request);
             let (mut answer, is_cut, share) =
-                self.read_within_room(request, bytes_max, &mut read).await;
+                self.read_within_room(request, bytes_max, &mut read).await?;
             let bytes = bytes_of(&answer);
             let is_refused = answer
                 .partitions
                 .iter()
                 .any(|partition| partition.refusal.is_some());
-            // What the limits have cut short is as much as there can be: waiting would not make it more. Nor does it make room.
+            // What the limits have cut short is as much as there can be: waiting would not make it more.
             let is_enough = u64::try_from(bytes).unwrap_or(u64::MAX)
                 >= u64::from(request.bytes_min)
-                || (is_cut && (bytes > 0 || share.is_none()));
+                || (bytes > 0 && is_cut);
             let Some(deadline) =
                 deadline.filter(|deadline| !is_refused && !is_enough && *deadline > Instant::now())
             else {
@@ -90,50 +91,41 @@ impl Broker {
             if !self.wait(request, changes, deadline, may_be_enough).await {
                 // What came in the last moment is still served.
                 let (mut answer, _, share) =
-                    self.read_within_room(request, bytes_max, &mut read).await;
+                    self.read_within_room(request, bytes_max, &mut read).await?;
                 hold(&mut answer, share);
                 return Ok(answer);
             }
         }
     }
 
-    /// Reads all partitions, with room for what was read. Where there is none in time, the answer is empty.
+    /// Reads all partitions, with room for what was read. Where there is none in time it is refused, and not answered with nothing:
+    /// an answer without batches says that there are none.
     async fn read_within_room(
         &self,
         request: &FetchRequest,
         bytes_max: u32,
         read: &mut ReadAll,
-    ) -> (FetchAnswer, bool, Option<Share>) {
+    ) -> Result<(FetchAnswer, bool, Option<Share>), Refusal> {
         let until = Instant::now().checked_add(FETCH_ROOM_WAIT_MAX);
         let mut share = self.fetch_room.take(bytes_max);
         loop {
             let left = share.as_ref().map_or(1, Share::bytes).min(bytes_max);
-            let (mut answer, is_cut) = self.read_all(request, left, read);
+            let (answer, is_cut) = self.read_all(request, left, read);
             let bytes = bytes_of(&answer);
             let has_room = match &mut share {
                 Some(share) => share.fits(bytes) || self.fetch_room.grow(share, bytes),
                 None => bytes == 0,
             };
             if has_room {
-                return (answer, is_cut, share);
+                return Ok((answer, is_cut, share));
             }
             // Nothing is kept in memory by a fetch that waits.
-            for partition in &mut answer.partitions {
-                partition.batches = Bytes::new();
-            }
-            drop(share.take());
+            drop((answer, share.take()));
             read.clear();
-            let waited = self.fetch_room.wait(bytes);
-            let is_ending = tokio::select! {
-                waited = waited => {
-                    share = waited;
-                    share.is_none()
-                }
-                () = sleep_until(until) => true,
-                () = self.shutdown.wait() => true,
-            };
-            if is_ending {
-                return (answer, true, None);
+            tokio::select! {
+                waited = self.fetch_room.wait(bytes) => share = Some(waited),
+                () = sleep_until(until) => return Err(no_room()),
+                () = self.shutdown.wait() => return Err(ended()),
             }
         }
     }
@@ -282,6 +274,14 @@ impl Broker {
         }
         changes
     }
+}
+
+fn no_room() -> Refusal {
+    let message = format!(
+        "other answers took the room in memory for {} s, fetch again later",
+        FETCH_ROOM_WAIT_MAX.as_secs()
+    );
+    Refusal::new(ErrorCode::Overloaded, message)
 }
 
 fn bytes_of(answer: &FetchAnswer) -> usize {

@@ -1,12 +1,13 @@
 //! The room of what was read and not sent: all fetches share it, so that many readers cannot take all memory.
 //!
 //! An answer has at least one batch, however little was asked for, and batches may be large: what an answer takes is known when it
-//! has been read. Then there is room for it, or it is dropped and waits for as much.
+//! has been read. Then there is room for it, or it is dropped and waits for as much; one at a time needs no room at all.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 const KIB: usize = 1024;
 
@@ -15,13 +16,18 @@ const KIB: usize = 1024;
 pub(in crate::broker) struct FetchRoom {
     free_kib: Arc<Semaphore>,
     kib_max: usize,
+    /// The place of the one that goes beyond the room: a batch may be larger than all of it.
+    beyond: Arc<Semaphore>,
+    given_back: Arc<Notify>,
 }
 
 /// A share of the room. It is given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
-    held: OwnedSemaphorePermit,
-    kib_max: usize,
+    held: Option<OwnedSemaphorePermit>,
+    /// It is for whatever was read.
+    beyond: Option<OwnedSemaphorePermit>,
+    given_back: Arc<Notify>,
 }
 
 impl FetchRoom {
@@ -31,6 +37,8 @@ impl FetchRoom {
         Self {
             free_kib: Arc::new(Semaphore::new(kib_max)),
             kib_max,
+            beyond: Arc::new(Semaphore::new(1)),
+            given_back: Arc::new(Notify::new()),
         }
     }
 
@@ -47,28 +55,42 @@ impl FetchRoom {
         self.try_acquire(kib)
     }
 
-    /// Waits for room of so many bytes, or for all of it if they are more.
-    pub(super) async fn wait(&self, bytes: usize) -> Option<Share> {
-        let kib = u32::try_from(self.kib_of(bytes)).unwrap_or(u32::MAX);
-        let held = Arc::clone(&self.free_kib).acquire_many_owned(kib).await;
-        Some(self.share(held.ok()?))
-    }
-
-    fn try_acquire(&self, kib: usize) -> Option<Share> {
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        let held = Arc::clone(&self.free_kib).try_acquire_many_owned(kib);
-        Some(self.share(held.ok()?))
-    }
-
-    fn share(&self, held: OwnedSemaphorePermit) -> Share {
-        Share {
-            held,
-            kib_max: self.kib_max,
+    /// Waits for room of so many bytes, or to be the one that goes beyond the room. Nobody else is kept waiting meanwhile.
+    pub(super) async fn wait(&self, bytes: usize) -> Share {
+        loop {
+            // Before the look, so that nothing that is given back in between is missed.
+            let mut given_back = pin!(self.given_back.notified());
+            given_back.as_mut().enable();
+            if let Some(share) = self.try_acquire(bytes.div_ceil(KIB)) {
+                return share;
+            }
+            tokio::select! {
+                biased;
+                beyond = Arc::clone(&self.beyond).acquire_owned() => {
+                    // It is never closed.
+                    return self.share(None, beyond.ok());
+                }
+                () = given_back => {}
+            }
         }
     }
 
-    fn kib_of(&self, bytes: usize) -> usize {
-        bytes.div_ceil(KIB).clamp(1, self.kib_max.max(1))
+    fn try_acquire(&self, kib: usize) -> Option<Share> {
+        let kib = u32::try_from(kib).ok()?;
+        let held = Arc::clone(&self.free_kib).try_acquire_many_owned(kib);
+        Some(self.share(Some(held.ok()?), None))
+    }
+
+    fn share(
+        &self,
+        held: Option<OwnedSemaphorePermit>,
+        beyond: Option<OwnedSemaphorePermit>,
+    ) -> Share {
+        Share {
+            held,
+            beyond,
+            given_back: Arc::clone(&self.given_back),
+        }
     }
 
     /// As [`FetchRoom::take`], for what nobody has asked for yet: half of the room stays for those who ask.
@@ -80,26 +102,30 @@ impl FetchRoom {
 
     /// Makes a share large enough for so many bytes. Returns whether there was room.
     pub(super) fn grow(&self, share: &mut Share, bytes: usize) -> bool {
-        let missing = self.kib_of(bytes).saturating_sub(share.held.num_permits());
-        if missing == 0 {
-            return true;
+        let missing = bytes.div_ceil(KIB).saturating_sub(share.kib());
+        let Some(mut more) = self.try_acquire(missing) else {
+            return false;
+        };
+        match (&mut share.held, more.held.take()) {
+            (Some(held), Some(more)) => held.merge(more),
+            (held, more) => *held = more,
         }
-        let more = self.try_acquire(missing);
-        more.map(|more| share.held.merge(more.held)).is_some()
+        true
     }
 }
 
 impl Share {
     /// Returns for how many bytes it is.
     pub(super) fn bytes(&self) -> u32 {
-        let bytes = self.held.num_permits().saturating_mul(KIB);
-        u32::try_from(bytes).unwrap_or(u32::MAX)
+        if self.beyond.is_some() {
+            return u32::MAX;
+        }
+        u32::try_from(self.kib().saturating_mul(KIB)).unwrap_or(u32::MAX)
     }
 
-    /// Returns whether so many bytes fit it, or it is all the room there is.
+    /// Returns whether so many bytes fit it.
     pub(super) fn fits(&self, bytes: usize) -> bool {
-        let held = self.held.num_permits();
-        bytes.div_ceil(KIB) <= held || held >= self.kib_max
+        self.beyond.is_some() || bytes.div_ceil(KIB) <= self.kib()
     }
 
     /// Ties the room that batches need to them, and gives the rest back.
@@ -115,9 +141,24 @@ impl Share {
         }
     }
 
+    fn kib(&self) -> usize {
+        self.held
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
     fn shrink(&mut self, bytes: usize) {
-        let unused = self.held.num_permits().saturating_sub(bytes.div_ceil(KIB));
-        drop(self.held.split(unused));
+        let unused = self.kib().saturating_sub(bytes.div_ceil(KIB));
+        let unused = self.held.as_mut().and_then(|held| held.split(unused));
+        drop(unused);
+        self.given_back.notify_waiters();
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        drop((self.held.take(), self.beyond.take()));
+        self.given_back.notify_waiters();
     }
 }
 

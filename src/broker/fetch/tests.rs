@@ -177,29 +177,37 @@ async fn what_is_more_than_was_asked_for_has_room_or_does_not_come() {
     rest().await;
     assert_eq!(broker.fetch_room.free_kib(), all - kib);
     drop(answer);
-    for others in [all - kib + 1, all] {
-        let others = broker.fetch_room.wait(others * 1024).await;
-        let patient = FetchRequest {
-            wait_ms_max: 30_000,
-            ..request.clone()
-        };
+    // One at a time goes beyond the room, so that a batch which is larger than all of it comes as well.
+    let others = broker.fetch_room.wait((all - kib + 1) * 1024).await;
+    let beyond = broker.fetch(&request, &ahead).await.unwrap();
+    assert_eq!(beyond.partitions[0].batches.len().div_ceil(1024), kib);
+    rest().await;
+    for others in [None, Some(broker.fetch_room.take(u32::MAX))] {
         let begun = tokio::time::Instant::now();
-        let answer = broker.fetch(&patient, &ahead).await.unwrap();
-        assert_eq!(answer.partitions[0].batches, Bytes::new());
+        let refused = broker.fetch(&request, &ahead).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Overloaded);
         assert_eq!(begun.elapsed(), FETCH_ROOM_WAIT_MAX);
         drop(others);
     }
-    let others = broker.fetch_room.wait(all * 1024).await;
     let waiting = broker.fetch(&request, &ahead);
     let given_back = async {
         rest().await;
         drop(others);
     };
     let (answer, ()) = tokio::join!(waiting, given_back);
-    let answer = answer.unwrap();
-    assert_eq!(answer.partitions[0].batches.len().div_ceil(1024), kib);
-    rest().await;
-    assert_eq!(broker.fetch_room.free_kib(), all - kib);
+    assert_eq!(
+        answer.unwrap().partitions[0].batches.len().div_ceil(1024),
+        kib
+    );
+    let held = broker.fetch_room.take(u32::MAX);
+    let waiting = broker.fetch(&request, &ahead);
+    let given_back = async {
+        rest().await;
+        drop(beyond);
+    };
+    let (answer, ()) = tokio::join!(waiting, given_back);
+    assert!(!answer.unwrap().partitions[0].batches.is_empty());
+    drop(held);
 }
 
 #[tokio::test]

@@ -138,20 +138,26 @@ impl Broker {
         Ok(clockwork.next_after(due))
     }
 
-    /// Returns the time up to which nothing of a schedule is due any more.
+    /// Returns the time up to which nothing of a schedule is due any more. From when the clock was found to have been wrong on, what
+    /// lies ahead of it does not count, until it has caught up with all of that.
     fn fired_up_to(&self, id: &str, schedule: &Schedule) -> TimestampMs {
         let now = self.clock.now();
         let fired = self.push().fired.lock().get(id).map(|firing| firing.due);
-        let known = [Some(schedule.since), fired].into_iter().flatten();
-        let (right, wrong): (Vec<_>, Vec<_>) =
-            known.partition(|time| time.since(now) <= AHEAD_MS_MAX);
-        let set_back = &self.push().set_back;
-        let since = if wrong.is_empty() {
-            None
-        } else {
-            Some(*set_back.lock().entry(id.to_owned()).or_insert(now))
+        let known = [Some(schedule.since), fired];
+        let newest = known.into_iter().flatten().max().unwrap_or(now);
+        let mut set_back = self.push().set_back.lock();
+        if newest <= now {
+            set_back.remove(id);
+            return newest;
+        }
+        if newest.since(now) > AHEAD_MS_MAX {
+            set_back.entry(id.to_owned()).or_insert(now);
+        }
+        let Some(found) = set_back.get(id).copied() else {
+            return newest;
         };
-        right.into_iter().chain(since).max().unwrap_or(now)
+        let past = known.into_iter().flatten().filter(|time| *time <= now);
+        past.fold(found, TimestampMs::max)
     }
 
     /// Returns when a schedule fires next; `None` while it is paused, or when it never does.

@@ -131,7 +131,9 @@ impl Push {
                     count: one.count,
                 };
                 let known = fired.entry(id.to_owned()).or_insert_with(|| firing.clone());
-                if known.due < firing.due {
+                // One that lies ahead is from before the clock was set back.
+                let rank = |firing: &Firing| (firing.due <= now, firing.due);
+                if rank(known) < rank(&firing) {
                     *known = firing;
                 }
             }

@@ -126,8 +126,10 @@ pub struct Consumer {
     ready: VecDeque<Record>,
     /// By partition: the offset behind what was handed out, and behind what was passed over with it.
     consumed: BTreeMap<u32, Offset>,
-    /// The same when it was opened, or last committed.
+    /// What the group has committed of it.
     stored: BTreeMap<u32, Offset>,
+    /// Where it began with nothing committed, before its first commit.
+    begun: BTreeMap<u32, Offset>,
     /// The partition of the records in `ready`, and the offset behind their batch.
     behind_ready: Option<(u32, Offset)>,
 }
@@ -144,10 +146,16 @@ impl Consumer {
         options: ConsumerOptions,
     ) -> Result<Self, ClientError> {
         let topic: Arc<str> = Arc::from(topic);
-        let positions = positions(client, &topic, &options).await?;
+        let (positions, stored) = positions(client, &topic, &options).await?;
         let prefetch_bytes = options.prefetch_bytes.max(1);
         let (sender, ahead) = mpsc::channel(BATCHES_AHEAD);
         let consumed: BTreeMap<_, _> = positions.iter().map(|p| (p.partition, p.next)).collect();
+        let begun = consumed
+            .iter()
+            .filter(|(partition, _)| !stored.contains_key(*partition));
+        let begun = begun
+            .map(|(partition, offset)| (*partition, *offset))
+            .collect();
         let fetcher = Fetcher {
             client: client.sibling(),
             topic: topic.clone(),
@@ -174,7 +182,8 @@ impl Consumer {
             },
             fetched: ahead,
             ready: VecDeque::new(),
-            stored: consumed.clone(),
+            begun,
+            stored,
             consumed,
             behind_ready: None,
         })
@@ -239,8 +248,8 @@ impl Consumer {
         &self.consumed
     }
 
-    /// Stores for the group how far the records have been handed out, of the partitions that have got on since the last time: what
-    /// others have committed meanwhile for those where nothing was read stays.
+    /// Stores for the group how far the records have been handed out, of the partitions that have got on since the last time; and
+    /// once where it has begun, unless others have got further there.
     ///
     /// # Errors
     /// As [`Client::commit_offsets`]. Without a group nothing is done.
@@ -248,9 +257,10 @@ impl Consumer {
         if self.ready.is_empty() {
             self.pass_ready();
         }
-        let Some(group) = &self.reader.group else {
+        let Some(group) = self.reader.group.clone() else {
             return Ok(());
         };
+        self.pass_what_others_have(&group).await?;
         let has_got_on = |(partition, offset): &(&u32, &Offset)| {
             let stored = self.stored.get(*partition);
             stored.is_none_or(|stored| *stored < **offset)
@@ -273,8 +283,26 @@ impl Consumer {
             .iter()
             .map(|one| (one.partition, one.offset))
             .collect();
-        self.client.commit_offsets(group, offsets).await?;
+        self.client.commit_offsets(&group, offsets).await?;
         self.stored.extend(stored);
+        Ok(())
+    }
+
+    /// Takes over what others have committed since it was opened for partitions of which nothing was read here.
+    async fn pass_what_others_have(&mut self, group: &str) -> Result<(), ClientError> {
+        if self.begun.is_empty() {
+            return Ok(());
+        }
+        let topics = Some(vec![self.topic.as_ref().to_owned()]);
+        for theirs in self.client.committed_offsets(group, topics).await? {
+            let partition = theirs.partition;
+            let begun = self.begun.get(&partition);
+            let is_unread = begun.is_some() && begun == self.consumed.get(&partition);
+            if is_unread && begun.is_some_and(|begun| *begun <= theirs.offset) {
+                self.stored.insert(partition, theirs.offset);
+            }
+        }
+        self.begun.clear();
         Ok(())
     }
 

@@ -12,12 +12,12 @@ use crate::client::api::Client;
 use crate::client::error::ClientError;
 use crate::protocol::list_offsets::Place;
 
-/// Returns where the consumer begins in each of its partitions, and where it ends.
+/// Returns where the consumer begins in each of its partitions, and where it ends; and what of that its group has committed.
 pub(super) async fn positions(
     client: &Client,
     topic: &Arc<str>,
     options: &ConsumerOptions,
-) -> Result<Vec<Position>, ClientError> {
+) -> Result<(Vec<Position>, BTreeMap<u32, Offset>), ClientError> {
     let count = client.partition_count(topic).await?.get();
     let partitions = options
         .partitions
@@ -48,13 +48,12 @@ pub(super) async fn positions(
         vec![None; partitions.len()]
     };
     let places = partitions.into_iter().zip(starts).zip(ends);
-    Ok(places
-        .map(|((partition, start), end)| Position {
-            partition,
-            next: committed.get(&partition).copied().unwrap_or(start),
-            end,
-        })
-        .collect())
+    let positions = places.map(|((partition, start), end)| Position {
+        partition,
+        next: committed.get(&partition).copied().unwrap_or(start),
+        end,
+    });
+    Ok((positions.collect(), committed))
 }
 
 async fn starts(

@@ -1,23 +1,20 @@
 //! The body of an answer, as far as it is kept.
 //!
 //! What a history keeps of an answer is little, and the attempts that may be under way bound it. A callback tells more: that takes room
-//! which all answers share, and which is given back when nobody holds the bytes any more. Who finds no room for a while keeps what it
-//! has: the message was delivered all the same, and what was cut is marked.
+//! which all answers share, and which is given back when nobody holds the bytes any more. Who finds none keeps what it has: the
+//! message was delivered all the same, and what was cut is marked. Nobody waits for room: answers that hold some would wait for one
+//! another, in the time of their attempts.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use storage::dead_letter::limits::ATTEMPT_BODY_BYTES_MAX;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 /// Bytes of long answers in memory at a time.
 const ROOM_BYTES: usize = 64 << 20;
 /// Bytes that one step takes of them.
 const STEP_BYTES: usize = 64 << 10;
-/// Wait for room.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Room for long answers.
 #[derive(Debug, Clone)]
@@ -65,9 +62,9 @@ impl AnswerBody {
     }
 
     /// Keeps what fits; returns whether that was all.
-    pub(super) async fn take(&mut self, data: &[u8]) -> bool {
+    pub(super) fn take(&mut self, data: &[u8]) -> bool {
         let wanted = self.gathered.len().saturating_add(data.len());
-        let fits = self.grow(wanted.min(self.bytes_max)).await;
+        let fits = self.grow(wanted.min(self.bytes_max));
         let room = fits.saturating_sub(self.gathered.len());
         let kept = data.get(..room).unwrap_or(data);
         self.gathered.extend_from_slice(kept);
@@ -75,7 +72,7 @@ impl AnswerBody {
     }
 
     /// Takes room for so many bytes; returns for how many there is.
-    async fn grow(&mut self, bytes: usize) -> usize {
+    fn grow(&mut self, bytes: usize) -> usize {
         loop {
             let steps = self
                 .held
@@ -88,8 +85,7 @@ impl AnswerBody {
             if bytes <= has_room {
                 return bytes;
             }
-            let more = Arc::clone(&self.room.0).acquire_owned();
-            let Ok(Ok(more)) = timeout(WAIT_MAX, more).await else {
+            let Ok(more) = Arc::clone(&self.room.0).try_acquire_owned() else {
                 return has_room;
             };
             match &mut self.held {
@@ -114,17 +110,17 @@ impl AnswerBody {
 mod tests {
     use super::*;
 
-    async fn read(room: &AnswerRoom, bytes_max: usize, bytes: usize) -> (Bytes, bool) {
+    fn read(room: &AnswerRoom, bytes_max: usize, bytes: usize) -> (Bytes, bool) {
         let mut body = AnswerBody::new(room, bytes_max);
         let mut is_whole = true;
         for part in vec![b'x'; bytes].chunks(10_000) {
-            is_whole = is_whole && body.take(part).await;
+            is_whole = is_whole && body.take(part);
         }
         (body.into_bytes(), is_whole)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_body_is_kept_up_to_its_bound() {
+    #[test]
+    fn a_body_is_kept_up_to_its_bound() {
         let room = AnswerRoom::new();
         for (bytes_max, bytes, kept) in [
             (4_096, 0, 0),
@@ -134,24 +130,24 @@ mod tests {
             (1 << 20, 1 << 20, 1 << 20),
             (1 << 20, (1 << 20) + 1, 1 << 20),
         ] {
-            let (body, is_whole) = read(&room, bytes_max, bytes).await;
+            let (body, is_whole) = read(&room, bytes_max, bytes);
             assert_eq!((body.len(), is_whole), (kept, kept == bytes));
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_finds_no_room_keeps_what_it_has_and_room_comes_back() {
+    #[test]
+    fn what_finds_no_room_keeps_what_it_has_and_room_comes_back() {
         let room = AnswerRoom::of(4 * STEP_BYTES);
-        let (first, is_whole) = read(&room, 1 << 20, 3 * STEP_BYTES).await;
+        let (first, is_whole) = read(&room, 1 << 20, 3 * STEP_BYTES);
         assert!(is_whole);
-        let (second, is_whole) = read(&room, 1 << 20, 2 * STEP_BYTES).await;
+        let (second, is_whole) = read(&room, 1 << 20, 2 * STEP_BYTES);
         assert_eq!((second.len(), is_whole), (STEP_BYTES, false));
-        let (third, is_whole) = read(&room, 1 << 20, STEP_BYTES).await;
+        let (third, is_whole) = read(&room, 1 << 20, STEP_BYTES);
         assert_eq!((third.len(), is_whole), (ATTEMPT_BODY_BYTES_MAX, false));
         drop(first.clone());
         assert_eq!(room.0.available_permits(), 0);
         drop((first, second));
-        assert!(read(&room, 1 << 20, 4 * STEP_BYTES).await.1);
+        assert!(read(&room, 1 << 20, 4 * STEP_BYTES).1);
         assert_eq!(room.0.available_permits(), 4);
     }
 }

@@ -156,7 +156,7 @@ async fn read(
         let Some(data) = frame.data_ref() else {
             continue;
         };
-        is_body_cut = !body.take(data).await;
+        is_body_cut = !body.take(data);
         if is_body_cut {
             break;
         }

@@ -261,6 +261,33 @@ async fn a_schedule_goes_by_the_clock_again_that_once_stood_far_ahead() {
     machine.until("it has fired again", fired(next)).await;
 }
 
+/// What was noted while the clock stood ahead counts for nothing until it is past, also when it has come near.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_goes_on_also_when_the_time_comes_that_the_clock_once_showed() {
+    let machine = Machine::new();
+    let hours = |count: i64| count * 3_600_000;
+    machine.clock.jump_to(NOW.saturating_add(hours(5)));
+    machine.broker.set_schedule(each_minute()).unwrap();
+    let schedule = machine.broker.push_settings();
+    let schedule = schedule.state.schedule("s").unwrap().clone();
+    machine.clock.jump_to(NOW);
+    let next = || machine.broker.next_firing("s", &schedule).unwrap();
+    assert!(next().since(NOW) <= 60_000);
+    for hour in [1, 3, 4] {
+        let now = NOW.saturating_add(hours(hour));
+        machine.clock.jump_to(now);
+        assert!(next().since(now) <= 60_000, "behind {hour} hours");
+    }
+    // It has caught up: what was found then is no matter of a later step.
+    let now = NOW.saturating_add(hours(6));
+    machine.clock.jump_to(now);
+    assert_eq!(
+        next().since(NOW.saturating_add(hours(5))),
+        60_000 - NOW.0 % 60_000
+    );
+    assert!(machine.broker.push().set_back.lock().is_empty());
+}
+
 /// There may be a key for each user of somebody's, and each has had an attempt once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_period_is_remembered_until_it_is_over_and_no_longer() {

@@ -138,7 +138,9 @@ impl DeliveryState {
             count: 1,
         };
         match self.fired.get_mut(id) {
-            Some(fired) if fired.due == due => fired.count = fired.count.saturating_add(1),
+            Some(fired) if fired.due == due && fired.follows(message) => {
+                fired.count = fired.count.saturating_add(1);
+            }
             // What was appended last counts: the clock may have been set back in between.
             Some(fired) if fired.base < message => *fired = first,
             Some(_) => {}

@@ -130,6 +130,13 @@ pub struct Fired {
     pub count: u32,
 }
 
+impl Fired {
+    /// Returns whether a message stands where the next one of this firing does.
+    pub(super) fn follows(&self, message: Offset) -> bool {
+        message.0 == self.base.0.saturating_add(u64::from(self.count))
+    }
+}
+
 /// Attempts of a flow-control key in its newest period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Period {
