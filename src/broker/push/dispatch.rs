@@ -62,7 +62,7 @@ impl Dispatcher {
             let next = self.round(true).await;
             self.tell_stuck(&next);
             match next {
-                Ok(Next::AtOnce) => {}
+                Ok(Next::AtOnce | Next::Unwritten) => {}
                 Ok(Next::Pause) => {
                     tokio::time::timeout(PACE, shutdown.wait()).await.ok();
                 }
@@ -122,7 +122,7 @@ impl Dispatcher {
             match self.round(false).await {
                 Ok(Next::Rest) if self.desk.is_idle() => return,
                 Ok(Next::Rest) => self.desk.arrived.notified().await,
-                Ok(Next::AtOnce | Next::Pause) => {}
+                Ok(Next::AtOnce | Next::Unwritten | Next::Pause) => {}
                 Err(_) => tokio::time::sleep(BACKOFF).await,
             }
         }
@@ -325,7 +325,7 @@ impl Dispatcher {
         }
         let end = match appended {
             Ok(Some(end)) => end,
-            Ok(None) => return Ok(Next::AtOnce),
+            Ok(None) => return Ok(Next::Unwritten),
             Err(error) => {
                 self.desk.put_back(round.ended);
                 for start in round.starts {
@@ -394,6 +394,8 @@ pub(super) enum Next {
     /// When there is something to do: there was nothing.
     Rest,
     AtOnce,
+    /// At once: there was nothing to write down, and so no sign of how the log is.
+    Unwritten,
     /// A little later: what this round has begun waits for others to end.
     Pause,
 }
