@@ -65,10 +65,11 @@ fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::E
     Ok(Some(ids.unwrap_or_default()))
 }
 
-fn ids_body(body: &[u8]) -> Result<IdsBody, ApiError> {
+fn ids_body(body: &[u8], name: &str) -> Result<IdsBody, ApiError> {
     // An array would be taken for the fields in their order, and an empty one for none of them.
     if body.trim_ascii_start().starts_with(b"[") {
-        let message = "the body is an array, it must be an object such as {\"dlqIds\": [\"id\"]}";
+        let message =
+            format!("the body is an array, it must be an object such as {{\"{name}\": [\"id\"]}}");
         return Err(ApiError::bad_request(message));
     }
     json(body)
@@ -79,7 +80,7 @@ fn ids_body(body: &[u8]) -> Result<IdsBody, ApiError> {
 /// # Errors
 /// 400.
 pub fn letters(query: &Query, body: &[u8]) -> Result<LetterQuery, ApiError> {
-    let body = ids_body(body)?;
+    let body = ids_body(body, "dlqIds")?;
     if body.message_ids.is_some() {
         return Err(ApiError::bad_request(
             "the body has messageIds, dead letters are named by dlqIds",
@@ -133,7 +134,7 @@ pub fn letters(query: &Query, body: &[u8]) -> Result<LetterQuery, ApiError> {
 /// # Errors
 /// 400.
 pub fn cancel(query: &Query, body: &[u8]) -> Result<CancelQuery, ApiError> {
-    let body = ids_body(body)?;
+    let body = ids_body(body, "messageIds")?;
     if body.dlq_ids.is_some() {
         return Err(ApiError::bad_request(
             "the body has dlqIds, messages are named by messageIds",
