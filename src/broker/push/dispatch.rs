@@ -63,9 +63,7 @@ impl Dispatcher {
             self.tell_stuck(&next);
             match next {
                 Ok(Next::AtOnce | Next::Unwritten) => {}
-                Ok(Next::Pause) => {
-                    tokio::time::timeout(PACE, shutdown.wait()).await.ok();
-                }
+                Ok(Next::Pause) => drop(tokio::time::timeout(PACE, shutdown.wait()).await),
                 Ok(Next::Rest) => self.rest(&mut changes, &shutdown).await,
                 Err(_told) => {
                     tokio::select! {
@@ -394,7 +392,7 @@ pub(super) enum Next {
     /// When there is something to do: there was nothing.
     Rest,
     AtOnce,
-    /// At once: there was nothing to write down, and so no sign of how the log is.
+    /// At once; nothing was written, so that nothing is known of the log.
     Unwritten,
     /// A little later: what this round has begun waits for others to end.
     Pause,
