@@ -7,7 +7,7 @@ mod room;
 mod tests;
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -43,7 +43,8 @@ impl Broker {
     /// answer is read ahead for the next fetch that is made with the same `ahead`.
     ///
     /// # Errors
-    /// [`ErrorCode::LimitExceeded`] when too much is asked for, [`ErrorCode::Overloaded`] when there is no room for what was read. What one partition refuses stands in its share of the answer.
+    /// [`ErrorCode::LimitExceeded`] when too much is asked for, [`ErrorCode::Overloaded`] when there is no room in time for what was
+    /// read, [`ErrorCode::ShuttingDown`] when it would be waited for. What one partition refuses stands in its share of the answer.
     pub async fn fetch(
         &self,
         request: &FetchRequest,
@@ -106,7 +107,7 @@ impl Broker {
         bytes_max: u32,
         read: &mut ReadAll,
     ) -> Result<(FetchAnswer, bool, Option<Share>), Refusal> {
-        let until = Instant::now().checked_add(FETCH_ROOM_WAIT_MAX);
+        let mut time = pin!(tokio::time::sleep(FETCH_ROOM_WAIT_MAX));
         let mut share = self.fetch_room.take(bytes_max);
         loop {
             let left = share.as_ref().map_or(1, Share::bytes).min(bytes_max);
@@ -124,7 +125,7 @@ impl Broker {
             read.clear();
             tokio::select! {
                 waited = self.fetch_room.wait(bytes) => share = Some(waited),
-                () = sleep_until(until) => return Err(no_room()),
+                () = time.as_mut() => return Err(no_room()),
                 () = self.shutdown.wait() => return Err(ended()),
             }
         }
@@ -294,13 +295,6 @@ fn hold(answer: &mut FetchAnswer, share: Option<Share>) {
     if let Some(share) = share {
         let all = answer.partitions.iter_mut();
         share.hold(all.map(|partition| &mut partition.batches));
-    }
-}
-
-async fn sleep_until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -144,23 +144,20 @@ impl Desk {
 
     /// Puts a pass there, or returns it when nobody looks any more.
     pub(super) fn grant(&self, pass: Pass) -> Result<(), Pass> {
-        let mut lying = self.lying.lock();
-        if lying.is_stopped {
-            return Err(pass);
-        }
-        lying.granted.push(pass);
-        drop(lying);
-        self.arrived.notify_one();
-        Ok(())
+        self.put(pass, |lying| &mut lying.granted)
     }
 
     /// Puts a place there for an attempt that was put down, or returns it when nobody looks any more.
     pub(super) fn place(&self, place: Pass) -> Result<(), Pass> {
+        self.put(place, |lying| &mut lying.placed)
+    }
+
+    fn put(&self, pass: Pass, pile: impl FnOnce(&mut Lying) -> &mut Vec<Pass>) -> Result<(), Pass> {
         let mut lying = self.lying.lock();
         if lying.is_stopped {
-            return Err(place);
+            return Err(pass);
         }
-        lying.placed.push(place);
+        pile(&mut lying).push(pass);
         drop(lying);
         self.arrived.notify_one();
         Ok(())
