@@ -130,7 +130,7 @@ impl Drop for Broker {
     }
 }
 
-fn redrive() -> Command {
+pub(crate) fn redrive() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_redrive"));
     // What the caller has set up for itself must not reach the tests.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REDRIVE_")) {

@@ -13,6 +13,7 @@ mod broker;
 mod consuming;
 mod edges;
 mod lost_answers;
+mod measuring;
 #[path = "../admin/pushed.rs"]
 mod pushed;
 mod pushed_letters;
@@ -367,72 +368,4 @@ fn a_broker_killed_during_produce_loses_nothing_and_stores_nothing_twice() {
     assert_eq!(broker::json(&output)["acknowledged"], 60_000);
     let consumed = stdout(&run(broker.command(&["consume", "t"])));
     assert!(consumed == input, "{} lines", consumed.lines().count());
-}
-
-#[test]
-fn benches_print_the_keys_that_scripts_read() {
-    let broker = Broker::start();
-    let load = [
-        "--records",
-        "2500",
-        "--size",
-        "100",
-        "--batch",
-        "100",
-        "--json",
-    ];
-    for (what, acks) in [
-        ("produce", "written"),
-        ("produce", "synced"),
-        ("consume", "written"),
-        ("limit", "written"),
-        ("limit", "synced"),
-    ] {
-        let mut command = broker.command(&["bench", what, "--acks", acks]);
-        command.args(load).current_dir(broker.directory.path());
-        let report = broker::json(&run(command));
-        for key in [
-            "records_per_second",
-            "bytes_per_second",
-            "p50_us",
-            "p99_us",
-            "p999_us",
-        ] {
-            assert!(
-                report[key].as_f64().unwrap() > 0.0,
-                "{what} {key}: {report}"
-            );
-        }
-        assert_eq!(report["effective"]["durability"], acks);
-    }
-    let left = fs::read_dir(broker.directory.path())
-        .unwrap()
-        .filter(|entry| {
-            let name = entry.as_ref().unwrap().file_name();
-            name.to_string_lossy().contains("bench")
-        });
-    assert_eq!(left.count(), 0);
-    let topics = broker::json(&run(broker.command(&["topic", "list", "--json"])));
-    let names: Vec<_> = topics
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|topic| &topic["name"])
-        .collect();
-    assert_eq!(names, ["_push"], "the broker's own topic alone");
-}
-
-#[test]
-fn letters_of_messages_are_made_measured_and_deleted() {
-    let broker = Broker::start();
-    // With a multiple of what reasons and labels there are, the letters of a URL died of the same.
-    let load = ["--letters", "1500", "--urls", "500", "--size", "100B"];
-    let mut command = broker.command(&["bench", "letters", "--json"]);
-    command.args(load);
-    let report = broker::json(&run(command));
-    let figures = &report["figures"];
-    assert_eq!(figures["letters_on_a_url_page"], 3.0, "{report}");
-    assert!(figures["published_and_dead"].as_f64().unwrap() > 0.0);
-    let left = broker::json(&run(broker.command(&["dlq", "list", "_push", "--json"])));
-    assert_eq!(left["letters"].as_array().unwrap().len(), 0);
 }

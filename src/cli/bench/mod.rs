@@ -3,7 +3,7 @@
 //! Both sides send batches that were encoded before the clock was started, so that the client's work is not what is
 //! measured: `bench produce` puts them straight on its connections, without a producer id. Bytes are those of the values.
 //! `bench push` is about deliveries and has a yardstick of its own; `bench memory` and `bench restart` start brokers of
-//! their own, because they end them.
+//! their own, because they end them. `bench table` runs all the others, in rounds.
 
 mod consume;
 mod destination;
@@ -19,6 +19,8 @@ mod push;
 mod read_limit;
 mod report;
 mod restart;
+mod spread;
+mod table;
 mod tail;
 
 use std::path::PathBuf;
@@ -63,6 +65,9 @@ refused by a destination at so many URLs of this process: pages of filters over 
     Memory(memory::MemoryArgs),
     /// Kill a broker at full rate, and measure from its next start to its word that it is ready
     Restart(restart::RestartArgs),
+    /// Measure all of it, each beside its yardstick, in rounds, with brokers of its own
+    #[command(after_help = table::AFTER_HELP)]
+    Table(table::TableArgs),
     /// Publish to destinations of its own, and measure deliveries beside a bare HTTP client
     #[command(after_help = "\
 The bare client posts the same bodies straight to the same destination over --connections kept-alive connections; it and \
@@ -128,6 +133,7 @@ pub(super) fn run(
         BenchCommand::Letters(arguments) => letters::run(arguments, connection, output),
         BenchCommand::Memory(arguments) => memory::run(arguments, connection, output),
         BenchCommand::Restart(arguments) => restart::run(arguments, connection, output),
+        BenchCommand::Table(arguments) => table::run(arguments, connection, output),
         BenchCommand::Push(arguments) => push::run(arguments, connection, output),
     }
 }

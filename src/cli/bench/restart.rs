@@ -17,6 +17,7 @@ use super::figures::Figures;
 use super::letters;
 use super::own::{Home, Own};
 use super::produce::{BenchTopic, measure};
+use super::push;
 use super::report::float;
 use crate::client::Client;
 
@@ -24,6 +25,9 @@ use crate::client::Client;
 const RECORD_BYTES: u32 = 1024;
 /// Time for which the broker takes records again before it is killed.
 const UNDER_LOAD: Duration = Duration::from_millis(500);
+
+/// Time after which pending messages are due.
+const PENDING_FOR: Duration = Duration::from_hours(1);
 
 /// What the broker has when it is killed.
 #[derive(Debug, Clone, Args)]
@@ -37,6 +41,9 @@ pub struct RestartArgs {
     /// Dead letters besides, each of a record of 100 bytes
     #[arg(long, default_value_t = 0)]
     pub letters: u64,
+    /// Messages of 1 KiB besides, published and due an hour later
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1 << 31))]
+    pub pending: u64,
     /// Times that the broker is killed
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub runs: u32,
@@ -56,6 +63,7 @@ pub(super) fn run(
         "bytes": arguments.bytes,
         "partitions": arguments.partitions,
         "letters": arguments.letters,
+        "pending": arguments.pending,
         "durability": "synced",
     });
     figures.write("restart", &effective, output)
@@ -83,20 +91,18 @@ async fn measure_all(
     if arguments.letters > 0 {
         letters::rejected::make(&client, arguments.letters, 100, 1).await?;
     }
-    let mut ready = Vec::new();
+    if arguments.pending > 0 {
+        push::publish_delayed(arguments.pending, PENDING_FOR, &own.connection).await?;
+    }
     let mut client = client;
+    let mut figures = Figures::default();
     for _ in 0..arguments.runs {
         kill_under_load(&client, &load, &bench, &mut own).await?;
         own = Own::start(&home, connection).await?;
         client = remote::client(&own.connection, Patience::None);
-        ready.push(own.ready_after.as_secs_f64() * 1000.0);
+        let ready_ms = own.ready_after.as_secs_f64() * 1000.0;
+        figures.add("ready", "ms", ready_ms);
     }
-    ready.sort_by(f64::total_cmp);
-    let at = |index: usize| ready.get(index).copied().unwrap_or_default();
-    let mut figures = Figures::default();
-    figures.add("ready_min", "ms", at(0));
-    figures.add("ready_median", "ms", at(ready.len() / 2));
-    figures.add("ready_max", "ms", at(ready.len().saturating_sub(1)));
     let resident = own.resident_bytes().unwrap_or_default();
     figures.add("resident_after_the_last", "MB", float(resident) / 1e6);
     Ok(figures)

@@ -185,6 +185,6 @@ fn pace(per_second: f64, count: usize) -> mpsc::Receiver<Instant> {
 }
 
 /// Rests for a while; nobody wakes this thread.
-fn park(time: Duration) {
+pub(super) fn park(time: Duration) {
     std::thread::park_timeout(time);
 }

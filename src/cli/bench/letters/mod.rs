@@ -31,9 +31,22 @@ pub struct LettersArgs {
     /// Letters that one request resolves
     #[arg(long, default_value_t = LETTERS_PER_CALL_MAX, value_parser = clap::value_parser!(u32).range(1..))]
     pub page: u32,
+    /// Times that pages of each filter are measured
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub looks: u32,
     /// Publish messages instead, to a destination that refuses them at so many URLs
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "partitions")]
     pub urls: Option<u64>,
+}
+
+impl LettersArgs {
+    fn of<'a>(&self, topic: &'a str) -> pages::Of<'a> {
+        pages::Of {
+            topic,
+            letters: self.letters,
+            looks: self.looks,
+        }
+    }
 }
 
 /// Runs `redrive bench letters`.

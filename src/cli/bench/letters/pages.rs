@@ -29,10 +29,34 @@ pub(super) const NAMES: Names = [
     "letters_on_a_page",
 ];
 
-/// Asks for pages of a topic that has so many letters: of what one filter selects, those of the same fingerprint as the newest.
+/// The letters that are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Of<'a> {
+    /// Their topic.
+    pub(super) topic: &'a str,
+    /// How many there are.
+    pub(super) letters: u64,
+    /// Times that all pages are measured, each a run of its own.
+    pub(super) looks: u32,
+}
+
+/// Asks for pages: of what one filter selects, those of the same fingerprint as the newest.
 pub(super) async fn measure(
     client: &Client,
-    (topic, letters): (&str, u64),
+    of: Of<'_>,
+    filter: impl Fn(u64) -> LetterFilter,
+    names: Names,
+    figures: &mut Figures,
+) -> Result<(), CliError> {
+    for _ in 0..of.looks {
+        look(client, of, &filter, names, figures).await?;
+    }
+    Ok(())
+}
+
+async fn look(
+    client: &Client,
+    Of { topic, letters, .. }: Of<'_>,
     filter: impl Fn(u64) -> LetterFilter,
     [p50, p99, p999, max, on_a_page]: Names,
     figures: &mut Figures,

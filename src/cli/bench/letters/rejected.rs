@@ -45,7 +45,7 @@ pub(super) async fn run(
     figures.add("rejected", "letters/s", rate);
     let topic = bench.topic.name.as_str();
     let measured = async {
-        let of = (topic, arguments.letters);
+        let of = arguments.of(topic);
         pages::measure(client, of, of_group, pages::NAMES, &mut figures).await?;
         republish(client, topic, arguments, &mut figures).await
     };

@@ -69,7 +69,7 @@ pub(super) async fn run(
     load.make(client, arguments.letters).await?;
     let rate = float(arguments.letters) / begun.elapsed().as_secs_f64();
     figures.add("published_and_dead", "letters/s", rate);
-    look(client, &load, arguments.letters, &mut figures).await?;
+    look(client, &load, arguments.of(PUSH_TOPIC), &mut figures).await?;
     let begun = Instant::now();
     let deleted = delete_all(client, &load, arguments.page).await?;
     let rate = float(deleted) / begun.elapsed().as_secs_f64();
@@ -94,10 +94,9 @@ pub(super) async fn run(
 async fn look(
     client: &Client,
     load: &Load,
-    letters: u64,
+    of: pages::Of<'_>,
     figures: &mut Figures,
 ) -> Result<(), CliError> {
-    let of = (PUSH_TOPIC, letters);
     let of_label = |number: u64| LetterFilter {
         labels: vec![load.label(number)],
         ..refused()

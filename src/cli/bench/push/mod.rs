@@ -2,7 +2,6 @@
 //! destinations. Each message must arrive exactly once, or the measurement fails.
 
 mod board;
-mod findings;
 mod isolation;
 mod sender;
 mod sink;
@@ -17,10 +16,11 @@ use super::super::args::Connection;
 use super::super::error::CliError;
 use super::super::output::Output;
 use super::super::{parse, remote};
+use super::figures::{Figures, per_second};
+use super::report::float;
 use crate::client::backoff::random;
 use crate::clock::{Clock, SystemClock};
 use board::{Board, HEAD_BYTES};
-use findings::{Findings, float, per_second};
 use sender::{Sender, Start, To};
 use sink::Sink;
 
@@ -68,7 +68,7 @@ pub(super) fn run(
             "a body has at least {HEAD_BYTES} bytes: its message's number"
         )));
     }
-    let findings = remote::block_on(async {
+    let figures = remote::block_on(async {
         let mut bench = Bench::start(arguments, connection)?;
         match arguments.delayed {
             Some(seconds) => bench.publish_delayed(Duration::from_secs(seconds)).await,
@@ -82,7 +82,26 @@ pub(super) fn run(
         "batch_messages": arguments.batch,
         "connections": arguments.connections,
     });
-    findings.write("push", &load, output)
+    figures.write("push", &load, output)
+}
+
+/// Publishes so many messages that are due later, as `bench push --delayed` does.
+pub(super) async fn publish_delayed(
+    messages: u64,
+    delay: Duration,
+    connection: &Connection,
+) -> Result<(), CliError> {
+    let arguments = PushArgs {
+        messages,
+        size: 1024,
+        batch: 100,
+        connections: 64,
+        runs: 1,
+        isolation: false,
+        delayed: None,
+    };
+    let mut bench = Bench::start(&arguments, connection)?;
+    bench.publish_delayed(delay).await.map(|_figures| ())
 }
 
 /// Destinations, and who sends to them.
@@ -163,58 +182,58 @@ impl Bench {
         Ok(run)
     }
 
-    async fn publish_delayed(&mut self, delay: Duration) -> Result<Findings, CliError> {
+    async fn publish_delayed(&mut self, delay: Duration) -> Result<Figures, CliError> {
         let run = self
             .send(self.count, self.batch, Start::After(delay), None)
             .await?;
-        let mut findings = Findings::default();
-        findings.add(
+        let mut figures = Figures::default();
+        figures.add(
             "published_per_second",
             "msg/s",
             per_second(self.count, run.sending),
         );
-        Ok(findings)
+        Ok(figures)
     }
 
     /// Measures all there is about one destination, in turn with the bare client.
-    async fn measure(&mut self, runs: u32) -> Result<Findings, CliError> {
-        let mut findings = Findings::default();
+    async fn measure(&mut self, runs: u32) -> Result<Figures, CliError> {
+        let mut figures = Figures::default();
         for _ in 0..runs {
-            let bare = self.bare(&mut findings).await?;
-            self.batches(bare, &mut findings).await?;
-            self.drain(bare, &mut findings).await?;
-            self.singles(bare, &mut findings).await?;
+            let bare = self.bare(&mut figures).await?;
+            self.batches(bare, &mut figures).await?;
+            self.drain(bare, &mut figures).await?;
+            self.singles(bare, &mut figures).await?;
         }
         let late = self
             .run(DUE_COUNT, 1, Start::After(DUE_DELAY), Some(DUE_RATE))
             .await?;
         let late = late.board.latencies(DUE_DELAY)?;
-        findings.add_latencies(["due_late_p50", "due_late_p99", "due_late_p999"], &late);
-        Ok(findings)
+        figures.add_latencies(["due_late_p50", "due_late_p99", "due_late_p999"], &late);
+        Ok(figures)
     }
 
-    async fn bare(&mut self, findings: &mut Findings) -> Result<f64, CliError> {
+    async fn bare(&mut self, figures: &mut Figures) -> Result<f64, CliError> {
         let board = self.board(self.count);
         self.sender.send(&board, &To::Destinations, None).await?;
         board.wait_all().await?;
         let bare = per_second(self.count, board.elapsed());
-        findings.add("bare_client", "msg/s", bare);
+        figures.add("bare_client", "msg/s", bare);
         Ok(bare)
     }
 
     /// From the first publish to the last delivery.
-    async fn batches(&mut self, bare: f64, findings: &mut Findings) -> Result<(), CliError> {
+    async fn batches(&mut self, bare: f64, figures: &mut Figures) -> Result<(), CliError> {
         let run = self
             .run(self.count, self.batch, Start::AtOnce, None)
             .await?;
         let speed = per_second(self.count, run.board.elapsed());
-        findings.add(
+        figures.add(
             "publish_in_batches",
             "msg/s",
             per_second(self.count, run.sending),
         );
-        findings.add("publish_in_batches_to_delivery", "msg/s", speed);
-        findings.add(
+        figures.add("publish_in_batches_to_delivery", "msg/s", speed);
+        figures.add(
             "publish_in_batches_to_delivery_to_bare",
             "ratio",
             speed / bare,
@@ -223,8 +242,8 @@ impl Bench {
     }
 
     /// Deliveries alone: everything is due at one time, behind the publishing.
-    async fn drain(&mut self, bare: f64, findings: &mut Findings) -> Result<(), CliError> {
-        let publishing = float(self.count) / findings.median("publish_in_batches").max(1.0);
+    async fn drain(&mut self, bare: f64, figures: &mut Figures) -> Result<(), CliError> {
+        let publishing = float(self.count) / figures.median("publish_in_batches").max(1.0);
         let wait = Duration::from_secs_f64(publishing * 1.5) + DRAIN_MARGIN;
         let wait = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
         let due = SystemClock::new()
@@ -236,22 +255,22 @@ impl Bench {
             .run(self.count, self.batch, Start::At(due), None)
             .await?;
         let speed = per_second(self.count, run.board.spread());
-        findings.add("deliveries_alone", "msg/s", speed);
-        findings.add("deliveries_alone_to_bare", "ratio", speed / bare);
+        figures.add("deliveries_alone", "msg/s", speed);
+        figures.add("deliveries_alone_to_bare", "ratio", speed / bare);
         Ok(())
     }
 
     /// One message in a request, at full and at half load.
-    async fn singles(&mut self, bare: f64, findings: &mut Findings) -> Result<(), CliError> {
+    async fn singles(&mut self, bare: f64, figures: &mut Figures) -> Result<(), CliError> {
         let count = self.count.div_ceil(2);
         let run = self.run(count, 1, Start::AtOnce, None).await?;
         let speed = per_second(count, run.board.elapsed());
-        findings.add("publish_singly_to_delivery", "msg/s", speed);
-        findings.add("publish_singly_to_delivery_to_bare", "ratio", speed / bare);
+        figures.add("publish_singly_to_delivery", "msg/s", speed);
+        figures.add("publish_singly_to_delivery_to_bare", "ratio", speed / bare);
         let run = self.run(count, 1, Start::AtOnce, Some(speed / 2.0)).await?;
         let latencies = run.board.latencies(Duration::ZERO)?;
         let names = ["half_load_p50", "half_load_p99", "half_load_p999"];
-        findings.add_latencies(names, &latencies);
+        figures.add_latencies(names, &latencies);
         Ok(())
     }
 }

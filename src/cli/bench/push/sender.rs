@@ -125,7 +125,7 @@ impl Lane {
         let Some((begin, rate)) = self.pace else {
             return now;
         };
-        let after = super::findings::float(at) / rate.max(1e-9);
+        let after = super::super::report::float(at) / rate.max(1e-9);
         let turn = begin + Duration::from_secs_f64(after);
         if turn <= now {
             return turn;
