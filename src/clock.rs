@@ -6,9 +6,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use rustix::time::{ClockId, clock_gettime};
 use storage::offset::TimestampMs;
 
 use crate::limits::CLOCK_DEPARTURE_MS_MAX;
@@ -25,10 +26,10 @@ pub trait Clock: fmt::Debug + Send + Sync {
 /// A clock that is handed around.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's clocks.
+/// The machine's clocks. The monotonic one counts while the machine sleeps as well: the wall clock does.
 #[derive(Debug)]
 pub struct SystemClock {
-    start: Instant,
+    start: Duration,
 }
 
 impl SystemClock {
@@ -36,7 +37,7 @@ impl SystemClock {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            start: Instant::now(),
+            start: since_boot(),
         }
     }
 }
@@ -61,8 +62,16 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        since_boot().saturating_sub(self.start)
     }
+}
+
+/// Returns the time since the machine was started.
+fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(seconds, nanoseconds)
 }
 
 /// A clock that stands until somebody moves it.

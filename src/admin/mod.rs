@@ -12,6 +12,7 @@
 mod arguments;
 mod error;
 mod call;
+mod clock;
 mod topics;
 mod partitions;
 mod records;

@@ -7,7 +7,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{Components, SecurityRequirement};
 use utoipa::{Modify, OpenApi};
 
-use super::{groups, health, letters, partitions, records, resolve, retention, topics};
+use super::{clock, groups, health, letters, partitions, records, resolve, retention, topics};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,7 +19,7 @@ use super::{groups, health, letters, partitions, records, resolve, retention, to
     ),
     paths(
         topics::list, topics::create, topics::describe, topics::alter, topics::delete,
-        partitions::describe, records::peek, retention::run,
+        partitions::describe, records::peek, retention::run, clock::confirm,
         letters::list, letters::stats, letters::get,
         resolve::retry, resolve::delete, resolve::retry_one, resolve::delete_one,
         groups::list, groups::describe, groups::delete,

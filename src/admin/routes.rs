@@ -10,7 +10,7 @@ use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi, RefOr};
 
 use super::call::{Answer, Call};
-use super::{groups, health, letters, partitions, records, resolve, retention, topics};
+use super::{clock, groups, health, letters, partitions, records, resolve, retention, topics};
 use crate::http::RouteTable;
 
 type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -32,7 +32,7 @@ const TOPIC: &str = "/admin/v1/topics/{topic}";
 const GROUP: &str = "/admin/v1/groups/{group}";
 const LETTER: &str = "/admin/v1/dead-letters/{id}";
 
-fn routes() -> [(Method, &'static str, Handler); 22] {
+fn routes() -> [(Method, &'static str, Handler); 23] {
     [
         (Method::GET, TOPICS, |call| Box::pin(topics::list(call))),
         (Method::POST, TOPICS, |call| Box::pin(topics::create(call))),
@@ -78,6 +78,9 @@ fn routes() -> [(Method, &'static str, Handler); 22] {
         }),
         (Method::POST, "/admin/v1/dead-letters/{id}/retry", |call| {
             Box::pin(resolve::retry_one(call))
+        }),
+        (Method::POST, "/admin/v1/clock/confirm", |call| {
+            Box::pin(clock::confirm(call))
         }),
         (Method::GET, "/admin/v1/groups", |call| {
             Box::pin(groups::list(call))

@@ -4,6 +4,7 @@
 //! decide nothing.
 
 mod checkpoints;
+mod clocks;
 mod control;
 mod dead_letters;
 mod fetch;
@@ -105,7 +106,7 @@ pub struct Broker {
     /// Held while a topic is created, changed or deleted, from the decision to what the map shows.
     changing_topics: Mutex<()>,
     space: space::Space,
-    clocks: ClockWatch,
+    clocks: Mutex<ClockWatch>,
     /// The wall clock was found to have departed from the monotonic clock: retention by age rests.
     is_clock_off: AtomicBool,
     next_producer_id: Mutex<std::ops::Range<u64>>,

@@ -141,7 +141,7 @@ impl Broker {
             topics: RwLock::new(topics),
             checkpoints: Mutex::new(checkpoints),
             pool,
-            clocks: ClockWatch::new(clock.as_ref()),
+            clocks: Mutex::new(ClockWatch::new(clock.as_ref())),
             clock,
             metrics,
             defaults: config.topic,

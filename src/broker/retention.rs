@@ -3,7 +3,6 @@
 //! The order for each log: plan, make durable what the plan relies on, store the new log start, swap the map, unlink.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use storage::delivery::DeliveryLog;
@@ -16,7 +15,6 @@ use storage::partition::{PartitionRetention, PushUpkeep};
 use super::upkeep::{LOGS, due_checkpoint, sync_all};
 use super::{Broker, refusal};
 use crate::causes::Causes;
-use crate::clock::ClockVerdict;
 use crate::engine::PartitionHandle;
 use crate::metrics::gauge_value;
 use crate::protocol::error_code::Refusal;
@@ -85,18 +83,6 @@ impl Broker {
                 tracing::warn!(partition = partition.number().0, error = %Causes(&error), "a snapshot of deliveries comes later; a restart takes longer");
             }
         }
-    }
-
-    /// Returns the time, and whether ages can be told by it.
-    pub(super) fn look_at_clocks(&self) -> (TimestampMs, bool) {
-        let now = self.clock.now();
-        let is_right = self.clocks.check(now, self.clock.monotonic()) == ClockVerdict::Agrees;
-        if is_right == self.is_clock_off.swap(!is_right, Ordering::Relaxed) && !is_right {
-            tracing::warn!(
-                "the wall clock has departed from the monotonic clock; retention by age rests"
-            );
-        }
-        (now, is_right)
     }
 
     /// Returns how long a topic keeps what it holds, as far as the clock is to be trusted, and the time that was trusted:

@@ -182,6 +182,33 @@ fn old_messages_go_those_that_wait_are_carried_and_all_is_found_again() {
 }
 
 #[test]
+fn what_is_old_by_a_clock_that_was_set_goes_when_the_clock_is_confirmed() {
+    let clock = Arc::new(ManualClock::new(NOW));
+    let broker = open(&new_disk(), &clock);
+    let partition = pushed(&broker);
+    let departed = |seconds: i64| {
+        let line = format!("redrive_clock_departure_seconds {seconds}");
+        let text = broker.metrics().encode();
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    };
+    publish(&partition, &[message(None)], NOW);
+    deliver(&partition, Offset(0), NOW);
+    let later = NOW.saturating_add(9 * 24 * 3_600_000);
+    clock.jump_to(later);
+    // It begins a segment of its own, so that the one before is sealed.
+    let last = publish(&partition, &[message(None)], later);
+    deliver(&partition, last, later);
+    assert_eq!(broker.run_retention(PUSH_TOPIC).unwrap().segment_count, 0);
+    departed(9 * 24 * 3600);
+    assert_eq!(broker.confirm_clock(), 9 * 24 * 3_600_000);
+    departed(0);
+    let run = broker.run_retention(PUSH_TOPIC).unwrap();
+    assert!(run.segment_count > 0, "{run:?}");
+    assert_eq!(partition.reader().log_start(), last);
+    assert_eq!(broker.confirm_clock(), 0, "nothing is left to confirm");
+}
+
+#[test]
 fn a_round_heals_syncs_and_stores_the_delivery_log() {
     let disk = new_disk();
     let clock = Arc::new(ManualClock::new(NOW));

@@ -20,7 +20,7 @@ Examples:
   redrive dlq list flights --group billing
   redrive dlq retry flights --all
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 ended by a second signal.";
 
 /// A log-structured message broker whose dead letters come back.
 #[derive(Debug, Parser)]
@@ -57,7 +57,7 @@ pub struct Connection {
         long,
         help_heading = "Broker",
         global = true,
-        help = "Broker's address, HTTP, for `retention run`, `topic describe --segments` and `bench push` \
+        help = "Broker's address, HTTP, for `retention`, `topic describe --segments` and `bench push` \
                 [env: REDRIVE_URL] [default: http://127.0.0.1:8080]"
     )]
     pub url: Option<String>,

@@ -17,6 +17,8 @@ pub enum RetentionCommand {
         /// Topic; without it, all
         topic: Option<String>,
     },
+    /// Say that the broker's wall clock is right, so that retention by age goes on after it was set
+    ConfirmClock,
 }
 
 /// Runs `redrive retention ...`.
@@ -25,7 +27,35 @@ pub(super) fn run(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let RetentionCommand::Run { topic } = command;
+    match command {
+        RetentionCommand::Run { topic } => run_now(topic.as_ref(), connection, output),
+        RetentionCommand::ConfirmClock => confirm_clock(connection, output),
+    }
+}
+
+fn confirm_clock(connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+    connection.check_url()?;
+    let path = http::path(&["clock", "confirm"]);
+    let confirmed = remote::block_on(http::post(connection, &path))?;
+    if output.is_json() {
+        return output.json(&confirmed);
+    }
+    let departure_ms = confirmed.get("departure_ms").and_then(Value::as_i64);
+    output.line(&match departure_ms {
+        None | Some(0) => "the wall clock was right already".to_owned(),
+        Some(ms) => {
+            let side = if ms > 0 { "ahead of" } else { "behind" };
+            let seconds = ms.unsigned_abs() / 1000;
+            format!("the wall clock is taken for right; it was {seconds} s {side} where it should have been")
+        }
+    })
+}
+
+fn run_now(
+    topic: Option<&String>,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     match topic {
         Some(_) => connection.check_url()?,
         None => connection.check_pair()?,

@@ -41,6 +41,7 @@ fn the_documented_commands_parse() {
         "dlq stats t",
         "group describe g",
         "retention run",
+        "retention confirm-clock",
         "bench produce --records 10 --size 1024 --batch 10 --connections 2 --acks written --json",
         "bench consume --records 10",
         "bench limit --records 10 --size 1KiB --acks synced",

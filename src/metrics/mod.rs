@@ -121,6 +121,8 @@ pub struct LogMetrics {
     pub retention_bytes: Counter,
     /// Free bytes of the data directory's file system.
     pub free_bytes: Gauge,
+    /// How far the wall clock is from where the monotonic clock says it should be, in seconds; 0 within a minute.
+    pub clock_departure_seconds: Gauge,
 }
 
 impl Default for LogMetrics {
@@ -137,6 +139,7 @@ impl Default for LogMetrics {
             retention_segments: Counter::default(),
             retention_bytes: Counter::default(),
             free_bytes: Gauge::default(),
+            clock_departure_seconds: Gauge::default(),
         }
     }
 }

@@ -96,6 +96,12 @@ pub(super) fn logs(registry: &mut Registry, metrics: &LogMetrics) {
         Unit::Bytes,
         metrics.free_bytes.clone(),
     );
+    registry.register_with_unit(
+        "clock_departure",
+        "How far the wall clock is from where it should be, 0 within a minute; otherwise retention by age rests",
+        Unit::Seconds,
+        metrics.clock_departure_seconds.clone(),
+    );
 }
 
 pub(super) fn dead_letters(registry: &mut Registry, metrics: &DeadLetterMetrics) {

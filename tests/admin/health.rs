@@ -152,6 +152,7 @@ async fn answers_are_as_the_document_says() {
             "",
         ),
         ("post", "/admin/v1/topics/{topic}/retention", ""),
+        ("post", "/admin/v1/clock/confirm", ""),
         ("get", "/admin/v1/topics/{topic}/dead-letters", ""),
         ("get", "/admin/v1/topics/{topic}/dead-letters/stats", ""),
         ("get", "/admin/v1/dead-letters/{id}", ""),
