@@ -97,6 +97,12 @@ pub const GROUP_COMMIT_COUNT_MAX: u32 = 10_000;
 /// Largest text that a consumer may leave with a committed offset, in bytes: Kafka's default.
 pub const COMMIT_METADATA_BYTES_MAX: u32 = 4 << 10;
 
+/// Committed offsets of all groups together: the control state is held in memory whole.
+pub const COMMIT_COUNT_MAX: u64 = 1_000_000;
+
+/// Texts that consumers have left with all committed offsets together, in bytes: they are held in memory, and stand in each snapshot.
+pub const COMMITS_METADATA_BYTES_MAX: u64 = 64 << 20;
+
 /// Largest part of a control snapshot, in bytes: a snapshot of any size is appended in records of at most this.
 pub const SNAPSHOT_PART_BYTES_MAX: u32 = 512 << 10;
 

@@ -11,6 +11,7 @@ mod refusal;
 mod snapshot_part;
 pub mod push;
 pub mod entry;
+mod groups;
 mod rules;
 mod snapshot;
 pub mod state;
@@ -18,11 +19,12 @@ pub(crate) mod fold;
 pub mod log;
 
 pub use entry::{Commit, Entry, EntryError, Gap};
+pub use groups::{Committed, GroupOffsets};
 pub use log::{ControlConfig, ControlError, ControlLog};
 pub use refusal::Refusal;
 pub use settings::{Durability, SettingsError, TopicSettings};
 pub use snapshot_part::SnapshotPart;
-pub use state::{Committed, ControlState, GroupOffsets, Topic};
+pub use state::{ControlState, Topic};
 
 #[cfg(test)]
 mod tests;

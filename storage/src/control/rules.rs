@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use super::entry::{Commit, Entry};
-use super::refusal::{Refusal, bounded, rising};
+use super::refusal::{Refusal, bounded, rising, room};
 use super::snapshot;
 use super::state::{ControlState, Topic};
 use crate::batch::header::NO_PRODUCER;
 use crate::limits::{
-    COMMIT_METADATA_BYTES_MAX, GROUP_COMMIT_COUNT_MAX, GROUP_COUNT_MAX, NAME_BYTES_MAX,
-    PARTITION_COUNT_MAX, TOPIC_COUNT_MAX, TOPIC_PARTITION_COUNT_MAX,
+    COMMIT_COUNT_MAX, COMMIT_METADATA_BYTES_MAX, COMMITS_METADATA_BYTES_MAX,
+    GROUP_COMMIT_COUNT_MAX, GROUP_COUNT_MAX, NAME_BYTES_MAX, PARTITION_COUNT_MAX, TOPIC_COUNT_MAX,
+    TOPIC_PARTITION_COUNT_MAX,
 };
 use crate::log_id::{LogId, PartitionNumber};
 
@@ -65,7 +66,7 @@ impl ControlState {
         bounded("length of the group's name", group.len(), NAME_BYTES_MAX)?;
         let known = self.groups.get(group);
         let groups = self
-            .groups
+            .groups()
             .len()
             .saturating_add(usize::from(known.is_none()));
         bounded("number of groups", groups, GROUP_COUNT_MAX)?;
@@ -84,7 +85,28 @@ impl ControlState {
             "length of a commit's metadata",
             longest.max(1),
             COMMIT_METADATA_BYTES_MAX,
-        )
+        )?;
+        let (before, after) = (
+            self.groups.amount(),
+            self.groups.amount_after(group, commits),
+        );
+        // What does not grow is not refused: a limit may be younger than what is held.
+        if after.commits > before.commits {
+            let what = "number of all committed offsets";
+            room(what, after.commits, COMMIT_COUNT_MAX)?;
+        }
+        if after.metadata_bytes > before.metadata_bytes {
+            let what = "length of the metadata of all committed offsets";
+            room(what, after.metadata_bytes, COMMITS_METADATA_BYTES_MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether commits of several groups keep the limits on all that is committed, even together and whatever they
+    /// replace.
+    pub(super) fn has_room_for<'a>(&self, commits: impl IntoIterator<Item = &'a Commit>) -> bool {
+        let amount = self.groups.amount_with(commits);
+        amount.commits <= COMMIT_COUNT_MAX && amount.metadata_bytes <= COMMITS_METADATA_BYTES_MAX
     }
 
     /// The rules that every entry of a log keeps, whatever the limits were when it was written.
@@ -123,7 +145,7 @@ impl ControlState {
                     .try_for_each(|c| self.known_partition(c.partition))
             }
             Entry::GroupDeleted { group } => {
-                if self.groups.contains_key(group) {
+                if self.groups.get(group).is_some() {
                     return Ok(());
                 }
                 Err(Refusal::UnknownGroup {

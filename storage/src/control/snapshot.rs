@@ -15,11 +15,12 @@
 
 use super::entry::{Gap, decode_partitions, encode_partitions};
 use super::fields::{Fields, Output};
+use super::groups::{Committed, GroupOffsets};
 use super::push::PushState;
 use super::refusal::Refusal;
 use super::settings::TopicSettings;
 use super::snapshot_part::SnapshotPart;
-use super::state::{Committed, ControlState, GroupOffsets, Topic};
+use super::state::{ControlState, Topic};
 use crate::checksum::crc32;
 use crate::error::Corruption;
 use crate::limits::SNAPSHOT_PART_BYTES_MAX;
@@ -109,8 +110,8 @@ fn encode(state: &ControlState) -> Vec<u8> {
         topic.settings.encode(&mut out);
         encode_partitions(&mut out, &topic.partitions);
     }
-    out.count(state.groups.len());
-    for (name, offsets) in &state.groups {
+    out.count(state.groups().len());
+    for (name, offsets) in state.groups() {
         out.text(name);
         out.count(offsets.len());
         for (partition, committed) in offsets {
@@ -166,11 +167,7 @@ fn decode(bytes: &[u8]) -> Result<ControlState, Corruption> {
     for _ in 0..fields.count(4 + 4)? {
         let name = fields.text("group")?;
         let offsets = decode_offsets(&mut fields, &state)?;
-        check(
-            state.groups.insert(name, offsets).is_none(),
-            "repeated group",
-            1,
-        )?;
+        check(state.groups.insert(name, offsets), "repeated group", 1)?;
     }
     for _ in 0..fields.count(4 + 1 + 8 + 8)? {
         let gap = Gap::decode(&mut fields)?;

@@ -9,14 +9,15 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::{Commit, Entry, Gap};
+use super::entry::{Entry, Gap};
+use super::groups::{GroupOffsets, Groups};
 use super::push::PushState;
 use super::refusal::Refusal;
 use super::settings::TopicSettings;
 use super::snapshot;
 use super::snapshot_part::SnapshotPart;
 use crate::log_id::{LogId, PartitionNumber};
-use crate::offset::{Offset, TimestampMs};
+use crate::offset::Offset;
 
 /// A topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,27 +28,13 @@ pub struct Topic {
     pub partitions: Vec<PartitionNumber>,
 }
 
-/// What a group committed in one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// The next offset to consume.
-    pub offset: Offset,
-    /// What the consumer left with it.
-    pub metadata: String,
-    /// When it was committed.
-    pub time: TimestampMs,
-}
-
-/// Committed offsets of one group.
-pub type GroupOffsets = BTreeMap<PartitionNumber, Committed>;
-
 /// The broker's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlState {
     pub(super) topics: BTreeMap<String, Topic>,
     pub(super) next_partition: PartitionNumber,
     pub(super) next_producer_id: u64,
-    pub(super) groups: BTreeMap<String, GroupOffsets>,
+    pub(super) groups: Groups,
     pub(super) gaps: BTreeMap<LogId, BTreeMap<Offset, Offset>>,
     pub(super) push: PushState,
     /// Topic name and index of each partition; follows from `topics`.
@@ -62,7 +49,7 @@ impl Default for ControlState {
             topics: BTreeMap::new(),
             next_partition: PartitionNumber::FIRST,
             next_producer_id: 0,
-            groups: BTreeMap::new(),
+            groups: Groups::default(),
             gaps: BTreeMap::new(),
             push: PushState::default(),
             by_number: BTreeMap::new(),
@@ -125,9 +112,7 @@ impl ControlState {
 
     /// Returns the groups, by name.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = (&str, &GroupOffsets)> {
-        self.groups
-            .iter()
-            .map(|(name, offsets)| (name.as_str(), offsets))
+        self.groups.iter()
     }
 
     /// Returns the names of the groups that committed an offset in one of the topic's partitions.
@@ -139,7 +124,7 @@ impl ControlState {
         self.groups
             .iter()
             .filter(|(_, offsets)| partitions.iter().any(|p| offsets.contains_key(p)))
-            .map(|(name, _)| name.as_str())
+            .map(|(name, _)| name)
     }
 
     /// Returns the dropped ranges, by log and offset; they neither overlap nor touch.
@@ -210,9 +195,9 @@ impl ControlState {
                 group,
                 time,
                 commits,
-            } => self.commit(group, *time, commits),
+            } => self.groups.commit(group, *time, commits),
             Entry::GroupDeleted { group } => {
-                self.groups.remove(group);
+                self.groups.delete(group);
             }
             Entry::Gap(gap) => self.add_gap(gap),
             Entry::Snapshot(_) => {}
@@ -239,25 +224,10 @@ impl ControlState {
         };
         for number in &topic.partitions {
             self.by_number.remove(number);
-            for offsets in self.groups.values_mut() {
-                offsets.remove(number);
-            }
         }
-        self.groups.retain(|_, offsets| !offsets.is_empty());
+        self.groups.forget(&topic.partitions);
         self.gaps
             .retain(|log, _| !topic.partitions.contains(&log.partition));
-    }
-
-    fn commit(&mut self, group: &str, time: TimestampMs, commits: &[Commit]) {
-        let offsets = self.groups.entry(group.to_owned()).or_default();
-        for commit in commits {
-            let committed = Committed {
-                offset: commit.offset,
-                metadata: commit.metadata.clone(),
-                time,
-            };
-            offsets.insert(commit.partition, committed);
-        }
     }
 
     /// Adds a dropped range. Ranges that overlap or touch become one: dropping twice is dropping once.

@@ -3,11 +3,14 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use storage::control::{ControlConfig, ControlError, ControlLog};
+use storage::control::{Commit, ControlConfig, ControlError, ControlLog, Entry, Refusal};
 use storage::disk::Site;
 use storage::disk::fault::{Effect, FaultDisk, OpClass, Rule};
 use storage::disk::sim::Survival;
 use storage::error::{LogError, PoisonCause};
+use storage::limits::{COMMIT_METADATA_BYTES_MAX, COMMITS_METADATA_BYTES_MAX};
+use storage::log_id::PartitionNumber;
+use storage::offset::Offset;
 
 use crate::failing_disk::FailingDisk;
 use crate::machine::{Machine, NOW, SMALL, committed, created, new_disk, states, workload};
@@ -254,5 +257,37 @@ fn the_head_is_never_deleted_past_the_newest_snapshot() {
     let (mut control, _): (ControlLog, _) =
         ControlLog::open(Arc::new(disk), std::path::Path::new("/data"), None, NOW).unwrap();
     control.change(&created("a", &[1]), NOW).unwrap();
-    drop(control.apply_log_start(storage::offset::Offset(1)));
+    drop(control.apply_log_start(Offset(1)));
+}
+
+#[test]
+fn commits_that_come_together_keep_the_bound_on_all_that_is_left_with_them() {
+    let disk = new_disk(3);
+    let (mut control, _): (ControlLog, _) =
+        ControlLog::open(Arc::new(disk), std::path::Path::new("/data"), None, NOW).unwrap();
+    let longest = usize::try_from(COMMIT_METADATA_BYTES_MAX).unwrap();
+    let count = COMMITS_METADATA_BYTES_MAX / u64::from(COMMIT_METADATA_BYTES_MAX);
+    let partitions: Vec<u32> = (1..=u32::try_from(count).unwrap() / 16).collect();
+    control.change(&created("a", &partitions), NOW).unwrap();
+    for group in 0..16 {
+        let commits = partitions.iter().map(|partition| Commit {
+            partition: PartitionNumber(*partition),
+            offset: Offset(1),
+            // The last one leaves room for one byte.
+            metadata: "m".repeat(longest - usize::from(group == 15 && *partition == 1)),
+        });
+        let entry = Entry::OffsetsCommitted {
+            group: group.to_string(),
+            time: NOW,
+            commits: commits.collect(),
+        };
+        control.change(&entry, NOW).unwrap();
+    }
+    let one = |group: &str| committed(group, 1, 1, "m".to_owned());
+    let error = control.change_all(&[one("x"), one("y")], NOW);
+    assert!(
+        matches!(error, Err(ControlError::Refused(Refusal::TooMany { .. }))),
+        "{error:?}"
+    );
+    control.change_all(&[one("x")], NOW).unwrap();
 }

@@ -280,11 +280,13 @@ impl ControlLog {
     fn are_apart(&self, entries: &[Entry]) -> bool {
         let mut commit_count = 0usize;
         let mut largest = 0usize;
+        let mut all = Vec::new();
         for entry in entries {
             let Entry::OffsetsCommitted { group, commits, .. } = entry else {
                 return false;
             };
             commit_count = commit_count.saturating_add(commits.len());
+            all.extend(commits);
             largest = largest.max(
                 self.state
                     .group(group)
@@ -295,6 +297,7 @@ impl ControlLog {
         let is_within = |count: usize, max: u32| u32::try_from(count).is_ok_and(|c| c <= max);
         is_within(groups, GROUP_COUNT_MAX)
             && is_within(largest.saturating_add(commit_count), GROUP_COMMIT_COUNT_MAX)
+            && self.state.has_room_for(all)
     }
 
     fn apply_all(&mut self, entries: &[Entry]) {

@@ -5,9 +5,11 @@ use super::{
 };
 use crate::batch::header::NO_PRODUCER;
 use crate::control::*;
-use crate::limits::SNAPSHOT_PART_BYTES_MAX;
+use crate::limits::{
+    COMMIT_METADATA_BYTES_MAX, COMMITS_METADATA_BYTES_MAX, SNAPSHOT_PART_BYTES_MAX,
+};
 use crate::log_id::{LogId, LogKind, PartitionNumber};
-use crate::offset::Offset;
+use crate::offset::{Offset, TimestampMs};
 
 #[test]
 fn the_fold_knows_topics_partitions_groups_and_gaps() {
@@ -303,5 +305,44 @@ fn the_default_settings_and_the_edges_of_each_range_are_valid() {
         change(&mut settings);
         let error = settings.validate().unwrap_err().to_string();
         assert!(error.starts_with(told), "{error}");
+    }
+}
+
+#[test]
+fn what_all_groups_leave_with_their_commits_has_a_bound_and_less_is_never_refused() {
+    let partitions: Vec<u32> = (1..=1_000).collect();
+    let mut state = fold(&[created("t", &partitions)]);
+    let commit = |group: usize, count: usize, length: usize| Entry::OffsetsCommitted {
+        group: format!("g{group}"),
+        time: TimestampMs(0),
+        commits: partitions[..count]
+            .iter()
+            .map(|partition| Commit {
+                partition: PartitionNumber(*partition),
+                offset: Offset(1),
+                metadata: "m".repeat(length),
+            })
+            .collect(),
+    };
+    let longest = usize::try_from(COMMIT_METADATA_BYTES_MAX).unwrap();
+    let full = usize::try_from(COMMITS_METADATA_BYTES_MAX).unwrap() / longest;
+    for group in 0..full / 1_000 {
+        state.check(&commit(group, 1_000, longest)).unwrap();
+        state.apply(&commit(group, 1_000, longest)).unwrap();
+    }
+    let last = commit(99, full % 1_000, longest);
+    state.check(&last).unwrap();
+    state.apply(&last).unwrap();
+    let refusal = state.check(&commit(98, 1, 1)).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "the length of the metadata of all committed offsets would be 67108865, it must be at most 67108864"
+    );
+    for entry in [
+        commit(98, 1, 0),
+        commit(99, full % 1_000, longest),
+        commit(0, 1_000, 1),
+    ] {
+        state.check(&entry).unwrap();
     }
 }
