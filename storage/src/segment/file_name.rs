@@ -5,6 +5,7 @@
 //! | 20 decimal digits of the base offset, `.log` | the segment |
 //! | the same digits, `.index` | its sparse index, a hint |
 //! | the same digits, `.facets` | the facets of a dead-letter segment, a hint |
+//! | the same digits, `.old-header` | the damaged header that `repair` has replaced, which nothing reads |
 
 use std::path::{Path, PathBuf};
 
@@ -19,17 +20,20 @@ pub enum FileKind {
     Index,
     /// The facets of a dead-letter segment.
     Facets,
+    /// The damaged header that `repair` has replaced.
+    OldHeader,
 }
 
 impl FileKind {
     /// Every kind; the segment last, so that a removal that is interrupted leaves no hint without its segment.
-    pub const ALL: [Self; 3] = [Self::Index, Self::Facets, Self::Log];
+    pub const ALL: [Self; 4] = [Self::Index, Self::Facets, Self::OldHeader, Self::Log];
 
     fn extension(self) -> &'static str {
         match self {
             Self::Log => "log",
             Self::Index => "index",
             Self::Facets => "facets",
+            Self::OldHeader => "old-header",
         }
     }
 }

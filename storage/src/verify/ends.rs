@@ -53,7 +53,12 @@ impl LogScan<'_> {
                 let is_passed = tail
                     .next
                     .is_some_and(|(_, header)| header.base_offset <= given_up);
-                if self.durable(&tail) <= given_up && !is_passed {
+                // Without its header a start takes a segment that was used for damaged, and cuts nothing of its beginning.
+                let is_kept = expected == segment.base
+                    && given_up == expected
+                    && walker.chain().prev_header_crc.is_none()
+                    && tail.next.is_some();
+                if self.durable(&tail) <= given_up && !is_passed && !is_kept {
                     self.torn(segment, walker, given_up, &tail);
                     return Ok(false);
                 }

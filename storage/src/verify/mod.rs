@@ -15,6 +15,7 @@ mod report;
 mod hints;
 mod ends;
 mod scan;
+mod heads;
 mod letters;
 mod causes;
 mod deliveries;

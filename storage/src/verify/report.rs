@@ -8,6 +8,7 @@ use crate::control::ControlState;
 use crate::error::Corruption;
 use crate::log_id::{LogId, PartitionNumber};
 use crate::offset::{FilePosition, Offset};
+use crate::segment::{SegmentHeader, Unproven};
 
 /// Findings, and notes, that a report lists; more are only counted. A disk that fails everywhere must not fill the memory.
 pub const LISTED_MAX: usize = 10_000;
@@ -41,9 +42,25 @@ pub enum Fault {
     /// A segment is not there: the offsets cannot be read.
     #[error("the segment is missing")]
     Missing,
-    /// A segment header does not verify, or is that of another segment. Its offsets can be read.
+    /// A segment header verifies, and is that of another segment or follows another batch. The offsets can be read.
     #[error("segment header: {0}")]
     Header(Corruption),
+    /// A segment header does not verify, and what it held is certain. The offsets can be read.
+    #[error("segment header: {reason}; `repair` can mend it")]
+    HeaderMendable {
+        /// What does not verify.
+        reason: Corruption,
+        /// The header that must have stood there.
+        rebuilt: SegmentHeader,
+    },
+    /// A segment header does not verify, and what it held is not certain. The offsets can be read.
+    #[error("segment header: {reason}; `repair` cannot mend it: {why}")]
+    HeaderUnproven {
+        /// What does not verify.
+        reason: Corruption,
+        /// Why it is not certain.
+        why: Unproven,
+    },
     /// Bytes follow the last batch of a sealed segment.
     #[error("bytes follow the last batch of the sealed segment")]
     Trailing,
@@ -166,6 +183,15 @@ impl Fault {
     #[must_use]
     pub fn is_unreadable(&self) -> bool {
         matches!(self, Self::Unreadable(_) | Self::EndsEarly | Self::Missing)
+    }
+
+    /// Returns whether it is a segment header, which costs no offset.
+    #[must_use]
+    pub fn is_header(&self) -> bool {
+        matches!(
+            self,
+            Self::Header(_) | Self::HeaderMendable { .. } | Self::HeaderUnproven { .. }
+        )
     }
 }
 

@@ -6,23 +6,18 @@
 use std::io;
 use std::path::Path;
 
-use super::ends::tail;
 use super::hints;
 use super::report::{Fault, Remark, VerifyReport};
 use crate::batch::{BatchHeader, Records, unpack};
 use crate::checkpoint::LogCheckpoint;
-use crate::disk::{DiskFile, OpenMode, read_exact_at};
-use crate::error::{Corruption, LogError};
+use crate::disk::{DiskFile, OpenMode};
+use crate::error::LogError;
 use crate::index::{Extent, Index};
 use crate::limits::{BATCH_BYTES_CEILING, UNPACKED_BYTES_PER_BATCH_BYTE};
 use crate::log::{Gap, LogPlace};
 use crate::offset::{FilePosition, Offset, TimestampMs};
 use crate::segment::file_name::{self, FileKind};
-use crate::segment::header::SEGMENT_VERSION;
-use crate::segment::{
-    Chain, SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES_U64, SegmentHeader, SegmentHeaderError, Step,
-    Walker,
-};
+use crate::segment::{Chain, SEGMENT_HEADER_BYTES_U64, Step, Walker};
 
 /// Largest unpacked records section that is decoded.
 pub(super) const UNPACKED_BYTES_MAX: u32 = BATCH_BYTES_CEILING * UNPACKED_BYTES_PER_BATCH_BYTE;
@@ -148,6 +143,7 @@ impl LogScan<'_> {
             match file_name::parse(&entry.name) {
                 Some((base, FileKind::Log)) => bases.push(base),
                 Some((base, FileKind::Index | FileKind::Facets)) => hints.push((base, &entry.name)),
+                Some((_, FileKind::OldHeader)) => {}
                 None => self.note(&dir.join(&entry.name), Offset::ZERO, Remark::Foreign),
             }
         }
@@ -208,87 +204,6 @@ impl LogScan<'_> {
             }
             walked => walked,
         }
-    }
-
-    /// Checks the segment's header, and returns whether there is anything behind it to look at.
-    fn header(&mut self, segment: &Segment<'_>, chain: &mut Chain) -> Result<bool, LogError> {
-        let reason = match self.read_header(segment)? {
-            Ok(header) => {
-                let found = header.prev_header_crc;
-                if let Some(expected) = chain.prev_header_crc
-                    && found != expected
-                {
-                    let reason = Corruption::BrokenChain { found, expected };
-                    self.wrong(segment.path, segment.base, Fault::Header(reason));
-                }
-                chain.prev_header_crc = Some(found);
-                return Ok(true);
-            }
-            Err(reason) => reason,
-        };
-        if segment.next.is_none() {
-            if self.is_live {
-                return Ok(false);
-            }
-            let start = FilePosition(SEGMENT_HEADER_BYTES_U64.min(segment.bytes));
-            let unknown = Chain {
-                prev_header_crc: None,
-                ..*chain
-            };
-            let expected = Chain::unanchored(unknown.log, segment.base);
-            let tail = tail(segment, start, &expected)?;
-            let limit = FilePosition(segment.bytes);
-            let mut walker = Walker::new(segment.file, start, limit, unknown, start);
-            let first = walker.step().map_err(|source| failed(segment, source))?;
-            let is_whole = matches!(
-                reason,
-                Corruption::WrongLog { .. } | Corruption::OffsetGap { .. }
-            );
-            let was_used = is_whole || matches!(first, Step::Batch { .. }) || tail.next.is_some();
-            if !was_used && self.durable(&tail) <= segment.base {
-                self.note(segment.path, segment.base, Remark::TornCreation);
-                return Ok(false);
-            }
-        }
-        self.wrong(segment.path, segment.base, Fault::Header(reason));
-        chain.prev_header_crc = None;
-        Ok(true)
-    }
-
-    fn read_header(
-        &self,
-        segment: &Segment<'_>,
-    ) -> Result<Result<SegmentHeader, Corruption>, LogError> {
-        let mut bytes = [0; SEGMENT_HEADER_BYTES];
-        let count = SEGMENT_HEADER_BYTES_U64.min(segment.bytes);
-        let held = bytes
-            .get_mut(..usize::try_from(count).unwrap_or(0))
-            .unwrap_or_default();
-        read_exact_at(segment.file, held, 0).map_err(|source| failed(segment, source))?;
-        let header = match SegmentHeader::decode(held) {
-            Err(SegmentHeaderError::UnknownVersion(found)) => {
-                return Err(LogError::UnknownVersion {
-                    path: segment.path.to_path_buf(),
-                    found,
-                    known: SEGMENT_VERSION,
-                });
-            }
-            Err(SegmentHeaderError::Corrupt(reason)) => return Ok(Err(reason)),
-            Ok(header) => header,
-        };
-        if header.log != self.place.id {
-            return Ok(Err(Corruption::WrongLog {
-                found_partition: header.log.partition.0,
-                found_kind: header.log.kind.byte(),
-            }));
-        }
-        if header.base_offset != segment.base {
-            return Ok(Err(Corruption::OffsetGap {
-                found: header.base_offset,
-                expected: segment.base,
-            }));
-        }
-        Ok(Ok(header))
     }
 
     /// Goes over the batches of a segment; `chain` is moved behind it.

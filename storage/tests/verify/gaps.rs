@@ -14,7 +14,12 @@ use storage::segment::file_name::{self, FileKind};
 use crate::sample::{LETTERS, MAIN, NOW, NUMBER, Open};
 use crate::{ROOT, sim, verify};
 
-fn repair(disk: &SimDisk, log: LogId, from: u64, to: u64) -> Result<Repaired, RepairError> {
+pub(crate) fn repair(
+    disk: &SimDisk,
+    log: LogId,
+    from: u64,
+    to: u64,
+) -> Result<Repaired, RepairError> {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let request = Repair {
         partition: NUMBER,
@@ -25,13 +30,13 @@ fn repair(disk: &SimDisk, log: LogId, from: u64, to: u64) -> Result<Repaired, Re
     storage::repair::repair(&shared, Path::new(ROOT), ("test", 1), &request, NOW)
 }
 
-fn open(disk: &SimDisk) -> Open {
+pub(crate) fn open(disk: &SimDisk) -> Open {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     Open::new(&shared, Path::new(ROOT))
 }
 
 /// 30 batches of two records, and a checkpoint behind them.
-fn plain() -> SimDisk {
+pub(crate) fn plain() -> SimDisk {
     let disk = SimDisk::new(3);
     let open = open(&disk);
     for _ in 0..30 {
@@ -42,7 +47,7 @@ fn plain() -> SimDisk {
     disk
 }
 
-fn segments(disk: &SimDisk, log: LogId) -> Vec<(u64, PathBuf)> {
+pub(crate) fn segments(disk: &SimDisk, log: LogId) -> Vec<(u64, PathBuf)> {
     let dir = storage::data_dir::log_dir(Path::new(ROOT), log);
     let names = Disk::list(disk, &dir).unwrap();
     let parsed = names.iter().filter_map(|name| file_name::parse(&name.name));

@@ -12,6 +12,7 @@
 
 mod deliveries;
 mod gaps;
+mod headers;
 mod sample;
 
 use std::path::{Path, PathBuf};

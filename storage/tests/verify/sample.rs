@@ -105,6 +105,18 @@ impl Open {
     }
 
     pub(crate) fn produce(&self, count: usize, codec: Codec) -> Offset {
+        let base = self.write(count, codec);
+        self.sync();
+        base
+    }
+
+    pub(crate) fn sync(&self) {
+        let mut owner = self.owner.lock();
+        owner.main_mut().begin_sync().unwrap().run().unwrap();
+    }
+
+    /// Appends a batch and does not sync it.
+    pub(crate) fn write(&self, count: usize, codec: Codec) -> Offset {
         let mut builder = BatchBuilder::new(codec);
         for number in 0..count {
             let record = Record {
@@ -126,7 +138,6 @@ impl Open {
             owner.main_mut().roll().unwrap();
         }
         let appended = owner.main_mut().append(&header, &mut batch, NOW).unwrap();
-        owner.main_mut().begin_sync().unwrap().run().unwrap();
         appended.base_offset
     }
 

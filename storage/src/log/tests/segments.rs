@@ -1,6 +1,7 @@
 //! When segments begin, and how retention takes them.
 
 use super::*;
+use crate::segment::file_name::FileKind;
 
 #[test]
 fn a_log_of_one_batch_a_segment_takes_batches_larger_than_a_segment() {
@@ -77,9 +78,13 @@ fn retention_moves_the_start_and_a_reader_behind_is_told() {
             < start
     );
     let segments = reader.segments();
+    let dir = place(&disk).dir;
+    let kept = crate::segment::file_name::path(&dir, Offset(0), FileKind::OldHeader);
+    disk.write_file(&kept, b"as repair keeps it").unwrap();
     let unlink = log.apply_log_start(start);
     assert!(unlink.segment_count() > 3);
     unlink.run().unwrap();
+    assert!(!disk.paths().contains(&kept), "it goes with its segment");
     assert_eq!(reader.log_start(), start);
     assert!(matches!(
         reader.read(Offset(0), 1, ReadBound::HighWatermark),

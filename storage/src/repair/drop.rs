@@ -4,7 +4,7 @@
 //! 1. Only offsets that cannot be read are given up, whole damaged ranges at a time; anything else is refused before a byte
 //!    is written.
 //! 2. The entry in the control log is the commit point. What is done before it can be done again; nothing follows it.
-//! 3. The control log itself is never repaired: nothing else knows what it held.
+//! 3. Nothing of the control log is given up: nothing else knows what it held.
 //!
 //! With a range of a dead-letter log, letters and markers are gone. What a lost marker resolved is live again unless the main
 //! log still holds the record that came of it: the checkpoint's word about settled causes is taken back, so that the next
@@ -13,15 +13,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::{RepairError, examine};
 use crate::checkpoint::CheckpointStore;
-use crate::control::{ControlError, ControlLog, Entry, Gap};
-use crate::data_dir::{self, DataDir};
+use crate::control::{ControlLog, Entry, Gap};
+use crate::data_dir;
 use crate::disk::{Disk, Site};
 use crate::error::LogError;
 use crate::log_id::{LogId, LogKind, PartitionNumber};
 use crate::offset::{Offset, TimestampMs};
 use crate::segment::file_name::{self, FileKind};
-use crate::verify::{VerifyOptions, VerifyReport, verify_held};
+use crate::verify::VerifyReport;
 
 /// What to give up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,48 +58,6 @@ impl Repaired {
     }
 }
 
-/// Why nothing was given up.
-#[derive(Debug, thiserror::Error)]
-pub enum RepairError {
-    /// The data directory cannot be read or written, or is in use.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The control log cannot be opened or written.
-    #[error("cannot use the control log")]
-    Control(#[from] ControlError),
-    /// The control log is never repaired.
-    #[error(
-        "the control log cannot be repaired: nothing else knows what it held; restore a backup"
-    )]
-    ControlLog,
-    /// No topic has the partition.
-    #[error("there is no partition {number}")]
-    UnknownPartition {
-        /// The number asked for.
-        number: PartitionNumber,
-    },
-    /// Some of the offsets can be read.
-    #[error("offsets {from}..{to} of the {log} are not damaged, and are kept")]
-    NotDamaged {
-        /// The log.
-        log: LogId,
-        /// First offset that is not damaged.
-        from: Offset,
-        /// First offset behind them (exclusive end).
-        to: Offset,
-    },
-    /// Only some of a damaged range was named.
-    #[error("the damaged range of the {log} is {from}..{to}: it can only be given up whole")]
-    Partial {
-        /// The log.
-        log: LogId,
-        /// First offset of the damaged range.
-        from: Offset,
-        /// First offset behind it (exclusive end).
-        to: Offset,
-    },
-}
-
 /// Gives up a damaged range of a log, while no broker has the directory. `program` and `pid` name this process to others.
 ///
 /// # Errors
@@ -113,20 +72,7 @@ pub fn repair(
     if request.kind == LogKind::Control {
         return Err(RepairError::ControlLog);
     }
-    if !data_dir::read_format(disk.as_ref(), root)? {
-        let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no data directory");
-        return Err(LogError::io("open", root, source).into());
-    }
-    let _data_dir = DataDir::open(disk.as_ref(), root, program, pid)?;
-    let options = VerifyOptions {
-        partition: Some(request.partition),
-        ..VerifyOptions::default()
-    };
-    let report = verify_held(disk, root, &options, None)?;
-    if report.counts.partitions == 0 {
-        let number = request.partition;
-        return Err(RepairError::UnknownPartition { number });
-    }
+    let (_held, report) = examine(disk, root, (program, pid), Some(request.partition))?;
     let log = LogId::new(request.partition, request.kind);
     let mut shards = open_checkpoints(disk.as_ref(), root)?;
     let hint = shards
