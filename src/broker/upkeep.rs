@@ -321,6 +321,12 @@ fn problems_of(topic: &Topic, index: usize, partition: &PartitionHandle) -> Vec<
         }
         problems.extend(log.damage().into_iter().map(|range| {
             let (from, to, reason) = (range.from, range.to, range.reason);
+            if from == to {
+                // A header costs no offset, and `verify` knows whether it can be mended.
+                return format!(
+                    "{name}: the header of the segment at offset {from} is damaged, and `redrive verify` says what to do: {reason}"
+                );
+            }
             format!("{name}: {what} {from} to {to} cannot be read: {reason}")
         }));
     }

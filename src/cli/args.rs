@@ -5,7 +5,9 @@ use clap_complete::Shell;
 
 use super::error::CliError;
 use super::output::Output;
-use super::{bench, config, consume, data, dlq, group, produce, reject, retention, serve, topic};
+use super::{
+    bench, config, consume, data, dlq, group, produce, reject, repair, retention, serve, topic,
+};
 use crate::config::development;
 
 const ADDR_DEFAULT: &str = "127.0.0.1:7733";
@@ -191,7 +193,7 @@ pub enum Command {
     /// Check a data directory, byte for byte
     Verify(data::VerifyArgs),
     /// Give up a damaged range of offsets; no broker may run on the directory
-    Repair(data::RepairArgs),
+    Repair(repair::RepairArgs),
     /// Print, check and document the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),

@@ -1,24 +1,20 @@
-//! `redrive verify` and `redrive repair`: the data directory, while no broker runs on it.
+//! `redrive verify`: what is in the data directory, and what is wrong with it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use storage::data_dir;
 use storage::disk::{Disk, RealDisk};
 use storage::error::LogError;
-use storage::log_id::{LogId, LogKind, PartitionNumber};
-use storage::offset::Offset;
-use storage::repair::{Repair, RepairError, Repaired};
-use storage::verify::{Finding, Note, VerifyOptions, VerifyReport};
+use storage::log_id::{LogId, PartitionNumber};
+use storage::verify::{Fault, Finding, Note, VerifyOptions, VerifyReport};
 
 use super::error::CliError;
 use super::output::{Output, Progress};
-use super::parse::{self, OffsetRange};
 use super::view::counted;
-use crate::clock::{Clock, SystemClock};
 
 /// Arguments of `redrive verify`.
 #[derive(Debug, Args)]
@@ -38,43 +34,6 @@ pub struct VerifyArgs {
     /// Check this partition number alone
     #[arg(long, value_name = "NUMBER")]
     pub partition: Option<u32>,
-}
-
-/// Arguments of `redrive repair`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-The range is given up for good: readers pass over it, and the control log keeps a note of it. `redrive verify` says which \
-range is damaged.
-
-Example:
-  redrive repair --data-dir /var/lib/redrive --partition 3 --drop 1200..1310")]
-pub struct RepairArgs {
-    /// The data directory
-    #[arg(
-        long,
-        default_value = "./redrive-data",
-        env = "REDRIVE_DATA_DIR",
-        value_name = "DIR"
-    )]
-    pub data_dir: PathBuf,
-    /// Partition number, as `verify` names it
-    #[arg(long, value_name = "NUMBER")]
-    pub partition: u32,
-    /// Offsets to give up, the end excluded
-    #[arg(long, value_name = "FROM..TO", value_parser = parse::offset_range)]
-    pub drop: OffsetRange,
-    /// Which log of the partition
-    #[arg(long, value_enum, default_value_t = RepairLog::Main)]
-    pub log: RepairLog,
-}
-
-/// A log that can be repaired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RepairLog {
-    /// The records
-    Main,
-    /// The dead letters and what was done about them
-    DeadLetter,
 }
 
 /// Runs `redrive verify`.
@@ -107,55 +66,26 @@ pub(super) fn verify(command: &VerifyArgs, output: &mut Output) -> Result<(), Cl
     }
     // That there is damage is the more important error, also for who has stopped reading.
     let count = report.finding_count();
-    let hint = report
-        .findings
-        .iter()
-        .any(|finding| finding.what.is_unreadable())
-        .then_some("`redrive repair` gives a damaged range up; a backup may still have it");
     Err(CliError::failed(
         format!(
             "{}: the data directory is damaged",
             counted(count, "finding")
         ),
-        hint,
+        hint_for(&report),
     ))
 }
 
-/// Runs `redrive repair`.
-pub(super) fn repair(command: &RepairArgs, output: &mut Output) -> Result<(), CliError> {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let request = Repair {
-        partition: PartitionNumber(command.partition),
-        kind: match command.log {
-            RepairLog::Main => LogKind::Main,
-            RepairLog::DeadLetter => LogKind::DeadLetter,
-        },
-        from: command.drop.from,
-        to: command.drop.to,
-    };
-    let holder = ("redrive repair", std::process::id());
-    let now = SystemClock::new().now();
-    let repaired = storage::repair::repair(&disk, &command.data_dir, holder, &request, now)
-        .map_err(|error| repair_failed(&command.data_dir, &error))?;
-    if output.is_json() {
-        return output.json(&RepairJson::of(&repaired));
+/// Says what `repair` can do about what was found.
+fn hint_for(report: &VerifyReport) -> Option<&'static str> {
+    let any =
+        |claim: fn(&Fault) -> bool| report.findings.iter().any(|finding| claim(&finding.what));
+    if any(|fault| matches!(fault, Fault::HeaderMendable { .. })) {
+        return Some(
+            "stop the broker: `redrive repair --headers` writes the headers anew that it can mend, and loses nothing",
+        );
     }
-    if repaired.lost.is_empty() {
-        return output.line("the range had been given up before, nothing was changed");
-    }
-    for (from, to) in &repaired.lost {
-        output.line(&format!(
-            "offsets {from}..{to} of the {} are lost",
-            repaired.log
-        ))?;
-    }
-    if request.kind == LogKind::DeadLetter {
-        output.line("dead letters among them are gone; letters that were deleted or republished by them may be live again")?;
-    }
-    output.line(&format!(
-        "{} offsets were given up: readers pass over them from the next start on",
-        repaired.lost_count()
-    ))
+    any(Fault::is_unreadable)
+        .then_some("`redrive repair` gives a damaged range up; a backup may still have it")
 }
 
 fn write_report(report: &VerifyReport, output: &mut Output) -> Result<(), CliError> {
@@ -230,7 +160,7 @@ fn refuse_foreign(dir: &Path) -> Result<(), CliError> {
     Err(CliError::failed(message, Some("name it with --data-dir")))
 }
 
-fn log_failed(dir: &Path, error: &LogError) -> CliError {
+pub(super) fn log_failed(dir: &Path, error: &LogError) -> CliError {
     let text = chain(error);
     match error {
         LogError::Locked { .. } => {
@@ -244,21 +174,8 @@ fn log_failed(dir: &Path, error: &LogError) -> CliError {
     }
 }
 
-fn repair_failed(dir: &Path, error: &RepairError) -> CliError {
-    match error {
-        RepairError::Log(error) => log_failed(dir, error),
-        RepairError::NotDamaged { .. }
-        | RepairError::Partial { .. }
-        | RepairError::UnknownPartition { .. } => CliError::failed(
-            error.to_string(),
-            Some("`redrive verify` names the damaged ranges"),
-        ),
-        RepairError::Control(_) | RepairError::ControlLog => CliError::failed(chain(error), None),
-    }
-}
-
 /// The error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -312,20 +229,6 @@ struct NoteJson<'a> {
     what: String,
 }
 
-#[derive(Serialize)]
-struct RepairJson {
-    partition: u32,
-    log: &'static str,
-    lost: Vec<RangeJson>,
-    lost_count: u64,
-}
-
-#[derive(Serialize)]
-struct RangeJson {
-    from: u64,
-    to: u64,
-}
-
 impl<'a> VerifyJson<'a> {
     fn of(report: &'a VerifyReport) -> Self {
         let counts = &report.counts;
@@ -367,21 +270,6 @@ impl<'a> VerifyJson<'a> {
             markers: counts.markers,
             entries: counts.entries,
             pending: counts.pending,
-        }
-    }
-}
-
-impl RepairJson {
-    fn of(repaired: &Repaired) -> Self {
-        let range = |(from, to): &(Offset, Offset)| RangeJson {
-            from: from.0,
-            to: to.0,
-        };
-        Self {
-            partition: repaired.log.partition.0,
-            log: repaired.log.kind.name(),
-            lost: repaired.lost.iter().map(range).collect(),
-            lost_count: repaired.lost_count(),
         }
     }
 }

@@ -18,6 +18,7 @@ mod group;
 mod retention;
 mod bench;
 mod data;
+mod repair;
 mod config;
 
 use std::ffi::OsString;
@@ -78,7 +79,7 @@ fn dispatch(cli: Cli, output: &mut Output) -> Result<(), CliError> {
         Command::Retention(command) => retention::run(&command, &connection, output),
         Command::Bench(command) => bench::run(&command, &connection, output),
         Command::Verify(command) => data::verify(&command, output),
-        Command::Repair(command) => data::repair(&command, output),
+        Command::Repair(command) => repair::repair(&command, output),
         Command::Config(command) => config::run(&command, output),
         Command::Completions { shell } => args::completions(shell, output),
     }

@@ -12,6 +12,7 @@
 mod broker;
 mod consuming;
 mod edges;
+mod headers;
 mod lost_answers;
 mod measuring;
 #[path = "../admin/pushed.rs"]
