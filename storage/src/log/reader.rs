@@ -182,11 +182,22 @@ impl LogReader {
     /// # Errors
     /// As [`LogReader::read`]; [`LogError::OffsetOutOfRange`] also at the bound, where no batch stands yet.
     pub fn batch_at(&self, offset: Offset, bound: ReadBound) -> Result<Batch, LogError> {
-        let bytes = self.read(offset, 0, bound)?;
-        if bytes.is_empty() {
+        self.batch_in(offset, bound, Vec::new())
+    }
+
+    /// As [`LogReader::batch_at`], in the memory of a buffer that may have been used before.
+    pub(crate) fn batch_in(
+        &self,
+        offset: Offset,
+        bound: ReadBound,
+        mut buffer: Vec<u8>,
+    ) -> Result<Batch, LogError> {
+        let count = self.read_into(offset, 0, bound, &mut buffer)?;
+        if count == 0 {
             return Err(self.out_of_range(offset, bound));
         }
-        Batch::decode(Bytes::from(bytes)).map_err(|reason| self.undecodable(offset, reason))
+        buffer.truncate(count);
+        Batch::decode(Bytes::from(buffer)).map_err(|reason| self.undecodable(offset, reason))
     }
 
     /// Returns the error of a batch that verifies and does not decode, which nothing appends.

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::batch::Record;
+use bytes::Bytes;
+
+use crate::batch::{Codec, Record};
 use crate::delivery::limits::RECENT_BATCH_BYTES_MAX;
 use crate::error::LogError;
 use crate::limits::BATCH_BYTES_CEILING;
@@ -14,6 +16,8 @@ use crate::offset::{Offset, TimestampMs};
 
 /// Memory of a decoded record besides its bytes, about.
 const RECORD_OVERHEAD_BYTES: usize = 256;
+/// Largest memory of a batch that is used for another one.
+const SPARE_BYTES_MAX: usize = 512 << 10;
 
 /// Batches of one log that were read lately: at most [`RECENT_BATCH_BYTES_MAX`], or one batch. Those that were not looked at for
 /// the longest time go: who looks for messages that wait and for messages that are due has two places in the log at a time.
@@ -24,6 +28,8 @@ pub struct RecentBatches {
     by_use: BTreeMap<u64, Offset>,
     uses: u64,
     bytes: usize,
+    /// Memory of a batch that was given up, for the next one: it need not be cleared and mapped anew.
+    spare: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -39,7 +45,9 @@ pub(in crate::partition) struct HeldBatch {
     pub(super) append_time: TimestampMs,
     pub(in crate::partition) is_broker_built: bool,
     records: Vec<Record>,
-    /// Of the unpacked records: what is kept alive is what was decoded.
+    /// What the records lie in, if another batch may have it afterwards.
+    memory: Bytes,
+    /// Of the unpacked records, or of the memory where that is more: what is kept alive is what was decoded.
     bytes: usize,
 }
 
@@ -59,7 +67,7 @@ impl RecentBatches {
         let found = near.filter(|(_, kept)| kept.batch.record(offset).is_some());
         let base = match found {
             Some((base, _)) => *base,
-            None => self.keep(HeldBatch::read(log, offset)?),
+            None => self.read(log, offset)?,
         };
         self.used(base).ok_or(LogError::OffsetOutOfRange {
             requested: offset,
@@ -77,11 +85,20 @@ impl RecentBatches {
     /// Notes that a batch is looked at.
     fn used(&mut self, base: Offset) -> Option<&HeldBatch> {
         let kept = self.batches.get_mut(&base)?;
-        self.uses += 1;
-        self.by_use.remove(&kept.last_use);
-        self.by_use.insert(self.uses, base);
-        kept.last_use = self.uses;
+        // Mostly it is looked at for one message behind the other.
+        if kept.last_use != self.uses {
+            self.uses += 1;
+            self.by_use.remove(&kept.last_use);
+            self.by_use.insert(self.uses, base);
+            kept.last_use = self.uses;
+        }
         Some(&kept.batch)
+    }
+
+    fn read(&mut self, log: &LogReader, offset: Offset) -> Result<Offset, LogError> {
+        let spare = std::mem::take(&mut self.spare);
+        let batch = HeldBatch::read(log, offset, spare)?;
+        Ok(self.keep(batch))
     }
 
     /// Keeps a batch, and gives up others for it.
@@ -105,13 +122,15 @@ impl RecentBatches {
         if let Some(kept) = self.batches.remove(&base) {
             self.by_use.remove(&kept.last_use);
             self.bytes = self.bytes.saturating_sub(kept.batch.bytes);
+            self.spare = kept.batch.into_memory();
         }
     }
 }
 
 impl HeldBatch {
-    fn read(log: &LogReader, offset: Offset) -> Result<Self, LogError> {
-        let batch = log.batch_at(offset, ReadBound::HighWatermark)?;
+    fn read(log: &LogReader, offset: Offset, spare: Vec<u8>) -> Result<Self, LogError> {
+        let reused = spare.capacity();
+        let batch = log.batch_in(offset, ReadBound::HighWatermark, spare)?;
         let base = batch.header().base_offset;
         let records = batch
             .records(BATCH_BYTES_CEILING)
@@ -120,13 +139,29 @@ impl HeldBatch {
             .iter()
             .map(|record| record.weight().saturating_add(RECORD_OVERHEAD_BYTES));
         let bytes = weights.fold(0, usize::saturating_add);
+        // Not what was unpacked, and not what small batches would leave mostly empty.
+        let is_unpacked = batch.header().attributes.codec == Codec::None;
+        let memory = Some(batch.bytes()).filter(|_| is_unpacked && bytes >= reused.div_euclid(2));
         Ok(Self {
             base,
             append_time: batch.header().append_time,
             is_broker_built: batch.header().attributes.is_broker_built,
             records,
-            bytes,
+            memory: memory.cloned().unwrap_or_default(),
+            bytes: bytes.max(reused),
         })
+    }
+
+    /// Returns its memory for another batch; none if it is too large, or somebody still holds some of it.
+    fn into_memory(self) -> Vec<u8> {
+        drop(self.records);
+        let memory = self.memory.try_into_mut();
+        let memory = memory.map_or_else(|_held| Vec::new(), Vec::from);
+        if memory.capacity() <= SPARE_BYTES_MAX {
+            memory
+        } else {
+            Vec::new()
+        }
     }
 
     pub(in crate::partition) fn record(&self, offset: Offset) -> Option<&Record> {
@@ -151,6 +186,7 @@ mod tests {
             append_time: TimestampMs(0),
             is_broker_built: true,
             records: vec![record; count],
+            memory: Bytes::new(),
             bytes,
         }
     }
@@ -186,5 +222,22 @@ mod tests {
         recent.keep(batch(5, 10, RECENT_BATCH_BYTES_MAX * 2));
         let kept: Vec<_> = recent.batches.keys().map(|base| base.0).collect();
         assert_eq!(kept, [5]);
+    }
+
+    #[test]
+    fn memory_is_used_again_that_nobody_holds_and_that_is_not_large() {
+        let of = |memory: &Bytes| HeldBatch {
+            memory: memory.clone(),
+            ..batch(0, 1, 0)
+        };
+        for (bytes, expected) in [(SPARE_BYTES_MAX, SPARE_BYTES_MAX), (SPARE_BYTES_MAX + 1, 0)] {
+            let memory = Bytes::from(vec![b'x'; bytes]);
+            let body = memory.slice(7..9);
+            assert_eq!(of(&memory).into_memory().capacity(), 0);
+            let held = of(&memory);
+            drop(memory);
+            drop(body);
+            assert_eq!(held.into_memory().capacity(), expected);
+        }
     }
 }
