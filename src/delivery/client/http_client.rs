@@ -3,12 +3,13 @@
 //! What a destination can make the broker hold is bounded: the head of an answer by the parser, the body by what is kept of
 //! it. A connection whose answer is longer than that is closed and not drained.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::{HeaderMap, Method, Request, Response};
 use storage::dead_letter::{AttemptResult, ErrorClass};
 use tokio::time::{Instant, timeout};
@@ -124,7 +125,9 @@ impl AttemptClient for HttpClient {
         Box::pin(async move {
             let start = Instant::now();
             let time = request.timeout;
-            let outcome = timeout(time, self.send(request)).await;
+            // Pinned first: it is large, and would be moved into the timeout.
+            let sent = pin!(self.send(request));
+            let outcome = timeout(time, sent).await;
             let outcome = outcome.unwrap_or_else(|_elapsed| {
                 let text = format!("no whole answer within {} ms", time.as_millis());
                 Err(Failure::new(ErrorClass::TIMEOUT, text))
@@ -151,7 +154,9 @@ async fn read(
 ) -> Result<Whole, Failure> {
     let (head, mut incoming) = response.into_parts();
     let mut is_body_cut = false;
-    while let Some(frame) = link.frame(&mut incoming).await {
+    while !incoming.is_end_stream()
+        && let Some(frame) = link.frame(&mut incoming).await
+    {
         let frame = frame.map_err(|error| Failure::of(host, &error))?;
         let Some(data) = frame.data_ref() else {
             continue;

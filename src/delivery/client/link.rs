@@ -54,6 +54,12 @@ impl Link {
         .await
     }
 
+    /// Returns whether the answer was read whole, so that the next request can be sent. What the other side has done since is
+    /// seen when the connection is taken.
+    pub(super) async fn is_done(&mut self) -> bool {
+        (self.connection.is_some() && self.sender.is_ready()) || self.is_idle().await
+    }
+
     /// Sends a request, and waits for the head of its answer. An error that holds the request has not sent any of it.
     pub(super) async fn send(
         &mut self,

@@ -67,7 +67,7 @@ impl Pool {
 
     /// Keeps a connection, unless it is of no more use or there are enough.
     pub(super) async fn put(self: &Arc<Self>, destination: &Destination, mut link: Link) {
-        if !link.is_idle().await {
+        if !link.is_done().await {
             return;
         }
         let since = Instant::now();
