@@ -1,4 +1,4 @@
-//! Writing segment headers anew that do not verify and of which it is certain what they held: see [`crate::segment::rebuild`].
+//! Writing segment headers anew that do not verify and of which it is certain what they held: see [`rebuild`](crate::segment::rebuild()).
 //!
 //! # Invariants
 //! 1. Of a segment its first 32 bytes change and no other. They lie in one sector: an interruption leaves the old header or the
