@@ -83,6 +83,13 @@ pub(super) const ROWS: &[Row] = &[
             .goal(Goal::RatioAtLeast(0.9))],
     },
     Row {
+        name: "written-1gib",
+        command: "produce --acks written --records {500000} --segment-bytes 1GiB",
+        yardstick: Some("limit --acks written --records {500000}"),
+        times: Times::EachRound,
+        figures: &[found("the same in one segment of 1 GiB", "GB/s", BYTES).beside(BYTES)],
+    },
+    Row {
         name: "synced",
         command: "produce --records {500000}",
         yardstick: Some("limit --records {500000}"),
