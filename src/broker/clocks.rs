@@ -13,7 +13,10 @@ use crate::clock::ClockVerdict;
 impl Broker {
     /// Returns the time, and whether ages can be told by it.
     pub(super) fn look_at_clocks(&self) -> (TimestampMs, bool) {
-        let (now, verdict) = self.compare_clocks();
+        // Held to the end: what is told is of the newest look.
+        let watch = self.clocks.lock();
+        let now = self.clock.now();
+        let verdict = watch.check(now, self.clock.monotonic());
         let is_right = verdict == ClockVerdict::Agrees;
         let departure_ms = match verdict {
             ClockVerdict::Agrees => 0,
@@ -37,18 +40,17 @@ impl Broker {
     /// Takes the wall clock for right from now on: an operator has looked. Returns how far it was ahead of where it should have
     /// been, in milliseconds, negative when it was behind; 0 when it had not departed.
     pub fn confirm_clock(&self) -> i64 {
-        let (_, before) = self.compare_clocks();
-        let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
-        self.clocks.lock().confirm(now, monotonic);
+        let before = {
+            let mut watch = self.clocks.lock();
+            let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
+            let before = watch.check(now, monotonic);
+            watch.confirm(now, monotonic);
+            before
+        };
         self.look_at_clocks();
         match before {
             ClockVerdict::Agrees => 0,
             ClockVerdict::Departed { ahead_ms } => ahead_ms,
         }
-    }
-
-    fn compare_clocks(&self) -> (TimestampMs, ClockVerdict) {
-        let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
-        (now, self.clocks.lock().check(now, monotonic))
     }
 }

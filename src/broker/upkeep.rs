@@ -322,9 +322,10 @@ fn problems_of(topic: &Topic, index: usize, partition: &PartitionHandle) -> Vec<
         problems.extend(log.damage().into_iter().map(|range| {
             let (from, to, reason) = (range.from, range.to, range.reason);
             if from == to {
-                // A header costs no offset, and `verify` knows whether it can be mended.
+                // It costs no offset: a header, or bytes behind the last batch. `verify` knows what can be done.
+                let (path, position) = (range.path.display(), range.position);
                 return format!(
-                    "{name}: the header of the segment at offset {from} is damaged, and `redrive verify` says what to do: {reason}"
+                    "{name}: byte {position} of {path} is damaged, and no offset with it; `redrive verify` says what to do: {reason}"
                 );
             }
             format!("{name}: {what} {from} to {to} cannot be read: {reason}")

@@ -192,7 +192,7 @@ pub enum Command {
     Bench(bench::BenchCommand),
     /// Check a data directory, byte for byte
     Verify(data::VerifyArgs),
-    /// Give up a damaged range of offsets; no broker may run on the directory
+    /// Mend damaged segment headers, or give up a damaged range; no broker may run on the directory
     Repair(repair::RepairArgs),
     /// Print, check and document the configuration
     #[command(subcommand)]

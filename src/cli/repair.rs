@@ -9,7 +9,8 @@ use storage::disk::{Disk, RealDisk};
 use storage::log_id::{LogKind, PartitionNumber};
 use storage::offset::Offset;
 use storage::repair::{Mended, MendedHeader, Repair, RepairError, Repaired};
-use storage::verify::Finding;
+use storage::segment::Unproven;
+use storage::verify::{Fault, Finding};
 
 use super::data::{chain, log_failed};
 use super::error::CliError;
@@ -25,7 +26,7 @@ const PROGRAM: &str = "redrive repair";
 #[derive(Debug, Args)]
 #[command(after_help = "\
 With --headers, segment headers that do not verify are written anew where it is certain what they held. No record is lost; \
-what stood there is kept beside the segment, in a file that ends in .old-header.
+what stood there is kept beside the segment, in a file that ends in .old-header, in the place of what an earlier repair has kept.
 
 With --drop, the range is given up for good: readers pass over it, and the control log keeps a note of it. `redrive verify` says \
 which range is damaged.
@@ -92,6 +93,14 @@ fn mend(command: &RepairArgs, output: &mut Output) -> Result<(), CliError> {
         write_mended(&mended, output)?;
     }
     output.finish()?;
+    if mended.left_out > 0 {
+        let text = format!(
+            "{} more were not looked at",
+            counted(mended.left_out, "finding")
+        );
+        let hint = "go on with one partition at a time: `redrive repair --headers --partition N`";
+        return Err(CliError::failed(text, Some(hint)));
+    }
     if mended.left.is_empty() {
         return Ok(());
     }
@@ -101,8 +110,16 @@ fn mend(command: &RepairArgs, output: &mut Output) -> Result<(), CliError> {
         counted(count, "damaged header"),
         if count == 1 { "it is" } else { "they are" }
     );
-    let hint = "restore the files from a copy, or give up the ranges that `redrive verify` names: a segment needs no header whose first \
-                batch was given up";
+    let is_first_bad = |finding: &Finding| match &finding.what {
+        Fault::HeaderUnproven { why, .. } => !matches!(why, Unproven::Neighbour(_)),
+        _ => false,
+    };
+    let hint = if mended.left.iter().any(is_first_bad) {
+        "restore the files from a copy, or give up the ranges that `redrive verify` names: a segment needs no header whose first \
+         batch was given up"
+    } else {
+        "restore the files from a copy"
+    };
     Err(CliError::failed(text, Some(hint)))
 }
 
@@ -120,7 +137,7 @@ fn write_mended(mended: &Mended, output: &mut Output) -> Result<(), CliError> {
         let (path, what) = (finding.path.display(), &finding.what);
         output.line(&format!("{path}: left as it is: {what}"))?;
     }
-    if mended.headers.is_empty() && mended.left.is_empty() {
+    if mended.headers.is_empty() && mended.left.is_empty() && mended.left_out == 0 {
         return output.line("no segment header is damaged, nothing was changed");
     }
     let count = u64::try_from(mended.headers.len()).unwrap_or(u64::MAX);

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::entry::{Commit, Entry};
+use super::groups::Amount;
 use super::refusal::{Refusal, bounded, rising, room};
 use super::snapshot;
 use super::state::{ControlState, Topic};
@@ -86,27 +87,21 @@ impl ControlState {
             longest.max(1),
             COMMIT_METADATA_BYTES_MAX,
         )?;
-        let (before, after) = (
-            self.groups.amount(),
-            self.groups.amount_after(group, commits),
-        );
-        // What does not grow is not refused: a limit may be younger than what is held.
-        if after.commits > before.commits {
+        self.check_growth(self.groups.growth(group, commits))
+    }
+
+    /// Checks that so much more may be committed. What does not grow is not refused: a limit may be younger than what is held.
+    pub(super) fn check_growth(&self, growth: Amount) -> Result<(), Refusal> {
+        let after = self.groups.amount().plus(growth);
+        if growth.commits > 0 {
             let what = "number of all committed offsets";
             room(what, after.commits, COMMIT_COUNT_MAX)?;
         }
-        if after.metadata_bytes > before.metadata_bytes {
+        if growth.metadata_bytes > 0 {
             let what = "length of the metadata of all committed offsets";
             room(what, after.metadata_bytes, COMMITS_METADATA_BYTES_MAX)?;
         }
         Ok(())
-    }
-
-    /// Returns whether commits of several groups keep the limits on all that is committed, even together and whatever they
-    /// replace.
-    pub(super) fn has_room_for<'a>(&self, commits: impl IntoIterator<Item = &'a Commit>) -> bool {
-        let amount = self.groups.amount_with(commits);
-        amount.commits <= COMMIT_COUNT_MAX && amount.metadata_bytes <= COMMITS_METADATA_BYTES_MAX
     }
 
     /// The rules that every entry of a log keeps, whatever the limits were when it was written.

@@ -197,6 +197,10 @@ impl LogReader {
             return Err(self.out_of_range(offset, bound));
         }
         buffer.truncate(count);
+        if buffer.capacity() > count.saturating_add(count / 4) {
+            // Whoever keeps the batch keeps all of its memory.
+            buffer.shrink_to_fit();
+        }
         Batch::decode(Bytes::from(buffer)).map_err(|reason| self.undecodable(offset, reason))
     }
 

@@ -42,6 +42,8 @@ pub struct Mended {
     pub headers: Vec<MendedHeader>,
     /// What is wrong with those that were left as they are.
     pub left: Vec<Finding>,
+    /// Findings of the verification that it did not list: headers may be among them.
+    pub left_out: u64,
 }
 
 /// Writes anew every damaged segment header of which it is certain what it held, while no broker has the directory: those of
@@ -56,7 +58,10 @@ pub fn mend_headers(
     partition: Option<PartitionNumber>,
 ) -> Result<Mended, RepairError> {
     let (_held, report) = examine(disk, root, holder, partition)?;
-    let mut mended = Mended::default();
+    let mut mended = Mended {
+        left_out: report.findings_left_out,
+        ..Mended::default()
+    };
     for finding in report.findings {
         match finding.what {
             Fault::HeaderMendable { reason, rebuilt } => {

@@ -21,6 +21,12 @@ pub enum Unproven {
     /// The first batch does not verify, or is not the one that the file's name says.
     #[error("the first batch does not say what it held: {0}")]
     FirstBatch(Corruption),
+    /// The first batch is damaged and nothing says that it was durable: with a sound header a start would take all of it for a
+    /// torn tail, and cut what can be read behind it.
+    #[error(
+        "its first batch is damaged as well, and a start would then cut what follows; give that batch up instead"
+    )]
+    WouldBeCut,
     /// The first batch does not follow the segment before.
     #[error("the first batch does not follow the segment before: {0}")]
     Neighbour(Corruption),

@@ -9,7 +9,7 @@ use crate::offset::FilePosition;
 use crate::segment::header::SEGMENT_VERSION;
 use crate::segment::{
     Chain, SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES_U64, SegmentHeader, SegmentHeaderError, Step,
-    Walker, rebuild,
+    Unproven, Walker, rebuild,
 };
 
 impl LogScan<'_> {
@@ -34,6 +34,7 @@ impl LogScan<'_> {
             Err(reason) => reason,
         };
         let is_whole = is_whole(&reason);
+        let mut would_be_cut = false;
         if segment.next.is_none() {
             if self.is_live {
                 return Ok(false);
@@ -48,14 +49,21 @@ impl LogScan<'_> {
             let limit = FilePosition(segment.bytes);
             let mut walker = Walker::new(segment.file, start, limit, unknown, start);
             let first = walker.step().map_err(|source| failed(segment, source))?;
-            let was_used = is_whole || matches!(first, Step::Batch { .. }) || tail.next.is_some();
-            if !was_used && self.durable(&tail) <= segment.base {
+            let is_first_whole = matches!(first, Step::Batch { .. });
+            let is_durable = self.durable(&tail) > segment.base;
+            // A start takes what nothing says was durable for a torn tail, but for the damaged header that stops it.
+            would_be_cut = !is_first_whole && !is_durable;
+            let was_used = is_whole || is_first_whole || tail.next.is_some();
+            if !was_used && !is_durable {
                 self.note(segment.path, segment.base, Remark::TornCreation);
                 return Ok(false);
             }
         }
         let fault = if is_whole {
             Fault::Header(reason)
+        } else if would_be_cut {
+            let why = Unproven::WouldBeCut;
+            Fault::HeaderUnproven { reason, why }
         } else {
             unsound(segment, chain, reason)?
         };
@@ -101,11 +109,12 @@ impl LogScan<'_> {
     }
 }
 
-/// Says whether a header that is not the segment's verifies: it belongs elsewhere, and the file with it.
+/// Says whether a header that is not the segment's verifies: it belongs elsewhere, and the file with it, or says what this program
+/// does not know.
 fn is_whole(reason: &Corruption) -> bool {
     matches!(
         reason,
-        Corruption::WrongLog { .. } | Corruption::OffsetGap { .. }
+        Corruption::WrongLog { .. } | Corruption::OffsetGap { .. } | Corruption::Field { .. }
     )
 }
 

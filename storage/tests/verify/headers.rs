@@ -167,6 +167,20 @@ fn a_header_whose_first_batch_is_lost_too_is_left_and_not_needed_once_that_is_gi
 
 #[test]
 fn a_beginning_that_a_start_keeps_though_nothing_says_that_it_was_durable_can_be_given_up() {
+    given_up(|bytes| bytes[..100].fill(0));
+}
+
+#[test]
+fn a_header_is_no_help_where_a_start_would_cut_what_stands_behind_the_first_batch() {
+    let first_end = HEADER_BYTES + storage::batch::header::HEADER_BYTES;
+    given_up(|bytes| {
+        bytes[8] ^= 1;
+        bytes[first_end + 2] ^= 1;
+    });
+}
+
+/// Three batches that nothing but the header's damage keeps from being cut, the first of them damaged.
+fn given_up(damage: impl FnOnce(&mut [u8])) {
     let disk = SimDisk::new(3);
     let opened = open(&disk);
     for _ in 0..3 {
@@ -176,8 +190,12 @@ fn a_beginning_that_a_start_keeps_though_nothing_says_that_it_was_durable_can_be
     drop(opened);
     let (_, path) = segments(&disk, MAIN).pop().unwrap();
     let mut bytes = disk.read_file(&path).unwrap();
-    bytes[..100].fill(0);
+    damage(&mut bytes);
     disk.write_file(&path, &bytes).unwrap();
+    // With a sound header the next start would take all of it for a torn tail.
+    let mended = mend(&disk);
+    assert_eq!((mended.headers.len(), mended.left.len()), (0, 1));
+    assert_eq!(disk.read_file(&path).unwrap(), bytes);
     let opened = open(&disk);
     let poison = opened.owner.lock().main().poison();
     assert_eq!(poison, Some(PoisonCause::Damaged));

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -73,7 +73,6 @@ fn report(mut command: Command, memory: impl Fn() -> Option<u64>) -> Result<Valu
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
     let mut largest = None;
@@ -84,10 +83,16 @@ fn report(mut command: Command, memory: impl Fn() -> Option<u64>) -> Result<Valu
             None => park(LOOK_AGAIN),
         }
     };
-    let (said, complaint) = output(child)?;
+    let mut said = String::new();
+    if let Some(stdout) = &mut child.stdout {
+        // A report fits into a pipe, and nobody else has this one.
+        stdout.read_to_string(&mut said).map_err(failed)?;
+    }
     if !status.success() {
-        let complaint = complaint.trim().trim_start_matches("error: ").to_owned();
-        return Err(CliError::failed(complaint, None));
+        return Err(CliError::failed(
+            format!("the command ended with {status}"),
+            None,
+        ));
     }
     let mut report: Value = serde_json::from_str(&said)
         .map_err(|error| CliError::failed(format!("no report: {error}"), None))?;
@@ -96,18 +101,6 @@ fn report(mut command: Command, memory: impl Fn() -> Option<u64>) -> Result<Valu
         report.insert(name.to_owned(), json!(largest));
     }
     Ok(report)
-}
-
-/// Reads what an ended process has written: a report or an error, which both fit into a pipe.
-fn output(mut child: Child) -> Result<(String, String), CliError> {
-    let (mut said, mut complaint) = (String::new(), String::new());
-    if let Some(stdout) = &mut child.stdout {
-        stdout.read_to_string(&mut said).map_err(failed)?;
-    }
-    if let Some(stderr) = &mut child.stderr {
-        stderr.read_to_string(&mut complaint).map_err(failed)?;
-    }
-    Ok((said, complaint))
 }
 
 fn failed(source: std::io::Error) -> CliError {

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use super::entry::Entry;
 use super::fold::Snapshot;
+use super::groups::Amount;
 use super::refusal::Refusal;
 use super::state::ControlState;
 use crate::batch::{
@@ -280,13 +281,13 @@ impl ControlLog {
     fn are_apart(&self, entries: &[Entry]) -> bool {
         let mut commit_count = 0usize;
         let mut largest = 0usize;
-        let mut all = Vec::new();
+        let mut growth = Amount::default();
         for entry in entries {
             let Entry::OffsetsCommitted { group, commits, .. } = entry else {
                 return false;
             };
             commit_count = commit_count.saturating_add(commits.len());
-            all.extend(commits);
+            growth = growth.plus(self.state.groups.growth(group, commits));
             largest = largest.max(
                 self.state
                     .group(group)
@@ -297,7 +298,7 @@ impl ControlLog {
         let is_within = |count: usize, max: u32| u32::try_from(count).is_ok_and(|c| c <= max);
         is_within(groups, GROUP_COUNT_MAX)
             && is_within(largest.saturating_add(commit_count), GROUP_COMMIT_COUNT_MAX)
-            && self.state.has_room_for(all)
+            && self.state.check_growth(growth).is_ok()
     }
 
     fn apply_all(&mut self, entries: &[Entry]) {

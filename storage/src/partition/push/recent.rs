@@ -47,7 +47,7 @@ pub(in crate::partition) struct HeldBatch {
     records: Vec<Record>,
     /// What the records lie in, if another batch may have it afterwards.
     memory: Bytes,
-    /// Of the unpacked records, or of the memory where that is more: what is kept alive is what was decoded.
+    /// Of the unpacked records: what is kept alive is what was decoded.
     bytes: usize,
 }
 
@@ -129,7 +129,6 @@ impl RecentBatches {
 
 impl HeldBatch {
     fn read(log: &LogReader, offset: Offset, spare: Vec<u8>) -> Result<Self, LogError> {
-        let reused = spare.capacity();
         let batch = log.batch_in(offset, ReadBound::HighWatermark, spare)?;
         let base = batch.header().base_offset;
         let records = batch
@@ -139,16 +138,16 @@ impl HeldBatch {
             .iter()
             .map(|record| record.weight().saturating_add(RECORD_OVERHEAD_BYTES));
         let bytes = weights.fold(0, usize::saturating_add);
-        // Not what was unpacked, and not what small batches would leave mostly empty.
+        // Records that were packed lie elsewhere.
         let is_unpacked = batch.header().attributes.codec == Codec::None;
-        let memory = Some(batch.bytes()).filter(|_| is_unpacked && bytes >= reused.div_euclid(2));
+        let memory = Some(batch.bytes()).filter(|_| is_unpacked);
         Ok(Self {
             base,
             append_time: batch.header().append_time,
             is_broker_built: batch.header().attributes.is_broker_built,
             records,
             memory: memory.cloned().unwrap_or_default(),
-            bytes: bytes.max(reused),
+            bytes,
         })
     }
 
