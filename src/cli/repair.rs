@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use serde::Serialize;
 use storage::disk::{Disk, RealDisk};
 use storage::log_id::{LogKind, PartitionNumber};
@@ -24,6 +24,7 @@ const PROGRAM: &str = "redrive repair";
 
 /// Arguments of `redrive repair`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("order").required(true))]
 #[command(after_help = "\
 With --headers, segment headers that do not verify are written anew where it is certain what they held. No record is lost; \
 what stood there is kept beside the segment, in a file that ends in .old-header, in the place of what an earlier repair has kept.
@@ -44,17 +45,18 @@ pub struct RepairArgs {
     )]
     pub data_dir: PathBuf,
     /// Mend the damaged segment headers, of all logs or of those of --partition and the control log
-    #[arg(long, conflicts_with_all = ["drop", "log"])]
+    #[arg(long, group = "order", conflicts_with = "log")]
     pub headers: bool,
     /// Partition number, as `verify` names it
-    #[arg(long, value_name = "NUMBER", required_unless_present = "headers")]
+    #[arg(long, value_name = "NUMBER")]
     pub partition: Option<u32>,
     /// Offsets to give up, the end excluded
     #[arg(
         long,
         value_name = "FROM..TO",
         value_parser = parse::offset_range,
-        required_unless_present = "headers"
+        group = "order",
+        requires = "partition"
     )]
     pub drop: Option<OffsetRange>,
     /// Which log of the partition
